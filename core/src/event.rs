@@ -1,0 +1,302 @@
+//! The closed list of ledger events (design: names and fields are stable; a new field is added, never renamed).
+
+use serde::{Deserialize, Serialize};
+
+use crate::decision::{Denial, Record};
+use crate::facts::{Origin, Seen};
+use crate::id::{AccessId, SessionId};
+use crate::name::{Gid, Uid};
+use crate::request::Kind;
+use jitsudo_bytes::Bytes;
+
+/// Who caused an event.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Actor {
+    /// The program that wrote it: `jitsudod`, `jitsudo-spawn`, `jitsudo-session`, …
+    pub program: String,
+    /// The account behind it, where a person or service is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub uid: Option<Uid>,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub name: Option<String>,
+}
+
+/// One event with everything but the chain's own fields; a ledger line is `{"seq", "host", "boot", "wall", "boottime_ms", "actor", "event", …, "prev", "hash"}`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// The host's enrolled name.
+    pub host: String,
+    /// Boot id (kernel's random/boot_id).
+    pub boot: String,
+    /// Wall clock when it happened, UTC, microseconds.
+    pub wall: jiff::Timestamp,
+    /// Milliseconds of CLOCK_BOOTTIME when it happened.
+    pub boottime_ms: u64,
+    /// Who.
+    pub actor: Actor,
+    /// Spool file that it was folded in from; makes folding idempotent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub spool: Option<String>,
+    /// True when it was written to the spool and folded in more than five seconds later.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub late: bool,
+    /// What.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// How a command ended, from wait(2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// exit(n)
+    Exited(u8),
+    /// Killed by this signal.
+    Signalled(u8),
+    /// It was never executed: errno of the failed step.
+    NotStarted(i32),
+}
+
+/// Why a session or grant was ended from outside the command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndCause {
+    /// The command ended by itself and left nothing.
+    Finished,
+    /// Its absolute end came.
+    WindowOver,
+    /// The requester's client or terminal went away.
+    ClientLost,
+    /// It never started.
+    NotStarted,
+    /// It left programs that the role gives to the host.
+    Released,
+    /// The session that held it is gone without a word (kill -9, power).
+    Lost,
+}
+
+/// An event. The tag is `event`; the body's fields follow flat.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Somebody asked.
+    Requested {
+        /// The access.
+        id: AccessId,
+        /// Requester's uid.
+        uid: Uid,
+        /// Requester's account, if NSS knows it.
+        user: Option<String>,
+        /// Audit login uid, if set.
+        loginuid: Option<Uid>,
+        /// Where from, if known.
+        origin: Option<Origin>,
+        /// Kind of request.
+        kind: Kind,
+        /// argv as asked, secrets as `<secret:LENGTH>`, cut to 4096 bytes a word and 64 words (`argv_cut` says so).
+        argv: Vec<Bytes>,
+        /// Words or bytes were cut from `argv`.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        argv_cut: bool,
+        /// The program found, if any.
+        program: Option<Bytes>,
+        /// Working directory.
+        cwd: Option<Bytes>,
+        /// Target account asked for.
+        target: Option<String>,
+        /// Role asked for.
+        role: Option<String>,
+        /// Why.
+        reason: Option<String>,
+        /// Ticket.
+        ticket: Option<String>,
+        /// SHA-256 of the act, hex.
+        digest: String,
+        /// Controlling terminal's device number, 0 = none.
+        tty: u64,
+        /// Peer process id.
+        pid: u32,
+    },
+    /// The policy's word.
+    Decided {
+        /// The access.
+        id: AccessId,
+        /// True = allowed.
+        allowed: bool,
+        /// The rule that gives it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        rule: Option<String>,
+        /// Where it stands.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        source: Option<String>,
+        /// The role.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        role: Option<String>,
+        /// Digest of the applied policy, hex.
+        policy: String,
+        /// Why not.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        denial: Option<Denial>,
+        /// Requires that were joined.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        joined: Vec<String>,
+    },
+    /// The grant is being set up; its absolute end is written before anything is given.
+    Activating {
+        /// The access.
+        id: AccessId,
+        /// Wall-clock end, UTC.
+        ends_at: jiff::Timestamp,
+        /// CLOCK_BOOTTIME end, milliseconds, on this boot.
+        ends_boottime_ms: u64,
+    },
+    /// Setting up failed; nothing was given.
+    ActivationFailed {
+        /// The access.
+        id: AccessId,
+        /// What failed, on what.
+        cause: String,
+    },
+    /// A session is about to be started.
+    SessionStarting {
+        /// The session.
+        session: SessionId,
+        /// Target uid.
+        uid: Uid,
+        /// Target gid.
+        gid: Gid,
+        /// Target account.
+        target: String,
+        /// What is kept of it.
+        record: Record,
+        /// The files that the program was found through.
+        chain: Vec<Seen>,
+    },
+    /// The command ended. Written by the session.
+    SessionExit {
+        /// The session.
+        session: SessionId,
+        /// How.
+        ending: Ending,
+        /// Milliseconds that it ran.
+        ran_ms: u64,
+        /// The command's process id.
+        pid: u32,
+        /// The audit session that the kernel gave it.
+        audit_session: Option<u32>,
+        /// A step that failed before exec, in words.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        failed: Option<String>,
+    },
+    /// The command ended and these programs of it run on.
+    LeftRunning {
+        /// The session.
+        session: SessionId,
+        /// Names of the programs (at most 32).
+        programs: Vec<Bytes>,
+        /// How many there are.
+        count: u32,
+        /// Given to the host by the role.
+        released: bool,
+    },
+    /// Processes of a session were signalled at its end.
+    Signalled {
+        /// The session.
+        session: SessionId,
+        /// How many.
+        count: u32,
+        /// The signal.
+        signal: u8,
+    },
+    /// Rights are gone and processes too, or about to be.
+    Ended {
+        /// The access.
+        id: AccessId,
+        /// Why.
+        cause: EndCause,
+    },
+    /// Verified: nothing of it remains.
+    Closed {
+        /// The access.
+        id: AccessId,
+    },
+    /// Something of it could not be removed; tried again for ever.
+    CleanupFailed {
+        /// The access.
+        id: AccessId,
+        /// What.
+        cause: String,
+    },
+    /// The spawner refused what the decider asked of it.
+    SpawnerRefused {
+        /// The access that was named, if one was.
+        id: Option<AccessId>,
+        /// What did not agree.
+        cause: String,
+    },
+    /// A policy became the one in force.
+    PolicyApplied {
+        /// Its digest, hex.
+        policy: String,
+        /// Rules of all four kinds.
+        rules: u64,
+        /// Roles.
+        roles: u64,
+        /// Files that it came from.
+        files: Vec<String>,
+        /// The digest of the one before.
+        previous: Option<String>,
+    },
+    /// A policy was offered and not taken.
+    PolicyRefused {
+        /// What is wrong with it, first error.
+        cause: String,
+        /// How many errors.
+        errors: u64,
+    },
+    /// Denials beyond the limit for one account were counted, not listed.
+    DenialsCounted {
+        /// The account.
+        uid: Uid,
+        /// How many.
+        count: u64,
+        /// Over how many seconds.
+        seconds: u64,
+    },
+    /// The wall clock moved against the boot clock.
+    ClockStepped {
+        /// By how many milliseconds; negative = back.
+        by_ms: i64,
+    },
+    /// A torn last line was cut from the ledger at opening.
+    ChainCut {
+        /// The segment file.
+        segment: String,
+        /// Bytes that were cut (kept beside it).
+        bytes: u64,
+    },
+    /// The ledger is older than a head known elsewhere.
+    RolledBack {
+        /// Sequence known elsewhere.
+        known: u64,
+        /// Sequence found.
+        found: u64,
+    },
+    /// A segment was closed and the next one begun.
+    SegmentSealed {
+        /// Name of the closed segment.
+        segment: String,
+        /// Its last sequence.
+        last_seq: u64,
+        /// Its last hash, hex.
+        head: String,
+    },
+    /// The head was told to journald and syslog.
+    HeadPublished {
+        /// Sequence.
+        head_seq: u64,
+        /// Hash, hex.
+        head: String,
+    },
+}

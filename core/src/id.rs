@@ -1,0 +1,122 @@
+//! The one id of an access, shared by its request, approvals and grant.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Crockford's alphabet, lower case (no i, l, o, u).
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// A ULID in lower case: 48 bits of milliseconds since 1970, 80 random bits; 26 characters. People see the last six.
+///
+/// ```
+/// use jitsudo_core::id::AccessId;
+/// let id = AccessId::new(1_790_000_000_000, [7; 10]);
+/// assert_eq!(id.as_str().len(), 26);
+/// assert_eq!(id.as_str().parse::<AccessId>().unwrap(), id);
+/// assert!(id.as_str().ends_with(id.short()));
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AccessId(String);
+
+impl AccessId {
+    /// Makes an id from milliseconds since 1970 (48 bits are used) and ten random bytes.
+    #[must_use]
+    pub fn new(milliseconds: u64, random: [u8; 10]) -> Self {
+        let low = random.iter().fold(0u128, |word, byte| (word << 8) | u128::from(*byte));
+        let value = (u128::from(milliseconds & 0xffff_ffff_ffff) << 80) | low;
+        let text = (0..26).rev().map(|place| {
+            let five = (value >> (5 * place)) & 31;
+            char::from(ALPHABET.get(five as usize).copied().unwrap_or(b'0'))
+        });
+        Self(text.collect())
+    }
+
+    /// The whole id, 26 characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The six characters that people see and type.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(20..).unwrap_or(&self.0)
+    }
+}
+
+/// The text is not 26 characters of the lower-case ULID alphabet.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotAnId;
+
+impl fmt::Display for NotAnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an id has 26 characters of 0-9 and a-z without i, l, o, u")
+    }
+}
+impl std::error::Error for NotAnId {}
+
+impl FromStr for AccessId {
+    type Err = NotAnId;
+    fn from_str(text: &str) -> Result<Self, NotAnId> {
+        let sound = text.len() == 26
+            && text.bytes().all(|byte| ALPHABET.contains(&byte))
+            && text.as_bytes().first().is_some_and(|first| *first <= b'7');
+        sound.then(|| Self(text.to_owned())).ok_or(NotAnId)
+    }
+}
+impl TryFrom<String> for AccessId {
+    type Error = NotAnId;
+    fn try_from(text: String) -> Result<Self, NotAnId> {
+        text.parse()
+    }
+}
+impl From<AccessId> for String {
+    fn from(id: AccessId) -> Self {
+        id.0
+    }
+}
+impl fmt::Display for AccessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl fmt::Debug for AccessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One session of an access: `ID.1`, `ID.2`, …
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SessionId {
+    /// The access that the session belongs to.
+    pub access: AccessId,
+    /// Counts from 1.
+    pub number: u32,
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.access, self.number)
+    }
+}
+impl From<SessionId> for String {
+    fn from(id: SessionId) -> Self {
+        id.to_string()
+    }
+}
+impl TryFrom<String> for SessionId {
+    type Error = NotAnId;
+    fn try_from(text: String) -> Result<Self, NotAnId> {
+        let (access, number) = text.split_once('.').ok_or(NotAnId)?;
+        let sound = !number.is_empty() && !number.starts_with('0') && number.bytes().all(|byte| byte.is_ascii_digit());
+        if !sound {
+            return Err(NotAnId);
+        }
+        Ok(Self { access: access.parse()?, number: number.parse().map_err(|_| NotAnId)? })
+    }
+}

@@ -1,0 +1,14 @@
+//! The pure heart of jitsudo: what a policy says, how it decides, which events exist and what state they add up to.
+//!
+//! Nothing here does I/O, reads a clock, holds `unsafe` or knows of async. The daemon's programs gather [`facts::Facts`],
+//! call [`evaluate::evaluate`], write the [`event::Event`]s that follow and then act. The same code runs in the decider,
+//! in the spawner (which trusts the decider with nothing that it can decide itself) and in `jitctl policy explain`.
+#![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod decision;
+pub mod event;
+pub mod facts;
+pub mod id;
+pub mod name;
+pub mod request;
