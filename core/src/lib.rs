@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub use jiff::Timestamp;
+
 pub mod decision;
 pub mod event;
 pub mod facts;

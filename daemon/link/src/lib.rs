@@ -1,1 +1,31 @@
-//! placeholder
+//! What the daemon's own programs say to each other, and the one mapping from the public protocol to the core.
+//!
+//! These messages travel on sockets that only root and `_jitsudo` can reach, between programs of one build; they carry the core's
+//! types. The spawner still treats the decider as hostile: it checks all that is in [`ToSpawner`] against the kernel, its own facts
+//! and the applied policy.
+#![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod ask;
+pub mod facts;
+pub mod session;
+pub mod spawner;
+
+/// Where the spawner listens; mode 0600, owned by `_jitsudo`.
+pub const SPAWNER_SOCKET: &str = "/run/jitsudo/spawner";
+/// The applied policy in compiled form, root's.
+pub const APPLIED_POLICY: &str = "/var/lib/jitsudo/policy/applied.json";
+/// Directory of the ledger, `_jitsudo`'s.
+pub const LEDGER: &str = "/var/lib/jitsudo/ledger";
+/// Directory of spooled events, root's, readable by `_jitsudo`.
+pub const SPOOL: &str = "/var/lib/jitsudo/spool";
+/// Where the policy's files are.
+pub const POLICY_FILES: &str = "/etc/jitsudo/policy.d";
+/// The daemon's settings.
+pub const SETTINGS: &str = "/etc/jitsudo/jitsudod.toml";
+/// The programs that the spawner starts.
+pub const LIBEXEC: &str = "/usr/libexec/jitsudo";
+/// Where commands are looked up (never the caller's PATH).
+pub const SECURE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The descriptor on which a started helper finds its socket.
+pub const INHERITED_FD: i32 = 3;

@@ -1,0 +1,59 @@
+//! The one mapping from the public protocol to the core: an act becomes what policy sees of it, and what facts are asked about.
+
+use jitsudo_bytes::Bytes;
+use jitsudo_core::request::{Kind, Request};
+use jitsudo_protocol::act::{Act, ActKind};
+
+use crate::facts::{About, WhichShell};
+
+/// What policy sees of an act.
+#[must_use]
+pub fn request(act: &Act) -> Request {
+    let options = &act.options;
+    let assigned = options.env_set.iter().map(|entry| name_of(entry));
+    Request {
+        kind: match options.kind {
+            ActKind::Command => Kind::Command,
+            ActKind::Shell => Kind::Shell,
+            ActKind::LoginShell => Kind::LoginShell,
+            ActKind::Edit => Kind::Edit,
+        },
+        argv: act.argv.clone(),
+        role: options.role.clone(),
+        user: options.user.clone(),
+        group: options.group.clone(),
+        reason: options.reason.clone(),
+        ticket: options.ticket.clone(),
+        window: options.window,
+        break_glass: options.break_glass,
+        env_names: assigned.chain(options.preserve.iter().cloned()).collect(),
+        cwd: options.chdir.clone(),
+        terminal: options.terminal,
+    }
+}
+
+/// What facts are asked about for an act.
+#[must_use]
+pub fn about(act: &Act, same_as: &[String]) -> About {
+    let options = &act.options;
+    let (program, shell) = match options.kind {
+        ActKind::Command => (act.argv.first().cloned(), None),
+        ActKind::Shell => (None, Some(WhichShell::Requester)),
+        ActKind::LoginShell => (None, Some(WhichShell::Target)),
+        ActKind::Edit => (None, None),
+    };
+    About {
+        user: options.user.clone(),
+        group: options.group.clone(),
+        program,
+        shell,
+        cwd: options.cwd.clone(),
+        same_as: same_as.to_vec(),
+        subject: None,
+    }
+}
+
+fn name_of(entry: &Bytes) -> Bytes {
+    let end = entry.0.iter().position(|byte| *byte == b'=').unwrap_or(entry.0.len());
+    Bytes(entry.0.get(..end).unwrap_or_default().to_vec())
+}

@@ -1,0 +1,100 @@
+//! Spawner ⇄ `jitsudo-facts`: one question a message, one answer a message, two seconds each.
+
+use jitsudo_bytes::Bytes;
+use jitsudo_core::facts::Facts;
+use serde::{Deserialize, Serialize};
+
+/// The peer of a connection by the kernel: SO_PEERCRED, held by a pidfd.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Peer {
+    /// Process id in the daemon's pid namespace; 0 when it has none there.
+    pub pid: u32,
+    /// Effective uid at connect.
+    pub uid: u32,
+    /// Effective gid at connect.
+    pub gid: u32,
+}
+
+/// What is to be found out. The peer's pidfd is attached to the message.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Question {
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// What for.
+    pub about: About,
+}
+
+/// The part of a question that the decider may choose.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct About {
+    /// `-u`, as typed; absent = root (or the requester, when only a group is asked).
+    pub user: Option<String>,
+    /// `-g`, as typed.
+    pub group: Option<String>,
+    /// `argv[0]`, when a program is to run.
+    pub program: Option<Bytes>,
+    /// `-s`: the program is the requester's shell. `-i`: the target's.
+    pub shell: Option<WhichShell>,
+    /// The caller's working directory, for relative programs; checked against the peer's own.
+    pub cwd: Bytes,
+    /// Programs of denies, to be compared by device and inode.
+    pub same_as: Vec<String>,
+    /// Explain as if this account asked (its groups by NSS; nothing is known of a process). Never used for a start.
+    pub subject: Option<String>,
+}
+
+/// Which account's shell is to run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhichShell {
+    /// The requester's login shell by NSS (the caller's `$SHELL` is not to be trusted with a privilege).
+    Requester,
+    /// The target's login shell by NSS.
+    Target,
+}
+
+/// What a command inherits from its caller, read from the peer as root.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Process {
+    /// Start time in clock ticks since boot (proc(5), stat field 22): with the pid it names one process.
+    pub start_ticks: u64,
+    /// Device number of the controlling terminal; 0 = none.
+    pub tty: u64,
+    /// Path of that terminal under /dev, for PAM and the record.
+    pub tty_name: Option<String>,
+    /// Nice value.
+    pub nice: i32,
+    /// CPUs that it may run on.
+    pub cpus: Vec<u32>,
+    /// Resource limits: (RLIMIT_ number, soft, hard).
+    pub limits: Vec<(u32, u64, u64)>,
+    /// SIGHUP is ignored (nohup).
+    pub hangup_ignored: bool,
+    /// umask of the process.
+    pub umask: u32,
+    /// Session id (setsid) of the process and the start time of that session's leader.
+    pub leader: (u32, u64),
+    /// Audit session id, if set.
+    pub audit_session: Option<u32>,
+    /// Inode of its mount namespace.
+    pub mount_namespace: u64,
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// All that could be learnt; host and labels are filled in by whoever evaluates.
+    Learnt(Box<Learnt>),
+    /// The peer is not one that may ask at all; nothing is evaluated.
+    Refused(String),
+}
+
+/// The facts of a request.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Learnt {
+    /// For the evaluator.
+    pub facts: Facts,
+    /// For the session; absent for a `subject`.
+    pub process: Option<Process>,
+}

@@ -1,0 +1,60 @@
+//! Spawner → `jitsudo-session`, on the inherited socket. The session may have been started long before (kept warm).
+
+use jitsudo_core::Timestamp;
+use jitsudo_core::decision::{Record, RunAs};
+use jitsudo_core::facts::{Executable, Requester, Target};
+use jitsudo_core::id::SessionId;
+use serde::{Deserialize, Serialize};
+
+use crate::facts::{Peer, Process};
+
+/// All that a session needs. Attached, in this order: its end of the socket pair with the client, and a directory descriptor of the
+/// cgroup `cmd` (absent where no cgroup could be made, see `cgroup`).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// The session.
+    pub session: SessionId,
+    /// Enrolled name of the host.
+    pub host: String,
+    /// Digest of the act; the client's second telling must have it.
+    pub digest: String,
+    /// The client: every message on its socket must come from this process.
+    pub peer: Peer,
+    /// Who asks.
+    pub requester: Requester,
+    /// As whom.
+    pub target: Target,
+    /// What, as it was looked at. The session compares the whole chain once more.
+    pub executable: Executable,
+    /// How.
+    pub run_as: RunAs,
+    /// What is kept.
+    pub record: Record,
+    /// Arguments recorded as their length only.
+    pub secret_arguments: Vec<usize>,
+    /// Absolute end, wall clock.
+    pub ends_at: Timestamp,
+    /// Absolute end, CLOCK_BOOTTIME milliseconds, on this boot.
+    pub ends_boottime_ms: u64,
+    /// Milliseconds between TERM and KILL at the end.
+    pub grace_ms: u64,
+    /// What the command inherits.
+    pub process: Process,
+    /// The session's cgroup (`…/ID.1`), an absolute path; the session runs in `sup` below it and clones the command into `cmd`.
+    /// `None`: no cgroup can be made here; the session becomes child subreaper.
+    pub cgroup: Option<String>,
+    /// PAM service: `jitsudo` or `jitsudo-i`.
+    pub pam_service: String,
+    /// Where commands are looked up and what the command's PATH is.
+    pub secure_path: String,
+    /// Directory for the session's events.
+    pub spool: String,
+}
+
+/// Session → spawner, on the same socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromSessionToSpawner {
+    /// A file was put into the spool.
+    Spooled,
+}

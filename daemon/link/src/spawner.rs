@@ -1,0 +1,203 @@
+//! Decider ⇄ spawner. Every message of the decider that concerns a client has that client's connection attached.
+
+use jitsudo_core::facts::Facts;
+use jitsudo_core::id::SessionId;
+use jitsudo_protocol::act::{ActMore, ActStart};
+use serde::{Deserialize, Serialize};
+
+use crate::facts::{About, Peer, Process};
+
+/// From the decider.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ToSpawner {
+    /// Find out who is there and what is asked about. Attached: the connection.
+    Look {
+        /// Repeated in the answer.
+        number: u64,
+        /// What about.
+        about: About,
+    },
+    /// Start this session. Attached: the connection. `More` datagrams with the same number follow for a long act.
+    Start {
+        /// Repeated in the answer.
+        number: u64,
+        /// What the decider decided and wrote.
+        start: Box<Start>,
+        /// The act, first datagram.
+        act: Box<ActStart>,
+    },
+    /// A following datagram of a start's act.
+    More {
+        /// The start's number.
+        number: u64,
+        /// The datagram.
+        more: ActMore,
+    },
+    /// Compile policy.d. Attached: the connection, whose peer must be uid 0.
+    Apply {
+        /// Repeated in the answer.
+        number: u64,
+        /// Only say what would be.
+        dry_run: bool,
+        /// Refuse anything but this digest.
+        expect: Option<String>,
+    },
+    /// These spool files are in the ledger, durably.
+    Folded {
+        /// Their names.
+        names: Vec<String>,
+    },
+}
+
+/// What the decider decided. The spawner decides again by itself and refuses what does not agree.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// The session.
+    pub session: SessionId,
+    /// Whom the decider takes the requester for.
+    pub requester: u32,
+    /// Digest of the act.
+    pub digest: String,
+    /// Digest of the policy that it decided by.
+    pub policy: String,
+    /// The rule that gives it.
+    pub rule: String,
+    /// The role.
+    pub role: String,
+    /// The target's uid.
+    pub target: u32,
+    /// The absolute end that was written, wall clock.
+    pub ends_at: jitsudo_core::Timestamp,
+    /// The absolute end that was written, CLOCK_BOOTTIME milliseconds.
+    pub ends_boottime_ms: u64,
+}
+
+/// To the decider.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromSpawner {
+    /// First message on a connection: what the decider needs to know of this host and this spawner.
+    Ready {
+        /// Digest of the applied policy as the spawner has it loaded; absent = none applied.
+        policy: Option<String>,
+    },
+    /// Answer to `Look`.
+    Looked {
+        /// The question's number.
+        number: u64,
+        /// Who is there.
+        peer: Peer,
+        /// The facts.
+        facts: Box<Facts>,
+        /// What the command would inherit.
+        process: Option<Box<Process>>,
+    },
+    /// Answer to `Look`: nothing can be decided.
+    LookFailed {
+        /// The question's number.
+        number: u64,
+        /// Why.
+        cause: LookFailure,
+    },
+    /// The session was handed to the client.
+    Started {
+        /// The start's number.
+        number: u64,
+        /// Process id of the session.
+        pid: u32,
+    },
+    /// Not started.
+    StartRefused {
+        /// The start's number.
+        number: u64,
+        /// What does not agree or could not be done.
+        cause: String,
+        /// True when decider and spawner disagree (written as `spawner_refused`), false for plain trouble.
+        disagree: bool,
+    },
+    /// Answer to `Apply`.
+    Applied {
+        /// The order's number.
+        number: u64,
+        /// What happened.
+        outcome: ApplyOutcome,
+    },
+    /// A file was put into the spool.
+    Spooled,
+    /// A session's process is gone (it had written what it had to say).
+    SessionGone {
+        /// Which.
+        session: SessionId,
+    },
+}
+
+/// Why facts could not be had.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LookFailure {
+    /// NSS or a file system did not answer within two seconds.
+    TimedOut,
+    /// The peer is gone.
+    PeerGone,
+    /// The peer may not ask: uids differ, no account, foreign pid namespace; in words.
+    Refused(String),
+    /// The helper failed; in words.
+    Failed(String),
+    /// Too many questions wait.
+    Busy,
+}
+
+/// What came of an `Apply`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApplyOutcome {
+    /// Compiled, and (unless a dry run) written and in force.
+    Done(Box<Applied>),
+    /// It has errors, or the files are not to be trusted: the rendered diagnostics.
+    Refused {
+        /// Rendered for a terminal, without colour; at most 32 KiB.
+        text: String,
+        /// How many errors.
+        errors: u64,
+    },
+    /// Trouble of our own, in words.
+    Failed(String),
+}
+
+/// A compiled policy, summed up.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Applied {
+    /// Its digest.
+    pub policy: String,
+    /// The digest of the one in force before.
+    pub previous: Option<String>,
+    /// Rules of all kinds.
+    pub rules: u64,
+    /// Roles.
+    pub roles: u64,
+    /// Its files.
+    pub files: Vec<String>,
+    /// Rendered warnings, at most 16 KiB.
+    pub warnings: String,
+    /// Names of rules that are new, gone, or changed against the one in force; each at most 100.
+    pub added: Vec<String>,
+    /// See `added`.
+    pub removed: Vec<String>,
+    /// See `added`.
+    pub changed: Vec<String>,
+}
+
+/// Spawner ⇄ `jitsudo-effects`, on the inherited socket: one order, one [`ApplyOutcome`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Effect {
+    /// Compile the files of policy.d and perhaps put the result in force.
+    ApplyPolicy {
+        /// Only say what would be.
+        dry_run: bool,
+        /// Refuse anything but this digest.
+        expect: Option<String>,
+    },
+}

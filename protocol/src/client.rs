@@ -1,0 +1,211 @@
+//! Between a client (`jitsudo`, `jitctl`) and the decider, on [`crate::SOCKET`].
+//!
+//! 1. The decider speaks first: [`FromDecider::Hello`] with a nonce.
+//! 2. Every message of the client carries that nonce, and the kernel's SCM_CREDENTIALS on it must equal those of the connect.
+//! 3. A run ends for this socket with [`FromDecider::HandOver`], which only counts when the kernel says that uid 0 sent it;
+//!    the session's socket is attached to it.
+
+use jitsudo_bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::act::{ActMore, ActStart};
+
+/// A datagram from a client.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FromClient {
+    /// The nonce of the hello.
+    pub nonce: String,
+    /// The protocol version that the client speaks on this connection, within the hello's bounds; the same in every message.
+    pub version: u32,
+    /// What it says.
+    pub say: Say,
+}
+
+/// What a client says.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Say {
+    /// Run this act; the first of its datagrams.
+    Run(Box<ActStart>),
+    /// A following datagram of the act.
+    More(ActMore),
+    /// A question of `jitctl`.
+    Ask(Ask),
+}
+
+/// Questions and orders of `jitctl`. Answers are JSON values whose shapes the manual publishes.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Ask {
+    /// Where do I stand: what is active, what waits, what may be asked for.
+    Standing,
+    /// What may I ask for.
+    Roles,
+    /// Ledger events, newest last; own ones, or everybody's with the duty `see`.
+    Log {
+        /// Only this access (whole id or its last six characters).
+        id: Option<String>,
+        /// Only this account's.
+        user: Option<String>,
+        /// Only events after this sequence.
+        after: Option<u64>,
+        /// At most this many, the newest; 1..=100000.
+        limit: u32,
+        /// Everybody's, which needs the duty `see`.
+        all: bool,
+    },
+    /// Running sessions (`ended` too when asked).
+    Sessions {
+        /// Those that ended as well, newest 100.
+        ended: bool,
+        /// Everybody's, which needs the duty `see`.
+        all: bool,
+    },
+    /// Which policy is in force.
+    PolicyStatus,
+    /// How a request would be decided and why; nothing is recorded but that somebody asked.
+    Explain {
+        /// The command.
+        argv: Vec<Bytes>,
+        /// `-u`.
+        target: Option<String>,
+        /// `-g`.
+        group: Option<String>,
+        /// As if this account asked (needs the duty `policy`).
+        user: Option<String>,
+    },
+    /// Compile the files of policy.d and, unless `dry_run`, make them the policy in force. uid 0 only.
+    PolicyApply {
+        /// Only say what would change.
+        dry_run: bool,
+        /// The digest that a dry run gave: anything else on disk now is refused.
+        expect: Option<String>,
+    },
+    /// Health of the daemon: ledger head, outputs, policy digest, versions.
+    Status,
+}
+
+/// A datagram to a client.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromDecider {
+    /// The first message on a connection.
+    Hello {
+        /// Oldest version understood.
+        oldest: u32,
+        /// Newest version understood.
+        newest: u32,
+        /// To be repeated in every message: 32 hex digits.
+        nonce: String,
+        /// The enrolled name of the host.
+        host: String,
+    },
+    /// Not allowed.
+    Denied(Denied),
+    /// The daemon cannot do it; nothing was given.
+    Fault(Fault),
+    /// Part of an answer to an `Ask`: JSON items; the client joins the lists of all parts.
+    Answer {
+        /// Items of the answer; a single value is one item.
+        items: Vec<serde_json::Value>,
+        /// More parts follow.
+        more: bool,
+    },
+    /// From the spawner, with one socket attached: the session takes over. See [`crate::session`].
+    HandOver {
+        /// The session, `ID.1`.
+        session: String,
+    },
+    /// A message of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A denial as the requester reads it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Denied {
+    /// `not allowed`, `not now`, … without the program's name in front.
+    pub headline: String,
+    /// Lines below it.
+    pub detail: Vec<String>,
+    /// The next step, with the record's id in it.
+    pub hint: Option<String>,
+    /// The access under which it is recorded; absent when it was only counted.
+    pub id: Option<String>,
+    /// A person refused (exit status 77) rather than policy (1).
+    pub by_person: bool,
+}
+
+/// The daemon's own trouble.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Fault {
+    /// What kind, for programs.
+    pub code: FaultCode,
+    /// *cannot* + verb + object + cause.
+    pub message: String,
+    /// The next step.
+    pub hint: Option<String>,
+}
+
+/// Kinds of trouble. Stable words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultCode {
+    /// A message that cannot be read, is out of order or over a limit; the connection is closed.
+    Malformed,
+    /// A message whose sender is not the one who connected; the connection is closed.
+    Credentials,
+    /// No common protocol version.
+    Version,
+    /// Too many connections or requests of this account, or in all.
+    Busy,
+    /// The ledger cannot take a durable record.
+    Ledger,
+    /// The spawner is away or did not answer.
+    Spawner,
+    /// NSS or another directory did not answer in time.
+    Directory,
+    /// The asked account or group does not exist here.
+    UnknownTarget,
+    /// The program does not exist or cannot be executed.
+    Program,
+    /// The question needs a duty or uid 0.
+    Duty,
+    /// Nothing of that name or id.
+    NotFound,
+    /// The policy has errors; the message is the compiler's.
+    Policy,
+    /// Known, and not in this version.
+    NotSupported,
+    /// Anything else: a bug; the ledger or journal says more.
+    Internal,
+    /// A code of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cmd_match_13_unknown_field_is_an_error() {
+        let chroot = r#"{"nonce":"n","version":1,"say":{"ask":"standing"},"root":"/tmp"}"#;
+        assert!(serde_json::from_str::<FromClient>(chroot).is_err());
+        let sound = r#"{"nonce":"n","version":1,"say":{"ask":"standing"}}"#;
+        assert_eq!(serde_json::from_str::<FromClient>(sound).unwrap().say, Say::Ask(Ask::Standing));
+    }
+
+    #[test]
+    fn peer_auth_06_no_field_of_a_run_names_the_requester() {
+        let uid = r#"{"nonce":"n","version":1,"say":{"run":{"options":{},"argc":0,"envc":0,"strings":[],"open":false,"uid":0}}}"#;
+        let error = serde_json::from_str::<FromClient>(uid).unwrap_err().to_string();
+        assert!(error.contains("missing field") || error.contains("unknown field"), "{error}");
+    }
+
+    #[test]
+    fn a_message_of_a_later_version_is_unknown_not_an_error() {
+        assert_eq!(serde_json::from_str::<FromDecider>(r#""whisper""#).unwrap(), FromDecider::Unknown);
+    }
+}
