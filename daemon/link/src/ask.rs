@@ -10,7 +10,7 @@ use crate::facts::{About, WhichShell};
 #[must_use]
 pub fn request(act: &Act) -> Request {
     let options = &act.options;
-    let assigned = options.env_set.iter().map(|entry| name_of(entry));
+    let assigned = options.env_set.iter().map(name_of);
     Request {
         kind: match options.kind {
             ActKind::Command => Kind::Command,

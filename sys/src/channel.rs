@@ -1,0 +1,366 @@
+//! A SOCK_SEQPACKET socket: one message a datagram, descriptors and the kernel's word on the sender with it (unix(7)).
+//!
+//! MUSTs
+//! 1. Descriptors that came with a message are owned before anything can fail, so none leaks (`descriptors_of_a_refused_message_are_closed`).
+//! 2. A truncated message or truncated control data is an error, never a shorter message (`message_longer_than_the_buffer_is_an_error`).
+//! 3. Received descriptors are close-on-exec (`received_descriptors_are_close_on_exec`).
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
+    UnixCredentials, accept4, bind, connect, getsockname, getsockopt, listen, recvmsg, sendmsg, setsockopt, socket,
+    socketpair, sockopt,
+};
+
+/// Most descriptors in one message.
+pub const MAX_DESCRIPTORS: usize = 8;
+/// Largest message taken, bytes.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Who a process is, by the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Credentials {
+    /// Process id in the reader's pid namespace; 0 when it has none there.
+    pub pid: u32,
+    /// SO_PEERCRED: effective uid at connect. SCM_CREDENTIALS: real uid of the sender (or what a root sender chose).
+    pub uid: u32,
+    /// The gid likewise.
+    pub gid: u32,
+}
+
+/// A message as it came.
+#[derive(Debug)]
+pub struct Message {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its descriptors, close-on-exec.
+    pub descriptors: Vec<OwnedFd>,
+    /// Its sender, when [`Channel::ask_for_credentials`] was called before it was sent.
+    pub sender: Option<Credentials>,
+}
+
+/// Why a message could not be sent or taken.
+#[derive(Debug)]
+pub enum ChannelError {
+    /// The system call failed; `WouldBlock` on a non-blocking channel with nothing to do.
+    Io(io::Error),
+    /// A message or its control data was longer than allowed. The connection is of no further use.
+    Truncated,
+}
+
+impl fmt::Display for ChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Truncated => f.write_str("the message is longer than allowed"),
+        }
+    }
+}
+impl std::error::Error for ChannelError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::Truncated => None,
+        }
+    }
+}
+impl ChannelError {
+    /// True when a non-blocking channel has nothing to read or no room to write.
+    #[must_use]
+    pub fn would_block(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+impl From<Errno> for ChannelError {
+    fn from(errno: Errno) -> Self {
+        Self::Io(errno.into())
+    }
+}
+
+/// One end of a connection, or a listening socket.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+impl Channel {
+    /// Takes a descriptor that is a SOCK_SEQPACKET socket.
+    #[must_use]
+    pub fn from_descriptor(descriptor: OwnedFd) -> Self {
+        Self(descriptor)
+    }
+
+    /// Takes a descriptor number that this process inherited (socket activation, a parent's socket).
+    ///
+    /// # Errors
+    /// The number is not an open SOCK_SEQPACKET socket.
+    pub fn from_inherited(number: RawFd) -> io::Result<Self> {
+        if nix::fcntl::fcntl(borrow_number(number)?, nix::fcntl::FcntlArg::F_GETFD).is_err() {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
+        // SAFETY: the number is open (checked above) and nothing else in this process owns it: it was inherited across exec
+        // for this purpose, and every program takes each inherited number once, at its start.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+        if getsockopt(&descriptor, sockopt::SockType)? != SockType::SeqPacket {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        nix::fcntl::fcntl(&descriptor, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+        Ok(Self(descriptor))
+    }
+
+    /// Makes two connected ends, close-on-exec.
+    ///
+    /// # Errors
+    /// socketpair(2)'s.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((Self(one), Self(other)))
+    }
+
+    /// Connects to a listening socket.
+    ///
+    /// # Errors
+    /// connect(2)'s.
+    pub fn connect(path: &Path) -> io::Result<Self> {
+        let descriptor = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+        connect(descriptor.as_raw_fd(), &UnixAddr::new(path)?)?;
+        Ok(Self(descriptor))
+    }
+
+    /// Binds and listens; the mode of the socket file is the umask's business.
+    ///
+    /// # Errors
+    /// bind(2)'s and listen(2)'s.
+    pub fn listen(path: &Path) -> io::Result<Self> {
+        let descriptor = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+        bind(descriptor.as_raw_fd(), &UnixAddr::new(path)?)?;
+        listen(&descriptor, Backlog::new(512)?)?;
+        Ok(Self(descriptor))
+    }
+
+    /// Accepts one connection, close-on-exec and non-blocking.
+    ///
+    /// # Errors
+    /// accept4(2)'s; `WouldBlock` when none waits and the listener is non-blocking.
+    pub fn accept(&self) -> io::Result<Self> {
+        let number = accept4(self.0.as_raw_fd(), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?;
+        // SAFETY: accept4 returned this new descriptor and nobody else has it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(number) }))
+    }
+
+    /// The path that the socket (or, for an accepted one, its listener) is bound to, if it has one.
+    #[must_use]
+    pub fn bound_path(&self) -> Option<std::path::PathBuf> {
+        getsockname::<UnixAddr>(self.0.as_raw_fd()).ok()?.path().map(Path::to_path_buf)
+    }
+
+    /// Makes reads and writes return `WouldBlock` instead of waiting, or wait again.
+    ///
+    /// # Errors
+    /// fcntl(2)'s.
+    pub fn set_nonblocking(&self, on: bool) -> io::Result<()> {
+        let mut flags =
+            nix::fcntl::OFlag::from_bits_truncate(nix::fcntl::fcntl(&self.0, nix::fcntl::FcntlArg::F_GETFL)?);
+        flags.set(nix::fcntl::OFlag::O_NONBLOCK, on);
+        nix::fcntl::fcntl(&self.0, nix::fcntl::FcntlArg::F_SETFL(flags))?;
+        Ok(())
+    }
+
+    /// Has the kernel put the sender's credentials on every message that arrives (SO_PASSCRED).
+    ///
+    /// # Errors
+    /// setsockopt(2)'s.
+    pub fn ask_for_credentials(&self) -> io::Result<()> {
+        Ok(setsockopt(&self.0, sockopt::PassCred, &true)?)
+    }
+
+    /// Who connected (or made the pair, or listens): SO_PEERCRED, effective ids at that moment.
+    ///
+    /// # Errors
+    /// getsockopt(2)'s.
+    pub fn peer(&self) -> io::Result<Credentials> {
+        Ok(to_credentials(getsockopt(&self.0, sockopt::PeerCredentials)?))
+    }
+
+    /// A descriptor that names the connecting process for good (SO_PEERPIDFD, Linux 6.5; before that pidfd_open of the peer's pid,
+    /// which is a weaker word: the pid may have been used again).
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn peer_pidfd(&self) -> io::Result<OwnedFd> {
+        match getsockopt(&self.0, sockopt::PeerPidfd) {
+            Ok(pidfd) => Ok(pidfd),
+            Err(Errno::ENOPROTOOPT) => crate::pidfd::open(self.peer()?.pid),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Sends one message with descriptors.
+    ///
+    /// # Errors
+    /// sendmsg(2)'s; `Truncated` when it is longer than [`MAX_MESSAGE_BYTES`] or has too many descriptors.
+    pub fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        if bytes.len() > MAX_MESSAGE_BYTES || descriptors.len() > MAX_DESCRIPTORS {
+            return Err(ChannelError::Truncated);
+        }
+        let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        let control = if numbers.is_empty() { &[][..] } else { &rights[..] };
+        loop {
+            match sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Takes one message; `None` when the other side has closed.
+    ///
+    /// # Errors
+    /// recvmsg(2)'s; `Truncated` when bytes or control data did not fit.
+    pub fn receive(&self) -> Result<Option<Message>, ChannelError> {
+        let mut bytes = vec![0; MAX_MESSAGE_BYTES + 1];
+        let mut control = cmsg_space!([RawFd; MAX_DESCRIPTORS], UnixCredentials);
+        let (length, flags, descriptors, sender, whole) = loop {
+            let mut buffer = [IoSliceMut::new(&mut bytes)];
+            let taken = recvmsg::<()>(self.0.as_raw_fd(), &mut buffer, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC);
+            let taken = match taken {
+                Err(Errno::EINTR) => continue,
+                other => other?,
+            };
+            let mut descriptors = Vec::new();
+            let mut sender = None;
+            let whole = match taken.cmsgs() {
+                Ok(messages) => {
+                    for message in messages {
+                        match message {
+                            ControlMessageOwned::ScmRights(numbers) => {
+                                // SAFETY: the kernel has just put these new descriptors into this process; nobody else has them.
+                                descriptors
+                                    .extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+                            }
+                            ControlMessageOwned::ScmCredentials(credentials) => {
+                                sender = Some(to_credentials(credentials))
+                            }
+                            _ => {}
+                        }
+                    }
+                    true
+                }
+                Err(_) => false,
+            };
+            break (taken.bytes, taken.flags, descriptors, sender, whole);
+        };
+        if !whole || flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) || length > MAX_MESSAGE_BYTES {
+            return Err(ChannelError::Truncated);
+        }
+        // A message without bytes is never sent here, so nothing read is the end.
+        if length == 0 {
+            return Ok(None);
+        }
+        bytes.truncate(length);
+        Ok(Some(Message { bytes, descriptors, sender }))
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+impl AsRawFd for Channel {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+impl From<Channel> for OwnedFd {
+    fn from(channel: Channel) -> Self {
+        channel.0
+    }
+}
+
+fn to_credentials(raw: UnixCredentials) -> Credentials {
+    Credentials { pid: u32::try_from(raw.pid()).unwrap_or(0), uid: raw.uid(), gid: raw.gid() }
+}
+
+/// Borrows a number for a question to the kernel that answers EBADF when it is not open.
+fn borrow_number(number: RawFd) -> io::Result<BorrowedFd<'static>> {
+    if number < 0 {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    // SAFETY: the number is not -1, and the borrow is used only for fcntl(F_GETFD), which is sound on any number.
+    Ok(unsafe { BorrowedFd::borrow_raw(number) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::Read as _;
+
+    #[test]
+    fn bytes_descriptors_and_sender_arrive_together() {
+        let (one, other) = Channel::pair().unwrap();
+        other.ask_for_credentials().unwrap();
+        let file = File::open("/proc/self/comm").unwrap();
+        one.send(b"hello", &[file.as_fd()]).unwrap();
+        let message = other.receive().unwrap().unwrap();
+        assert_eq!(message.bytes, b"hello");
+        let sender = message.sender.unwrap();
+        assert_eq!(sender.pid, std::process::id());
+        let mut text = String::new();
+        File::from(message.descriptors.into_iter().next().unwrap()).read_to_string(&mut text).unwrap();
+        assert!(!text.is_empty());
+    }
+
+    #[test]
+    fn received_descriptors_are_close_on_exec() {
+        let (one, other) = Channel::pair().unwrap();
+        one.send(b"x", &[one.as_fd(), other.as_fd()]).unwrap();
+        for descriptor in other.receive().unwrap().unwrap().descriptors {
+            let flags = nix::fcntl::fcntl(&descriptor, nix::fcntl::FcntlArg::F_GETFD).unwrap();
+            assert_eq!(flags & nix::libc::FD_CLOEXEC, nix::libc::FD_CLOEXEC);
+        }
+    }
+
+    #[test]
+    fn message_longer_than_the_buffer_is_an_error() {
+        let (one, other) = Channel::pair().unwrap();
+        let long = vec![0u8; MAX_MESSAGE_BYTES + 100];
+        assert!(matches!(one.send(&long, &[]), Err(ChannelError::Truncated)));
+        sendmsg::<()>(one.as_raw_fd(), &[IoSlice::new(&long)], &[], MsgFlags::empty(), None).unwrap();
+        assert!(matches!(other.receive(), Err(ChannelError::Truncated)));
+        one.send(b"next", &[]).unwrap();
+        assert_eq!(other.receive().unwrap().unwrap().bytes, b"next");
+    }
+
+    #[test]
+    fn descriptors_of_a_refused_message_are_closed() {
+        let (one, other) = Channel::pair().unwrap();
+        let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let many: Vec<RawFd> = (0..MAX_DESCRIPTORS + 60).map(|_| one.as_raw_fd()).collect();
+        let before = count();
+        sendmsg::<()>(
+            one.as_raw_fd(),
+            &[IoSlice::new(b"x")],
+            &[ControlMessage::ScmRights(&many)],
+            MsgFlags::empty(),
+            None,
+        )
+        .unwrap();
+        assert!(matches!(other.receive(), Err(ChannelError::Truncated)));
+        assert_eq!(count(), before);
+    }
+
+    #[test]
+    fn closed_other_side_is_the_end() {
+        let (one, other) = Channel::pair().unwrap();
+        drop(one);
+        assert!(other.receive().unwrap().is_none());
+    }
+}
