@@ -20,6 +20,11 @@ pub enum Fact<T> {
     Unknown,
 }
 
+/// What an absent field of an older writer says: nothing is known.
+fn unknown<T>() -> Fact<T> {
+    Fact::Unknown
+}
+
 impl<T> Fact<T> {
     /// The value, if it is known.
     #[must_use]
@@ -59,6 +64,9 @@ pub struct Requester {
     pub loginuid: Fact<Option<Uid>>,
     /// The name of the loginuid's account.
     pub login_name: Fact<Option<String>>,
+    /// Every group that the databases list for the loginuid's account: asked for only where uid 0 acts for a person, else unknown.
+    #[serde(default = "unknown")]
+    pub login_groups: Fact<BTreeSet<Group>>,
     /// The account's shell, home directory from NSS.
     pub home: Fact<String>,
     /// See `home`.
@@ -162,6 +170,10 @@ pub struct Facts {
     pub target: Fact<Option<Target>>,
     /// What is to run.
     pub executable: Fact<Result<Executable, NoExecutable>>,
+    /// Which words of the request's argv (by index, 0 = the program) are absolute paths all of whose directories exist, are reached
+    /// through no link, and can be written by root alone. `<path:DIR>` in a role matches no other word.
+    #[serde(default)]
+    pub rooted_arguments: BTreeSet<usize>,
     /// The caller's working directory as its process has it, when readable.
     pub cwd: Fact<Bytes>,
 }

@@ -9,8 +9,16 @@
 pub use jiff::Timestamp;
 
 pub mod decision;
+pub mod duty;
+pub mod environment;
+pub mod evaluate;
 pub mod event;
+pub mod explain;
 pub mod facts;
 pub mod id;
+#[cfg(feature = "language")]
+pub mod language;
 pub mod name;
+pub mod offers;
+pub mod policy;
 pub mod request;
