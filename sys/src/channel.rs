@@ -6,16 +6,14 @@
 //! 3. Received descriptors are close-on-exec (`received_descriptors_are_close_on_exec`).
 
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
-use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
-    UnixCredentials, accept4, bind, connect, getsockname, getsockopt, listen, recvmsg, sendmsg, setsockopt, socket,
-    socketpair, sockopt,
+    AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, accept4, bind,
+    connect, getsockname, getsockopt, listen, sendmsg, setsockopt, socket, socketpair, sockopt,
 };
 
 /// Most descriptors in one message.
@@ -225,38 +223,14 @@ impl Channel {
     /// recvmsg(2)'s; `Truncated` when bytes or control data did not fit.
     pub fn receive(&self) -> Result<Option<Message>, ChannelError> {
         let mut bytes = vec![0; MAX_MESSAGE_BYTES + 1];
-        let mut control = cmsg_space!([RawFd; MAX_DESCRIPTORS], UnixCredentials);
-        let (length, flags, descriptors, sender, whole) = loop {
-            let mut buffer = [IoSliceMut::new(&mut bytes)];
-            let taken = recvmsg::<()>(self.0.as_raw_fd(), &mut buffer, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC);
-            let taken = match taken {
-                Err(Errno::EINTR) => continue,
-                other => other?,
-            };
-            let mut descriptors = Vec::new();
-            let mut sender = None;
-            let whole = match taken.cmsgs() {
-                Ok(messages) => {
-                    for message in messages {
-                        match message {
-                            ControlMessageOwned::ScmRights(numbers) => {
-                                // SAFETY: the kernel has just put these new descriptors into this process; nobody else has them.
-                                descriptors
-                                    .extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
-                            }
-                            ControlMessageOwned::ScmCredentials(credentials) => {
-                                sender = Some(to_credentials(credentials))
-                            }
-                            _ => {}
-                        }
-                    }
-                    true
-                }
-                Err(_) => false,
-            };
-            break (taken.bytes, taken.flags, descriptors, sender, whole);
+        let (length, flags, control) = loop {
+            match receive_raw(self.0.as_fd(), &mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other.map_err(ChannelError::Io)?,
+            }
         };
-        if !whole || flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) || length > MAX_MESSAGE_BYTES {
+        let cut = flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
+        if cut || length > MAX_MESSAGE_BYTES || control.descriptors.len() > MAX_DESCRIPTORS {
             return Err(ChannelError::Truncated);
         }
         // A message without bytes is never sent here, so nothing read is the end.
@@ -264,8 +238,67 @@ impl Channel {
             return Ok(None);
         }
         bytes.truncate(length);
-        Ok(Some(Message { bytes, descriptors, sender }))
+        Ok(Some(Message { bytes, descriptors: control.descriptors, sender: control.sender }))
     }
+}
+
+/// What came beside the bytes.
+#[derive(Default)]
+struct Control {
+    descriptors: Vec<OwnedFd>,
+    sender: Option<Credentials>,
+}
+
+/// Most descriptors that the kernel lets one message carry (SCM_MAX_FD), so that a flood of them is taken and closed, not leaked.
+const KERNEL_MAX_DESCRIPTORS: usize = 253;
+
+/// recvmsg(2) with its control data parsed here: nix gives none of it back once MSG_CTRUNC is set, although the descriptors that did
+/// fit (all but those over RLIMIT_NOFILE) have been put into this process by then.
+fn receive_raw(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, i32, Control)> {
+    // u64s, so that the buffer is aligned as cmsghdr wants it.
+    let mut room = [0u64; (KERNEL_MAX_DESCRIPTORS * size_of::<RawFd>() + 256) / 8];
+    let mut buffer = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: msghdr is plain data for which all zeroes is valid (no name, no buffers, no flags).
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut buffer;
+    header.msg_iovlen = 1;
+    header.msg_control = room.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(&room);
+    // SAFETY: the header points to one iovec over `bytes` and to `room`, both live and writable for this call.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    let mut control = Control::default();
+    // SAFETY: the kernel filled the header; its control pointer and length describe `room`, which is live.
+    let mut entry = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+    while !entry.is_null() {
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give only pointers to a whole, aligned cmsghdr inside the control data.
+        let head = unsafe { entry.read() };
+        // SAFETY: the entry is valid; its data begins right behind the header.
+        let data = unsafe { libc::CMSG_DATA(entry) };
+        let size = head.cmsg_len.saturating_sub(data.addr() - entry.addr());
+        match (head.cmsg_level, head.cmsg_type) {
+            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                for place in 0..size / size_of::<RawFd>() {
+                    // SAFETY: `place` numbers lie within the entry's length, all within the control data.
+                    let at = unsafe { data.cast::<RawFd>().add(place) };
+                    // SAFETY: the kernel wrote a descriptor number there; reading needs no alignment.
+                    let number = unsafe { at.read_unaligned() };
+                    // SAFETY: the kernel has just put this new descriptor into this process; nobody else has it.
+                    control.descriptors.push(unsafe { OwnedFd::from_raw_fd(number) });
+                }
+            }
+            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if size >= size_of::<libc::ucred>() => {
+                // SAFETY: the entry holds a whole ucred; reading needs no alignment.
+                let raw = unsafe { data.cast::<libc::ucred>().read_unaligned() };
+                let pid = u32::try_from(raw.pid).unwrap_or(0);
+                control.sender = Some(Credentials { pid, uid: raw.uid, gid: raw.gid });
+            }
+            _ => {}
+        }
+        // SAFETY: header and entry are the ones of this call, unchanged since the kernel wrote them.
+        entry = unsafe { libc::CMSG_NXTHDR(&raw const header, entry) };
+    }
+    Ok((length, header.msg_flags, control))
 }
 
 impl AsFd for Channel {
