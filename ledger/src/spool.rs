@@ -1,0 +1,183 @@
+//! What was written while the writer could not be reached: one durable file an event, folded in later.
+//!
+//! A name is the caller's (`<session>.<n>`) and unique for ever: the writer's state remembers the names it folded, so that a
+//! file that is found again after a crash between recording and removing changes nothing. The file gets mode 0640; its group
+//! is the directory's (setgid), so that root's sessions write what the ledger's owner reads.
+//!
+//! MUSTs
+//! 1. A reader sees a whole entry or none (`spooled_entry_is_whole_or_absent`).
+//! 2. Nothing that lies in the directory makes a reader follow, block or allocate without bound
+//!    (`spool_listing_refuses_what_is_no_entry`).
+
+use std::cmp::Ordering;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use crate::storage;
+
+/// Longest entry, bytes.
+pub const MAX_ENTRY_BYTES: u64 = 64 << 10;
+/// Longest name, bytes.
+pub const MAX_NAME_BYTES: usize = 128;
+/// Most entries that one listing gives; the rest comes with the next one.
+pub const MAX_LISTED: usize = 1024;
+
+/// Temporary files begin with this; readers pass over them.
+const TEMPORARY: &str = ".new-";
+
+/// A spooled entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Spooled {
+    /// Its file name.
+    pub name: String,
+    /// What was written: not checked, see [`crate::Body::new`].
+    pub json: String,
+    /// The uid that owns the file: the caller decides whom it believes.
+    pub owner: u32,
+}
+
+/// What lies in a spool.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Entries by name; numbers between dots in the order of numbers.
+    pub entries: Vec<Spooled>,
+    /// What is no entry, and why; left where it is.
+    pub refused: Vec<(String, String)>,
+    /// There are more than [`MAX_LISTED`].
+    pub more: bool,
+}
+
+/// Writes one entry so that it is there after a power cut, or not at all. An entry of the same name is never replaced.
+///
+/// # Errors
+/// `InvalidInput` for a bad name or a too long text, `AlreadyExists`, or the system's.
+pub fn write(dir: &Path, name: &str, json: &str) -> io::Result<()> {
+    if !is_name(name) || json.len() as u64 > MAX_ENTRY_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the name or the length is not a spool entry's"));
+    }
+    let place = dir.join(name);
+    if place.symlink_metadata().is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let temporary = dir.join(format!("{TEMPORARY}{name}"));
+    // A leftover of the same writer, dead before its rename.
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let outcome = write_whole(&temporary, json).and_then(|()| std::fs::rename(&temporary, &place));
+    if outcome.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    outcome.and_then(|()| sync_dir(dir))
+}
+
+fn write_whole(path: &Path, json: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    file.write_all(json.as_bytes())?;
+    // Not by the umask's leave: it is the caller's, and sessions have all kinds.
+    file.set_permissions(Permissions::from_mode(0o640))?;
+    file.sync_all()
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY).open(dir)?.sync_all()
+}
+
+/// Lists the entries.
+///
+/// # Errors
+/// When the directory cannot be listed; an empty listing when there is none.
+pub fn read_dir(dir: &Path) -> io::Result<Listing> {
+    let mut names = match storage::names(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Listing::default()),
+        other => other?,
+    };
+    names.retain(|name| !name.starts_with(TEMPORARY));
+    names.sort_by(|one, other| in_order(one, other));
+    let mut listing = Listing { more: names.len() > MAX_LISTED, ..Listing::default() };
+    for name in names {
+        if listing.entries.len() >= MAX_LISTED {
+            break;
+        }
+        match entry(dir, &name) {
+            Ok(entry) => listing.entries.push(entry),
+            // Folded in by somebody else meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => listing.refused.push((name, error.to_string())),
+        }
+    }
+    listing.more &= listing.entries.len() >= MAX_LISTED;
+    Ok(listing)
+}
+
+fn entry(dir: &Path, name: &str) -> io::Result<Spooled> {
+    let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
+    if !is_name(name) {
+        return Err(invalid("the name is not an entry's"));
+    }
+    let file: File = storage::open_to_read(&dir.join(name))?;
+    let owner = file.metadata()?.uid();
+    let mut bytes = Vec::new();
+    // Read with a bound of its own: the length that stat tells may change.
+    file.take(MAX_ENTRY_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_ENTRY_BYTES {
+        return Err(invalid("longer than an entry may be"));
+    }
+    let json = String::from_utf8(bytes).map_err(|_| invalid("not UTF-8"))?;
+    Ok(Spooled { name: name.to_owned(), json, owner })
+}
+
+/// Removes an entry, after its line is durable. One that is gone already is fine.
+///
+/// # Errors
+/// `InvalidInput` for a bad name, or the system's.
+pub fn remove(dir: &Path, name: &str) -> io::Result<()> {
+    if !is_name(name) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    match std::fs::remove_file(dir.join(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// True for `[a-z0-9][a-z0-9._-]*`, at most [`MAX_NAME_BYTES`].
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    name.len() <= MAX_NAME_BYTES
+        && name.bytes().next().is_some_and(plain)
+        && name.bytes().all(|byte| plain(byte) || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// By the parts between dots, numbers as numbers: `x.2` before `x.10`.
+fn in_order(one: &str, other: &str) -> Ordering {
+    let parts = |name: &str| -> Vec<(Option<u64>, String)> {
+        name.split('.').map(|part| (part.parse().ok(), part.to_owned())).collect()
+    };
+    parts(one).cmp(&parts(other)).then_with(|| one.cmp(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_a_session_come_in_the_order_of_their_numbers() {
+        let mut names = ["01k.1.10", "01k.1.2", "01j.7.1", "01k.1.1"];
+        names.sort_by(|one, other| in_order(one, other));
+        assert_eq!(names, ["01j.7.1", "01k.1.1", "01k.1.2", "01k.1.10"]);
+    }
+
+    #[test]
+    fn names_that_could_lead_elsewhere_are_none() {
+        for bad in ["", ".", "..", ".new-x", "a/b", "A", "-x", "a b", "a\0", &"x".repeat(129)] {
+            assert!(!is_name(bad), "{bad:?}");
+        }
+        assert!(is_name("01ky0000000000000000000000.1.3"));
+    }
+}
