@@ -47,10 +47,22 @@ pub fn about(act: &Act, same_as: &[String]) -> About {
         group: options.group.clone(),
         program,
         shell,
-        cwd: options.cwd.clone(),
+        words: paths(&act.argv),
         same_as: same_as.to_vec(),
         subject: None,
     }
+}
+
+/// Most words of one act that are looked at.
+const MAX_WORDS: usize = 64;
+/// Longest path looked at, bytes (PATH_MAX).
+const MAX_PATH_BYTES: usize = 4096;
+
+/// The words after the program that are absolute paths; beyond the limits they stay unlooked at, and so match no `<path:DIR>`.
+fn paths(argv: &[Bytes]) -> Vec<(usize, Bytes)> {
+    let words = argv.iter().enumerate().skip(1);
+    let paths = words.filter(|(_, word)| word.0.first() == Some(&b'/') && word.0.len() <= MAX_PATH_BYTES);
+    paths.take(MAX_WORDS).map(|(index, word)| (index, word.clone())).collect()
 }
 
 fn name_of(entry: &Bytes) -> Bytes {

@@ -35,8 +35,8 @@ pub struct About {
     pub program: Option<Bytes>,
     /// `-s`: the program is the requester's shell. `-i`: the target's.
     pub shell: Option<WhichShell>,
-    /// The caller's working directory, for relative programs; checked against the peer's own.
-    pub cwd: Bytes,
+    /// Words of the act that are absolute paths, with their index: whether root alone can move what they name.
+    pub words: Vec<(usize, Bytes)>,
     /// Programs of denies, to be compared by device and inode.
     pub same_as: Vec<String>,
     /// Explain as if this account asked (its groups by NSS; nothing is known of a process). Never used for a start.
