@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Kind, Request};
-
 use jitsudo_bytes::Bytes;
 
 /// The outcome of [`crate::evaluate::evaluate`].
@@ -107,24 +105,6 @@ pub struct Terms {
     pub secret_arguments: Vec<usize>,
     /// Names of the requires that were joined in.
     pub joined: Vec<String>,
-}
-
-impl Terms {
-    /// How long a command grant of these terms lasts from its start, in seconds, before `not_after` cuts it: `run-time`; for a shell or
-    /// under break-glass the smaller of `window` and `run-time`.
-    #[must_use]
-    pub fn lasts(&self, request: &Request) -> u64 {
-        let shell = matches!(request.kind, Kind::Shell | Kind::LoginShell);
-        if shell || request.break_glass { self.window.min(self.run_time) } else { self.run_time }
-    }
-
-    /// The absolute end of a command grant that starts at `start`: written before the start, and checked by the spawner.
-    #[must_use]
-    pub fn ends_at(&self, request: &Request, start: jiff::Timestamp) -> jiff::Timestamp {
-        let lasts = i64::try_from(self.lasts(request)).unwrap_or(i64::MAX);
-        let end = start.checked_add(jiff::SignedDuration::from_secs(lasts)).unwrap_or(jiff::Timestamp::MAX);
-        self.not_after.map_or(end, |limit| end.min(limit))
-    }
 }
 
 /// Why a request is not allowed. `Display`ed to the requester in two or three lines by the client; never names other people's rules.
