@@ -6,6 +6,7 @@
 pub use nix;
 
 pub mod channel;
+pub mod child;
 pub mod clock;
 pub mod journal;
 pub mod notify;

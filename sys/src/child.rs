@@ -1,0 +1,97 @@
+//! Starts our own helpers: a program, its arguments, one socket as descriptor 3, nothing else of ours.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::channel::Channel;
+
+/// The descriptor that the started program finds its socket on.
+pub const SOCKET_NUMBER: RawFd = 3;
+
+/// A started helper: known by pidfd, reaped by [`Child::reap`].
+#[derive(Debug)]
+pub struct Child {
+    process: std::process::Child,
+    pidfd: OwnedFd,
+}
+
+/// Starts a program with `socket` as its descriptor 3, /dev/null as its input, an environment of PATH alone, and our output and error.
+///
+/// # Errors
+/// fork(2)'s and execve(2)'s.
+pub fn start(program: &Path, arguments: &[&str], socket: &Channel) -> io::Result<Child> {
+    let number = socket.as_raw_fd();
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(Stdio::null())
+        .current_dir("/");
+    let hand_over = move || {
+        // SAFETY: dup2 and fcntl are async-signal-safe and take integers only; `number` is open in the parent and so in this child.
+        let outcome = unsafe {
+            if number == SOCKET_NUMBER {
+                libc::fcntl(number, libc::F_SETFD, 0)
+            } else {
+                libc::dup2(number, SOCKET_NUMBER)
+            }
+        };
+        if outcome < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    };
+    // SAFETY: the closure only makes async-signal-safe calls and allocates nothing, as pre_exec asks for between fork and exec.
+    unsafe { command.pre_exec(hand_over) };
+    let process = command.spawn()?;
+    // The child is not reaped before `reap`, so its number still means it.
+    let pidfd = crate::pidfd::open(process.id())?;
+    Ok(Child { process, pidfd })
+}
+
+impl Child {
+    /// Its process id; means this child until it is reaped.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Readable when it has ended.
+    #[must_use]
+    pub fn pidfd(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
+    /// Ends it by SIGKILL and reaps it.
+    pub fn end(mut self) {
+        // Both fail only when it is gone already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Takes its status if it has ended; true when it has.
+    pub fn reap(&mut self) -> bool {
+        !matches!(self.process.try_wait(), Ok(None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn helper_finds_its_socket_and_nothing_else() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let script = "exec ls -m /proc/self/fd >&3";
+        let mut child = start(Path::new("/bin/sh"), &["-c", script], &theirs).unwrap();
+        drop(theirs);
+        let said = ours.receive().unwrap().unwrap().bytes;
+        let said = String::from_utf8(said).unwrap();
+        // The listing's own descriptor is the fourth.
+        assert_eq!(said.trim(), "0, 1, 2, 3, 4");
+        while !child.reap() {
+            std::thread::yield_now();
+        }
+    }
+}
