@@ -1,0 +1,406 @@
+//! libpam from the application's side: only what a session needs (pam(3) and the manual page of each function).
+//!
+//! MUSTs
+//! 1. A session that was opened is closed and its credentials are deleted, on every path (`Drop`).
+//! 2. No panic crosses into libpam: the conversation catches it and answers PAM_CONV_ERR.
+//! 3. No password is ever asked for: every prompt is refused (`prompts_are_refused_and_texts_are_passed_on`).
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::fmt;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::ptr::{self, NonNull};
+
+#[repr(C)]
+struct Handle {
+    _private: [u8; 0],
+}
+
+#[repr(C)]
+struct PamMessage {
+    style: c_int,
+    text: *const c_char,
+}
+
+#[repr(C)]
+struct PamResponse {
+    text: *mut c_char,
+    code: c_int,
+}
+
+#[repr(C)]
+struct PamConversation {
+    converse:
+        extern "C" fn(c_int, *const *const PamMessage, *mut *mut PamResponse, *mut c_void) -> c_int,
+    data: *mut c_void,
+}
+
+#[link(name = "pam")]
+unsafe extern "C" {
+    fn pam_start(
+        service: *const c_char,
+        user: *const c_char,
+        conversation: *const PamConversation,
+        handle: *mut *mut Handle,
+    ) -> c_int;
+    fn pam_end(handle: *mut Handle, status: c_int) -> c_int;
+    fn pam_set_item(handle: *mut Handle, item: c_int, value: *const c_void) -> c_int;
+    fn pam_get_item(handle: *const Handle, item: c_int, value: *mut *const c_void) -> c_int;
+    fn pam_strerror(handle: *mut Handle, code: c_int) -> *const c_char;
+    fn pam_getenvlist(handle: *mut Handle) -> *mut *mut c_char;
+    fn pam_acct_mgmt(handle: *mut Handle, flags: c_int) -> c_int;
+    fn pam_setcred(handle: *mut Handle, flags: c_int) -> c_int;
+    fn pam_open_session(handle: *mut Handle, flags: c_int) -> c_int;
+    fn pam_close_session(handle: *mut Handle, flags: c_int) -> c_int;
+}
+
+const SUCCESS: c_int = 0;
+const BUF_ERR: c_int = 5;
+const CONV_ERR: c_int = 19;
+const NEW_AUTHTOK_REQD: c_int = 12;
+const SILENT: c_int = 0x8000;
+const DELETE_CRED: c_int = 4;
+const REINITIALIZE_CRED: c_int = 8;
+const ERROR_MSG: c_int = 3;
+const TEXT_INFO: c_int = 4;
+/// Most variables taken from a PAM stack.
+const MAX_VARIABLES: usize = 1024;
+
+/// An item of a transaction (pam_set_item(3)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i32)]
+pub enum Item {
+    /// Whose session it is.
+    User = 2,
+    /// The terminal.
+    Tty = 3,
+    /// The host that the requester comes from.
+    RemoteHost = 4,
+    /// Who asks.
+    RemoteUser = 8,
+}
+
+/// What a PAM module says in its conversation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Said {
+    /// A line to read.
+    Info(String),
+    /// An error line to read.
+    Error(String),
+    /// A question, which was refused.
+    Refused(String),
+}
+
+/// A PAM function that did not succeed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PamError {
+    /// The function: `acct_mgmt`, `open_session`, …
+    pub step: &'static str,
+    /// PAM's number.
+    pub code: i32,
+    /// PAM's words.
+    pub text: String,
+}
+
+impl PamError {
+    /// The account's password must be changed first (PAM_NEW_AUTHTOK_REQD).
+    #[must_use]
+    pub fn is_password_expired(&self) -> bool {
+        self.code == NEW_AUTHTOK_REQD
+    }
+}
+impl fmt::Display for PamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PAM {}: {}", self.step, self.text)
+    }
+}
+impl std::error::Error for PamError {}
+
+type Listener = Box<dyn FnMut(Said)>;
+
+/// One PAM transaction, from pam_start to pam_end, on one thread.
+pub struct Transaction {
+    handle: NonNull<Handle>,
+    /// Given to libpam by address: freed after pam_end.
+    listener: NonNull<Listener>,
+    status: c_int,
+    credentials: bool,
+    session: bool,
+    silent: c_int,
+}
+
+impl Transaction {
+    /// Begins with a service (a file of /etc/pam.d) and the account that is checked first.
+    ///
+    /// # Errors
+    /// pam_start(3)'s; a NUL in a name.
+    pub fn start(service: &str, user: &str, listener: Listener) -> Result<Self, PamError> {
+        let (service, user) = (text("start", service)?, text("start", user)?);
+        let listener = NonNull::from(Box::leak(Box::new(listener)));
+        let conversation = PamConversation { converse, data: listener.as_ptr().cast() };
+        let mut handle = ptr::null_mut();
+        // SAFETY: all four pointers are valid for the call; libpam copies the strings and the conversation structure.
+        let status = unsafe { pam_start(service.as_ptr(), user.as_ptr(), &raw const conversation, &raw mut handle) };
+        match NonNull::new(handle) {
+            Some(handle) if status == SUCCESS => {
+                Ok(Self { handle, listener, status, credentials: false, session: false, silent: 0 })
+            }
+            _ => {
+                // SAFETY: leaked above, and libpam has no transaction that could use it.
+                drop(unsafe { Box::from_raw(listener.as_ptr()) });
+                Err(PamError { step: "start", code: status, text: "cannot begin a transaction".to_owned() })
+            }
+        }
+    }
+
+    /// Asks modules for no messages in the session functions (PAM_SILENT).
+    pub fn be_silent(&mut self) {
+        self.silent = SILENT;
+    }
+
+    /// Sets an item.
+    ///
+    /// # Errors
+    /// pam_set_item(3)'s; a NUL in the value.
+    pub fn set(&mut self, item: Item, value: &str) -> Result<(), PamError> {
+        let value = text("set_item", value)?;
+        // SAFETY: the handle lives as long as self, and the string items are copied by libpam.
+        let status = unsafe { pam_set_item(self.handle.as_ptr(), item as c_int, value.as_ptr().cast()) };
+        self.check("set_item", status)
+    }
+
+    /// Reads an item back; `None` when it is not set or not UTF-8.
+    #[must_use]
+    pub fn item(&self, item: Item) -> Option<String> {
+        let mut value: *const c_void = ptr::null();
+        // SAFETY: the handle lives as long as self and `value` is a valid place for one pointer.
+        let status = unsafe { pam_get_item(self.handle.as_ptr(), item as c_int, &raw mut value) };
+        if status != SUCCESS || value.is_null() {
+            return None;
+        }
+        // SAFETY: the items of `Item` are NUL-terminated strings that stay valid until the next pam_set_item of them.
+        let value = unsafe { CStr::from_ptr(value.cast()) };
+        value.to_str().ok().map(ToOwned::to_owned)
+    }
+
+    /// May the account be used now (pam_acct_mgmt(3))?
+    ///
+    /// # Errors
+    /// Expired, locked, at a wrong hour or place.
+    pub fn check_account(&mut self) -> Result<(), PamError> {
+        // SAFETY: the handle lives as long as self.
+        let status = unsafe { pam_acct_mgmt(self.handle.as_ptr(), 0) };
+        self.check("acct_mgmt", status)
+    }
+
+    /// Sets the credentials of PAM_USER anew (pam_setcred(3)).
+    ///
+    /// # Errors
+    /// pam_setcred(3)'s. Many stacks have no module that knows the account's credentials; sudo goes on.
+    pub fn set_credentials(&mut self) -> Result<(), PamError> {
+        self.credentials = true;
+        // SAFETY: the handle lives as long as self.
+        let status = unsafe { pam_setcred(self.handle.as_ptr(), REINITIALIZE_CRED | self.silent) };
+        self.check("setcred", status)
+    }
+
+    /// Opens the session of PAM_USER (pam_open_session(3)).
+    ///
+    /// # Errors
+    /// A module that must succeed did not; nothing is open then.
+    pub fn open_session(&mut self) -> Result<(), PamError> {
+        // SAFETY: the handle lives as long as self.
+        let status = unsafe { pam_open_session(self.handle.as_ptr(), self.silent) };
+        // Modules before the failing one have opened theirs: they are closed as well.
+        self.session = true;
+        self.check("open_session", status)
+    }
+
+    /// The variables that modules set, `NAME=value`.
+    #[must_use]
+    pub fn environment(&self) -> Vec<Vec<u8>> {
+        // SAFETY: the handle lives as long as self.
+        let list = unsafe { pam_getenvlist(self.handle.as_ptr()) };
+        let mut variables = Vec::new();
+        if list.is_null() {
+            return variables;
+        }
+        for place in 0..MAX_VARIABLES {
+            // SAFETY: the list ends with a null pointer, at which this loop ends: `place` is within it.
+            let place = unsafe { list.add(place) };
+            // SAFETY: as above, it points at one pointer of the list.
+            let variable = unsafe { *place };
+            if variable.is_null() {
+                break;
+            }
+            // SAFETY: every entry is a NUL-terminated string of its own (pam_getenvlist(3)).
+            variables.push(unsafe { CStr::from_ptr(variable) }.to_bytes().to_vec());
+            // SAFETY: "it is the caller's responsibility to free" each entry (pam_getenvlist(3)); it was copied.
+            unsafe { libc::free(variable.cast()) };
+        }
+        // SAFETY: the list itself is the caller's to free as well.
+        unsafe { libc::free(list.cast()) };
+        variables
+    }
+
+    fn check(&mut self, step: &'static str, status: c_int) -> Result<(), PamError> {
+        self.status = status;
+        if status == SUCCESS {
+            return Ok(());
+        }
+        // SAFETY: the handle lives as long as self.
+        let words = unsafe { pam_strerror(self.handle.as_ptr(), status) };
+        let text = if words.is_null() {
+            format!("error {status}")
+        } else {
+            // SAFETY: pam_strerror returns a static NUL-terminated string.
+            unsafe { CStr::from_ptr(words) }.to_string_lossy().into_owned()
+        };
+        Err(PamError { step, code: status, text })
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if self.session {
+            // SAFETY: the handle is still open. Nothing can be done about an error here.
+            self.status = unsafe { pam_close_session(self.handle.as_ptr(), self.silent) };
+        }
+        if self.credentials {
+            // SAFETY: the handle is still open.
+            unsafe { pam_setcred(self.handle.as_ptr(), DELETE_CRED | self.silent) };
+        }
+        // SAFETY: the handle is not used after this.
+        unsafe { pam_end(self.handle.as_ptr(), self.status) };
+        // SAFETY: leaked in `start`; libpam, which alone could use it, has ended the transaction.
+        drop(unsafe { Box::from_raw(self.listener.as_ptr()) });
+    }
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+fn text(step: &'static str, value: &str) -> Result<CString, PamError> {
+    CString::new(value).map_err(|_| PamError { step, code: BUF_ERR, text: "a NUL byte in a name".to_owned() })
+}
+
+/// libpam calls this with `count` messages (pam_conv(3)); Linux-PAM passes an array of pointers.
+extern "C" fn converse(
+    count: c_int,
+    messages: *const *const PamMessage,
+    responses: *mut *mut PamResponse,
+    data: *mut c_void,
+) -> c_int {
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| answer(count, messages, responses, data)));
+    outcome.unwrap_or_else(|payload| {
+        // Dropping a panic's payload can panic again, inside libpam.
+        std::mem::forget(payload);
+        CONV_ERR
+    })
+}
+
+fn answer(
+    count: c_int,
+    messages: *const *const PamMessage,
+    responses: *mut *mut PamResponse,
+    data: *mut c_void,
+) -> c_int {
+    let Ok(count) = usize::try_from(count) else { return CONV_ERR };
+    if count == 0 || count > 32 || messages.is_null() || responses.is_null() || data.is_null() {
+        return CONV_ERR;
+    }
+    // SAFETY: `data` is the listener that `Transaction::start` leaked and frees only after pam_end; one thread uses it.
+    let listener = unsafe { &mut *data.cast::<Listener>() };
+    let mut refused = false;
+    for place in 0..count {
+        // SAFETY: libpam passes `count` pointers.
+        let message = unsafe { messages.add(place) };
+        // SAFETY: as above.
+        let message = unsafe { *message };
+        // SAFETY: libpam passes valid messages for the time of the call; null is answered below.
+        let Some(message) = (unsafe { message.as_ref() }) else { return CONV_ERR };
+        let words = if message.text.is_null() {
+            String::new()
+        } else {
+            // SAFETY: the text of a message is a NUL-terminated string.
+            unsafe { CStr::from_ptr(message.text) }.to_string_lossy().into_owned()
+        };
+        match message.style {
+            TEXT_INFO => listener(Said::Info(words)),
+            ERROR_MSG => listener(Said::Error(words)),
+            _ => {
+                refused = true;
+                listener(Said::Refused(words));
+            }
+        }
+    }
+    if refused {
+        return CONV_ERR;
+    }
+    // SAFETY: calloc takes two sizes; a null result is answered. libpam frees the array with free(3).
+    let array = unsafe { libc::calloc(count, size_of::<PamResponse>()) };
+    if array.is_null() {
+        return BUF_ERR;
+    }
+    // SAFETY: `responses` is a valid place for one pointer (pam_conv(3)).
+    unsafe { *responses = array.cast() };
+    SUCCESS
+}
+
+/// Turns a PAM trouble into an I/O error where one is wanted.
+impl From<PamError> for io::Error {
+    fn from(error: PamError) -> Self {
+        io::Error::other(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    fn say(styles: &[(c_int, &CStr)], heard: &Rc<RefCell<Vec<Said>>>) -> c_int {
+        let heard = Rc::clone(heard);
+        let mut listener: Listener = Box::new(move |said| heard.borrow_mut().push(said));
+        let messages: Vec<PamMessage> =
+            styles.iter().map(|(style, text)| PamMessage { style: *style, text: text.as_ptr() }).collect();
+        let pointers: Vec<*const PamMessage> = messages.iter().map(ptr::from_ref).collect();
+        let mut responses = ptr::null_mut();
+        let count = c_int::try_from(pointers.len()).unwrap();
+        let status = converse(count, pointers.as_ptr(), &raw mut responses, (&raw mut listener).cast());
+        // SAFETY: null or calloc'ed by `answer`.
+        unsafe { libc::free(responses.cast()) };
+        status
+    }
+
+    #[test]
+    fn prompts_are_refused_and_texts_are_passed_on() {
+        let heard = Rc::default();
+        assert_eq!(say(&[(TEXT_INFO, c"a"), (ERROR_MSG, c"b")], &heard), SUCCESS);
+        assert_eq!(say(&[(1, c"Password: ")], &heard), CONV_ERR);
+        let want = [Said::Info("a".into()), Said::Error("b".into()), Said::Refused("Password: ".into())];
+        assert_eq!(*heard.borrow(), want);
+    }
+
+    #[test]
+    fn panic_in_the_listener_stays_here() {
+        let mut listener: Listener = Box::new(|_| panic!("x"));
+        let message = PamMessage { style: TEXT_INFO, text: c"a".as_ptr() };
+        let pointers = [ptr::from_ref(&message)];
+        let mut responses = ptr::null_mut();
+        assert_eq!(converse(1, pointers.as_ptr(), &raw mut responses, (&raw mut listener).cast()), CONV_ERR);
+    }
+
+    #[test]
+    fn items_are_read_back_and_the_transaction_ends() {
+        let mut transaction = Transaction::start("other", "alice", Box::new(|_| {})).unwrap();
+        transaction.set(Item::RemoteUser, "alice").unwrap();
+        assert_eq!(transaction.item(Item::RemoteUser).unwrap(), "alice");
+        assert_eq!(transaction.item(Item::Tty), None);
+        assert_eq!(transaction.environment(), Vec::<Vec<u8>>::new());
+    }
+}

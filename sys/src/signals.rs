@@ -1,0 +1,108 @@
+//! Signals: dispositions, masks, and dying of one (signal(7)).
+
+use std::io;
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// The largest signal number of Linux.
+pub const MAX_SIGNAL: i32 = 64;
+
+/// True when this process ignores the signal.
+#[must_use]
+pub fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null new action asks only for the old one, for which there is room.
+    let outcome = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: zeroed memory is a valid sigaction, whether or not the call filled it.
+    let action = unsafe { action.assume_init() };
+    outcome == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+/// Gives every signal its default disposition. Async-signal-safe.
+pub fn reset_all() {
+    for signal in 1..=MAX_SIGNAL {
+        reset(signal);
+    }
+}
+
+/// Gives one signal its default disposition; numbers that cannot have one (KILL, STOP, libc's own) are left. Async-signal-safe.
+pub fn reset(signal: i32) {
+    set_disposition(signal, libc::SIG_DFL);
+}
+
+/// Ignores one signal. Async-signal-safe.
+pub fn ignore(signal: i32) {
+    set_disposition(signal, libc::SIG_IGN);
+}
+
+fn set_disposition(signal: i32, disposition: libc::sighandler_t) {
+    // SAFETY: zeroed memory is a valid sigaction (no flags, empty mask).
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = disposition;
+    // SAFETY: the action is valid; nobody asks for the old one.
+    unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+}
+
+/// Blocks these signals and makes a descriptor that reads them; every other signal is unblocked.
+///
+/// # Errors
+/// sigprocmask(2)'s, signalfd(2)'s.
+pub fn take(signals: &[Signal]) -> io::Result<SignalFd> {
+    let set: SigSet = signals.iter().copied().collect();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), None)?;
+    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+}
+
+/// Unblocks everything.
+///
+/// # Errors
+/// sigprocmask(2)'s.
+pub fn unblock_all() -> io::Result<()> {
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
+}
+
+/// Stops this process and its group by `signal`, which the caller may have blocked; returns when it runs again, or at once where the
+/// kernel discards terminal stops (the group is orphaned).
+///
+/// # Errors
+/// kill(2)'s.
+pub fn stop_group(signal: Signal) -> io::Result<()> {
+    reset(signal as i32);
+    let mut set = SigSet::empty();
+    set.add(signal);
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_BLOCK, None, Some(&mut before))?;
+    nix::sys::signal::killpg(nix::unistd::getpgrp(), signal)?;
+    sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&set), None)?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    Ok(())
+}
+
+/// Ends this process by the signal that ended the command, without a core file; where that does not end it, by exit(128 + n).
+pub fn die_by(signal: i32) -> ! {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: reads one rlimit, which is there.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    reset(signal);
+    // Without a core limit's help: a core_pattern that pipes ignores the limit, a process that is not dumpable makes none.
+    let _ = nix::sys::prctl::set_dumpable(false);
+    // SAFETY: kill(2) takes two integers.
+    unsafe { libc::kill(libc::getpid(), signal) };
+    let _ = unblock_all();
+    std::process::exit(128 + signal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_and_reset_dispositions_are_seen() {
+        assert!(!is_ignored(libc::SIGUSR2));
+        ignore(libc::SIGUSR2);
+        assert!(is_ignored(libc::SIGUSR2));
+        reset(libc::SIGUSR2);
+        assert!(!is_ignored(libc::SIGUSR2));
+    }
+}
