@@ -1,2 +1,46 @@
-//! placeholder
-fn main() {}
+//! `cargo xtask setup | lint | package | test | demo`: the commands of this repository, each with its own set-up.
+#![forbid(unsafe_code)]
+
+mod budget;
+mod demo;
+mod docs;
+mod lint;
+mod manifests;
+mod package;
+mod setup;
+mod step;
+mod suite;
+mod supply;
+
+use std::process::ExitCode;
+
+use step::Failure;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+  setup                       install what tests and packages need (Debian 12 or 13, root)
+  lint                        fmt, clippy, licences and sources, manifests, documents
+  package [--profile dev]     write target/package/jitsudo_VERSION_ARCH.deb
+  test [--all] [--check-times] [FILTER]
+                              run everything; --all with long sweeps, --check-times fails over budget
+  demo                        boot a throwaway host and play the story with real nginx";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["setup"] => setup::run(),
+        ["lint"] => lint::run(),
+        ["package"] => package::run(package::Profile::Release).map(drop),
+        ["package", "--profile", "dev"] => package::run(package::Profile::Dev).map(drop),
+        ["test", options @ ..] => suite::Options::read(options).and_then(|options| suite::run(&options)),
+        ["demo"] => demo::run(),
+        _ => Err(Failure::new(USAGE)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

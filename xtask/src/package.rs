@@ -1,0 +1,326 @@
+//! Builds the programs and the Debian package from ONE list of installed files, `packaging/files.txt`.
+//!
+//! The same sources give the same bytes: files in sorted order, fixed owners, one time stamp for all.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::step::{Failure, cannot, cargo, read, run as step, target, workspace};
+
+/// How the programs are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// As they are shipped.
+    Release,
+    /// Quickly, for tests.
+    Dev,
+}
+
+impl Profile {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dev => "debug",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dev => "dev",
+        }
+    }
+}
+
+/// One line of the list.
+#[derive(Debug, PartialEq, Eq)]
+struct Installed {
+    source: Source,
+    destination: String,
+    mode: u32,
+    is_conffile: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    Program(String),
+    StaticProgram(String),
+    File(String),
+}
+
+/// Builds the package and says where it is.
+pub(crate) fn run(profile: Profile) -> Result<PathBuf, Failure> {
+    let list = file(&workspace().join("packaging/files.txt"))?;
+    let files = parse(&list)?;
+    build(&files, profile)?;
+    let package = assemble(&files, profile)?;
+    println!("package: {}", package.display());
+    Ok(package)
+}
+
+/// Each program alone, so that no other program's features reach it.
+fn build(files: &[Installed], profile: Profile) -> Result<(), Failure> {
+    for installed in files {
+        let words = ["build", "--quiet", "--locked", "--profile", profile.name(), "--package"];
+        match &installed.source {
+            Source::Program(name) => step(cargo(&words).arg(name))?,
+            // A target must be named, or the flags would reach build scripts and macros too.
+            Source::StaticProgram(name) => {
+                let triple = triple()?;
+                let mut command = cargo(&words);
+                step(command.args([name, "--target", &triple]).env("RUSTFLAGS", "-Ctarget-feature=+crt-static"))?;
+            }
+            Source::File(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn assemble(files: &[Installed], profile: Profile) -> Result<PathBuf, Failure> {
+    let folder = target().join("package");
+    let tree = folder.join(format!("tree-{}", profile.name()));
+    if tree.exists() {
+        fs::remove_dir_all(&tree).map_err(cannot(format!("empty {}", tree.display())))?;
+    }
+    for installed in files {
+        let from = source_path(&installed.source, profile)?;
+        let to = tree.join(installed.destination.trim_start_matches('/'));
+        let parent = to.parent().unwrap_or(&tree);
+        fs::create_dir_all(parent).map_err(cannot(format!("create {}", parent.display())))?;
+        fs::copy(&from, &to).map_err(cannot(format!("copy {}", from.display())))?;
+        fs::set_permissions(&to, Permissions::from_mode(installed.mode)).map_err(cannot("set a file's mode"))?;
+    }
+    let architecture = read(Command::new("dpkg").arg("--print-architecture"))?.trim().to_owned();
+    let version = version()?;
+    write_control(files, &tree, &version, &architecture)?;
+    settle(&tree)?;
+    let package = folder.join(format!("jitsudo_{version}_{architecture}.deb"));
+    let words = ["--root-owner-group", "-Zxz", if profile == Profile::Dev { "-z0" } else { "-z6" }, "--build"];
+    read(Command::new("dpkg-deb").args(words).arg(&tree).arg(&package).env("SOURCE_DATE_EPOCH", epoch()))?;
+    Ok(package)
+}
+
+fn write_control(files: &[Installed], tree: &Path, version: &str, architecture: &str) -> Result<(), Failure> {
+    let debian = workspace().join("packaging/debian");
+    let size: u64 = files.iter().map(|installed| size_of(tree, &installed.destination).div_ceil(1024)).sum();
+    let control = file(&debian.join("control.in"))?
+        .replace("@VERSION@", version)
+        .replace("@ARCHITECTURE@", architecture)
+        .replace("@SIZE@", &size.to_string())
+        .replace("@DEPENDS@", &shared_libraries(files, tree)?);
+    let to = tree.join("DEBIAN");
+    fs::create_dir_all(&to).map_err(cannot("create DEBIAN"))?;
+    write(&to.join("control"), &control, 0o644)?;
+    let conffiles = files.iter().filter(|installed| installed.is_conffile);
+    let conffiles: String = conffiles.map(|installed| format!("{}\n", installed.destination)).collect();
+    write(&to.join("conffiles"), &conffiles, 0o644)?;
+    for script in ["postinst", "prerm", "postrm"] {
+        write(&to.join(script), &file(&debian.join(script))?, 0o755)?;
+    }
+    Ok(())
+}
+
+/// The libraries that the built programs really need, in the versions that they were built against.
+fn shared_libraries(files: &[Installed], tree: &Path) -> Result<String, Failure> {
+    let scratch = target().join("package/shlibs");
+    fs::create_dir_all(scratch.join("debian")).map_err(cannot("create a scratch folder"))?;
+    write(&scratch.join("debian/control"), "Source: jitsudo\n\nPackage: jitsudo\nArchitecture: any\n", 0o644)?;
+    let mut command = Command::new("dpkg-shlibdeps");
+    command.current_dir(&scratch).arg("-O");
+    for installed in files.iter().filter(|installed| matches!(installed.source, Source::Program(_))) {
+        command.arg(tree.join(installed.destination.trim_start_matches('/')));
+    }
+    let answer = read(&mut command)?;
+    let depends = answer.lines().find_map(|line| line.strip_prefix("shlibs:Depends="));
+    depends.map(str::to_owned).ok_or_else(|| Failure::new("dpkg-shlibdeps named no library"))
+}
+
+/// One time stamp for every file and folder, whoever built them and when; folders 0755.
+fn settle(tree: &Path) -> Result<(), Failure> {
+    read(Command::new("find").arg(tree).args(["-type", "d", "-exec", "chmod", "0755", "{}", "+"]))?;
+    let when = format!("@{}", epoch());
+    read(Command::new("find").arg(tree).args(["-exec", "touch", "--no-dereference", "--date", &when, "{}", "+"]))
+        .map(drop)
+}
+
+/// `$SOURCE_DATE_EPOCH`, else the time of the last commit, else a fixed one.
+fn epoch() -> String {
+    if let Ok(given) = std::env::var("SOURCE_DATE_EPOCH") {
+        return given;
+    }
+    let mut git = Command::new("git");
+    let last = read(git.current_dir(workspace()).args(["log", "-1", "--format=%ct"]));
+    last.ok().map(|time| time.trim().to_owned()).filter(|time| !time.is_empty()).unwrap_or_else(|| "1767225600".into())
+}
+
+fn source_path(source: &Source, profile: Profile) -> Result<PathBuf, Failure> {
+    Ok(match source {
+        Source::Program(name) => target().join(profile.folder()).join(name),
+        Source::StaticProgram(name) => target().join(triple()?).join(profile.folder()).join(name),
+        Source::File(name) => workspace().join("packaging").join(name),
+    })
+}
+
+fn triple() -> Result<String, Failure> {
+    match std::env::consts::ARCH {
+        "x86_64" | "aarch64" => Ok(format!("{}-unknown-linux-gnu", std::env::consts::ARCH)),
+        other => Err(Failure::new(format!("packages are made on x86_64 and aarch64, this is {other}"))),
+    }
+}
+
+fn version() -> Result<String, Failure> {
+    let manifest = file(&workspace().join("Cargo.toml"))?;
+    let line = manifest.lines().find_map(|line| line.strip_prefix("version = \""));
+    let version = line.and_then(|rest| rest.split('"').next());
+    version.map(str::to_owned).ok_or_else(|| Failure::new("Cargo.toml has no version"))
+}
+
+fn parse(list: &str) -> Result<Vec<Installed>, Failure> {
+    let lines = list.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+    let mut files = lines.map(parse_line).collect::<Result<Vec<_>, _>>()?;
+    files.sort_by(|one, other| one.destination.cmp(&other.destination));
+    Ok(files)
+}
+
+fn parse_line(line: &str) -> Result<Installed, Failure> {
+    let wrong = |why: &str| Failure::new(format!("packaging/files.txt: {why}: {line}"));
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [source, destination, mode, owner, rest @ ..] = words.as_slice() else { return Err(wrong("too few columns")) };
+    let is_conffile = match rest {
+        [] => false,
+        ["conf"] => true,
+        _ => return Err(wrong("unknown last column")),
+    };
+    let source = match source.split_once(':') {
+        Some(("bin", name)) => Source::Program(name.to_owned()),
+        Some(("static", name)) => Source::StaticProgram(name.to_owned()),
+        Some(_) => return Err(wrong("unknown kind of source")),
+        None => Source::File((*source).to_owned()),
+    };
+    // dpkg-deb packs everything as root's; other owners are tmpfiles.d's work.
+    if *owner != "root:root" {
+        return Err(wrong("every file is root's"));
+    }
+    let mode = u32::from_str_radix(mode, 8).map_err(|_| wrong("mode is not octal"))?;
+    if mode & !0o755 != 0 {
+        return Err(wrong("no file is setuid, setgid or writable by others"));
+    }
+    if !destination.starts_with('/') || destination.contains("..") {
+        return Err(wrong("destination is not a plain absolute path"));
+    }
+    Ok(Installed { source, destination: (*destination).to_owned(), mode, is_conffile })
+}
+
+fn size_of(tree: &Path, destination: &str) -> u64 {
+    fs::metadata(tree.join(destination.trim_start_matches('/'))).map_or(0, |data| data.len())
+}
+
+fn file(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(cannot(format!("read {}", path.display())))
+}
+
+fn write(path: &Path, content: &str, mode: u32) -> Result<(), Failure> {
+    fs::write(path, content).map_err(cannot(format!("write {}", path.display())))?;
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .map_err(cannot(format!("set the mode of {}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository_list() -> Vec<Installed> {
+        parse(&file(&workspace().join("packaging/files.txt")).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn list_of_the_repository_names_files_that_exist_and_nothing_setuid() {
+        for installed in repository_list() {
+            assert_eq!(installed.mode & 0o7022, 0, "{installed:?}");
+            if let Source::File(name) = &installed.source {
+                assert!(workspace().join("packaging").join(name).is_file(), "{name}");
+            }
+            assert_eq!(installed.is_conffile, installed.destination.starts_with("/etc/"), "{installed:?}");
+        }
+    }
+
+    #[test]
+    fn every_file_of_packaging_is_installed_or_a_maintainer_script() {
+        let packaging = workspace().join("packaging");
+        let listed = repository_list();
+        for folder in ["systemd", "pam"] {
+            for entry in fs::read_dir(packaging.join(folder)).unwrap().flatten() {
+                let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+                assert!(listed.iter().any(|installed| installed.source == Source::File(name.clone())), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn setuid_setgid_and_writable_files_are_refused() {
+        for mode in ["4755", "2755", "0775", "0666", "1755", "rwx"] {
+            assert!(parse_line(&format!("bin:x /usr/bin/x {mode} root:root")).is_err(), "{mode}");
+        }
+        assert!(parse_line("bin:x /usr/bin/x 0755 root:root").is_ok());
+    }
+
+    #[test]
+    fn odd_lines_are_refused() {
+        for line in [
+            "a /b 0644",
+            "a b 0644 root:root",
+            "a /../b 0644 root:root",
+            "a /b 0644 alice:root",
+            "x:a /b 0644 root:root",
+            "a /b 0644 root:root x",
+        ] {
+            assert!(parse_line(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn spawner_unit_carries_no_line_that_commands_would_inherit() {
+        let unit = file(&workspace().join("packaging/systemd/jitsudo-spawn.service")).unwrap();
+        let allowed = [
+            "Description",
+            "Documentation",
+            "Requires",
+            "After",
+            "Type",
+            "NotifyAccess",
+            "ExecStart",
+            "Restart",
+            "RestartSec",
+            "WatchdogSec",
+            "Delegate",
+            "TasksMax",
+            "OOMPolicy",
+            "IgnoreSIGPIPE",
+            "KillMode",
+            "WantedBy",
+        ];
+        for line in unit.lines().filter(|line| line.contains('=') && !line.starts_with('#')) {
+            let key = line.split('=').next().unwrap_or_default();
+            assert!(allowed.contains(&key), "{line}");
+        }
+        for line in ["TasksMax=infinity", "OOMPolicy=continue", "IgnoreSIGPIPE=no", "KillMode=process", "Delegate=yes"]
+        {
+            assert!(unit.lines().any(|other| other == line), "{line}");
+        }
+    }
+
+    #[test]
+    fn decider_unit_sees_its_peers_as_they_are() {
+        let unit = file(&workspace().join("packaging/systemd/jitsudod.service")).unwrap();
+        for key in ["PrivateUsers", "PrivatePIDs"] {
+            assert!(!unit.lines().any(|line| line.starts_with(&format!("{key}="))), "{key}");
+        }
+        for line in
+            ["User=_jitsudo", "CapabilityBoundingSet=", "NoNewPrivileges=yes", "ReadWritePaths=/var/lib/jitsudo/ledger"]
+        {
+            assert!(unit.lines().any(|other| other == line), "{line}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `cargo xtask test`: one command, its own set-up, everything.
+
+use std::process::Command;
+
+use crate::budget::Stages;
+use crate::package::{self, Profile};
+use crate::setup;
+use crate::step::{Failure, cargo, run as step};
+
+/// The suites that hosts are booted from.
+const SUITES: &[&str] = &["bookworm", "trixie"];
+
+/// What to run, and how strictly.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    all: bool,
+    check_times: bool,
+    filter: Option<String>,
+}
+
+impl Options {
+    /// Reads the words after `cargo xtask test`.
+    pub(crate) fn read(words: &[&str]) -> Result<Self, Failure> {
+        let mut options = Self::default();
+        for word in words {
+            match *word {
+                "--all" => options.all = true,
+                "--check-times" => options.check_times = true,
+                other if other.starts_with('-') => return Err(Failure::new(format!("test: unknown option {other}"))),
+                other => options.filter = Some(other.to_owned()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Sets up, builds, runs the unit tests, then the host tests; prints where the time went, also when tests failed.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let mut stages = Stages::read()?;
+    let done = run_stages(options, &mut stages);
+    println!("\n{}", stages.table());
+    done?;
+    stages.finished();
+    if options.check_times { stages.check() } else { Ok(()) }
+}
+
+fn run_stages(options: &Options, stages: &mut Stages) -> Result<(), Failure> {
+    setup::need_root("to boot test hosts")?;
+    stages.time("setup", setup::run)?;
+    let seed = if options.all { Some(seed()) } else { None };
+    if let Some(seed) = &seed {
+        println!("long sweeps with seed {seed} (JITSUDO_SEED={seed} repeats them)");
+    }
+    stages.time("build", || {
+        step(&mut cargo(&["test", "--quiet", "--locked", "--no-run", "--workspace", "--features", FEATURES]))
+    })?;
+    stages.time("roots", build_roots)?;
+    let filter = options.filter.as_deref();
+    // A failure in one kind of test must not hide the other kind.
+    let unit = stages.time("unit tests", || {
+        step(
+            nextest(&["--workspace", "--exclude", "jitsudo-tests", "--features", FEATURES], filter, seed.as_deref())
+                .args(threads(2)),
+        )
+    });
+    let package = stages.time("package", || package::run(Profile::Release))?;
+    let hosts = stages.time("host tests", || {
+        let mut command = nextest(&["--package", "jitsudo-tests"], filter, seed.as_deref());
+        step(command.args(threads(4)).env("JITSUDO_TEST_PACKAGE", &package))
+    });
+    step(&mut bed(&["clear"]))?;
+    unit.and(hosts)
+}
+
+/// Builds the roots of the test hosts where the cache does not hold them.
+fn build_roots() -> Result<(), Failure> {
+    step(bed(&["roots"]).args(SUITES))
+}
+
+fn bed(words: &[&str]) -> Command {
+    let mut command = cargo(&["run", "--quiet", "--locked", "--package", "jitsudo-tests", "--bin", "bed", "--"]);
+    command.args(words);
+    command
+}
+
+const FEATURES: &str = "jitsudo-core/language";
+
+fn nextest(words: &[&str], filter: Option<&str>, seed: Option<&str>) -> Command {
+    let mut command =
+        cargo(&["nextest", "run", "--locked", "--no-fail-fast", "--status-level", "fail", "--no-tests", "pass"]);
+    command.args(words).args(filter);
+    if let Some(seed) = seed {
+        command.env("JITSUDO_SWEEP", "all").env("JITSUDO_SEED", seed).env("PROPTEST_RNG_SEED", seed);
+    }
+    command
+}
+
+/// Hosts wait more than they work: more of them than processors.
+fn threads(per_two_processors: usize) -> [String; 2] {
+    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    ["--test-threads".to_owned(), (processors * per_two_processors / 2).max(1).to_string()]
+}
+
+/// `$JITSUDO_SEED`, else a new one.
+fn seed() -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+    std::env::var("JITSUDO_SEED").unwrap_or_else(|_| RandomState::new().hash_one("seed").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_and_unknown_ones_refused() {
+        let all = Options::read(&["--all", "ledger"]).unwrap();
+        assert_eq!(all, Options { all: true, check_times: false, filter: Some("ledger".into()) });
+        assert!(Options::read(&["--fast"]).is_err());
+    }
+}
