@@ -84,7 +84,7 @@ impl<'a> HostCommand<'a> {
     pub fn output(self) -> Result<Output, Error> {
         let limit = format!("{}", self.limit.as_secs().max(1));
         let mut argv: Vec<String> = ["timeout", "-k", "1", &limit].map(str::to_owned).to_vec();
-        argv.extend(self.login("-c"));
+        argv.extend(self.login(&[]));
         let mut child = self
             .enter(&argv)?
             .stdin(Stdio::piped())
@@ -124,9 +124,7 @@ impl<'a> HostCommand<'a> {
     /// As [`Self::output`]; [`Error::Io`] also when the host gives no terminal.
     pub fn terminal(self) -> Result<Terminal, Error> {
         let leader = self.host.leader()?;
-        // runuser starts `-c` in a session without terminal; --session-command stays in this one.
-        let mut argv: Vec<String> = ["setsid", "--ctty", "--wait"].map(str::to_owned).to_vec();
-        argv.extend(self.login("--session-command"));
+        let argv = self.login(&["setsid", "--ctty", "--wait"]);
         Terminal::open(leader, |slave| {
             let mut command = self.enter(&argv)?;
             let end = |slave: &std::os::fd::OwnedFd| slave.try_clone().map_err(io("duplicate the terminal"));
@@ -135,18 +133,20 @@ impl<'a> HostCommand<'a> {
         })
     }
 
-    /// The command, behind a login when a user was named.
-    fn login(&self, run: &str) -> Vec<String> {
-        let mut argv = vec!["env".to_owned()];
-        argv.extend(self.environment.iter().cloned());
-        argv.extend(self.argv.iter().cloned());
-        if self.environment.is_empty() {
-            argv.remove(0);
+    /// The command after `before`, behind a login when a user was named.
+    ///
+    /// `before` stands inside the login: a terminal belongs to the program's session, not to runuser's, which would
+    /// keep a hang-up to itself.
+    fn login(&self, before: &[&str]) -> Vec<String> {
+        let mut argv: Vec<String> = before.iter().map(|&word| word.to_owned()).collect();
+        if !self.environment.is_empty() {
+            argv.push("env".to_owned());
+            argv.extend(self.environment.iter().cloned());
         }
+        argv.extend(self.argv.iter().cloned());
         let Some(user) = &self.user else { return argv };
-        let mut line: Vec<String> = argv.iter().map(|word| quoted(word)).collect();
-        line.insert(0, "exec".to_owned());
-        ["runuser", "-l", user, run, &line.join(" ")].map(str::to_owned).to_vec()
+        let words: Vec<String> = argv.iter().map(|word| quoted(word)).collect();
+        ["runuser", "-l", user, "-c", &format!("exec {}", words.join(" "))].map(str::to_owned).to_vec()
     }
 
     fn enter(&self, argv: &[String]) -> Result<Command, Error> {

@@ -5,8 +5,10 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{LocalModes, Winsize};
 
@@ -20,9 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A program on a pseudo-terminal of the host's own devpts, and everything it has written to it.
 #[derive(Debug)]
 pub struct Terminal {
-    master: File,
+    master: Arc<File>,
     child: Child,
     screen: Arc<Screen>,
+    reader: Option<JoinHandle<()>>,
     /// Up to here [`Self::expect`] has consumed what was written.
     read: usize,
 }
@@ -36,7 +39,10 @@ struct Screen {
 #[derive(Debug, Default)]
 struct Content {
     bytes: Vec<u8>,
+    /// The last program of the host has closed it.
     hung_up: bool,
+    /// The harness wants to close it.
+    closing: bool,
 }
 
 impl Screen {
@@ -58,12 +64,11 @@ impl Terminal {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags)
             .map_err(|error| Error::Io { what: "open a terminal".into(), source: error.into() })?;
-        let reader = master.try_clone().map_err(io("duplicate a terminal"))?;
         let child = start(slave)?;
-        let screen = Arc::new(Screen::default());
-        let filled = Arc::clone(&screen);
-        std::thread::spawn(move || fill(&filled, reader));
-        let terminal = Self { master, child, screen, read: 0 };
+        let (master, screen) = (Arc::new(master), Arc::new(Screen::default()));
+        let (source, filled) = (Arc::clone(&master), Arc::clone(&screen));
+        let reader = std::thread::spawn(move || fill(&filled, &source));
+        let terminal = Self { master, child, screen, reader: Some(reader), read: 0 };
         terminal.resize(24, 80)?;
         Ok(terminal)
     }
@@ -73,7 +78,7 @@ impl Terminal {
     /// # Errors
     /// [`Error::Io`] when the terminal is gone.
     pub fn send(&mut self, text: &str) -> Result<(), Error> {
-        self.master.write_all(text.as_bytes()).map_err(io("type on the terminal"))
+        (&*self.master).write_all(text.as_bytes()).map_err(io("type on the terminal"))
     }
 
     /// Waits until this text is written (after what the last call found); what stood before it, and the text.
@@ -120,7 +125,7 @@ impl Terminal {
     /// # Errors
     /// [`Error::Io`] when the terminal is gone.
     pub fn echoes(&self) -> Result<bool, Error> {
-        let modes = rustix::termios::tcgetattr(&self.master)
+        let modes = rustix::termios::tcgetattr(&*self.master)
             .map_err(|error| Error::Io { what: "read the terminal's modes".into(), source: error.into() })?;
         Ok(modes.local_modes.contains(LocalModes::ECHO))
     }
@@ -131,7 +136,7 @@ impl Terminal {
     /// [`Error::Io`] when the terminal is gone.
     pub fn resize(&self, rows: u16, columns: u16) -> Result<(), Error> {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        rustix::termios::tcsetwinsize(&self.master, size)
+        rustix::termios::tcsetwinsize(&*self.master, size)
             .map_err(|error| Error::Io { what: "resize the terminal".into(), source: error.into() })
     }
 
@@ -165,20 +170,34 @@ impl Terminal {
 }
 
 impl Drop for Terminal {
-    /// Closes the terminal: the kernel hangs up on the program. It is not waited for long; the host outlives it.
+    /// Closes the terminal: the kernel hangs up on its session. The program gets two seconds to go.
     fn drop(&mut self) {
-        let _ = self.send("\x04");
-        if !wait_until(Duration::from_millis(200), || matches!(self.child.try_wait(), Ok(Some(_)))) {
+        self.screen.lock().closing = true;
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        // The reader is gone, so this is the last descriptor: replacing it closes the terminal.
+        if let Ok(nothing) = File::open("/dev/null") {
+            self.master = Arc::new(nothing);
+        }
+        if !wait_until(Duration::from_secs(2), || matches!(self.child.try_wait(), Ok(Some(_)))) {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
     }
 }
 
-/// Moves what is written from the terminal to the screen until the last program has closed it.
-fn fill(screen: &Screen, mut reader: File) {
+/// Moves what is written from the terminal to the screen until the last program has closed it, or the harness wants to.
+fn fill(screen: &Screen, mut source: &File) {
     let mut buffer = [0; 4096];
-    while let Ok(count @ 1..) = reader.read(&mut buffer) {
+    let glance = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    while !screen.lock().closing {
+        let mut ends = [PollFd::new(&source, PollFlags::IN)];
+        if !matches!(rustix::event::poll(&mut ends, Some(&glance)), Ok(1..)) {
+            continue;
+        }
+        // EIO: no program has the terminal open any more.
+        let Ok(count @ 1..) = source.read(&mut buffer) else { break };
         screen.lock().bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
         screen.grown.notify_all();
     }
