@@ -172,7 +172,9 @@ pub fn clear_after_the_dead() -> Result<Vec<String>, Error> {
     for line in everything_named() {
         let Some(name) = names_in(&line).next() else { continue };
         let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()).unwrap_or_default();
-        if pid.is_empty() || Path::new("/proc").join(pid).exists() {
+        // A zombie still has its folder in /proc, but no command line.
+        let lives = fs::read(Path::new("/proc").join(pid).join("cmdline")).is_ok_and(|words| !words.is_empty());
+        if pid.is_empty() || lives {
             continue;
         }
         if let Some(cgroup) = line.strip_prefix("cgroup ") {

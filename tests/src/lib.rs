@@ -25,6 +25,7 @@ mod command;
 mod error;
 mod host;
 mod root;
+pub mod story;
 mod terminal;
 mod tool;
 

@@ -1,0 +1,82 @@
+//! The package on real hosts: what it installs, what it leaves alone, how it goes.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+
+use jitsudo_tests::story::{install, installed_host};
+use jitsudo_tests::{Host, package_file};
+
+fn host(name: &str, suite: &str) -> Host {
+    package_file().and_then(|package| installed_host(name, suite, &package)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// `path mode owner group` of everything below some folders.
+fn listing(host: &Host, folders: &str) -> String {
+    host.sh(&format!("find {folders} -printf '%p %m %u %g\\n' | sort")).ok().unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn installs_runs_and_goes(suite: &str) {
+    let host = host("pkg", suite);
+    let active = "systemctl is-active jitsudod.socket jitsudod.service jitsudo-spawn.socket jitsudo-spawn.service";
+    assert_eq!(host.sh(active).output().unwrap().stdout, "active\n".repeat(4));
+    assert_eq!(host.sh("systemctl list-units --failed --no-legend").ok().unwrap(), "");
+    let places = "/run/jitsudo /run/jitsudo/sessions /var/lib/jitsudo /var/lib/jitsudo/ledger /var/lib/jitsudo/policy \
+                  /var/lib/jitsudo/spool /var/lib/jitsudo/recordings /run/jitsudo/socket /run/jitsudo/spawner";
+    let modes = host.sh(&format!("stat -c '%n %a %U:%G' {places}")).ok().unwrap();
+    assert_eq!(
+        modes,
+        "/run/jitsudo 755 root:root\n\
+         /run/jitsudo/sessions 700 root:root\n\
+         /var/lib/jitsudo 755 root:root\n\
+         /var/lib/jitsudo/ledger 700 _jitsudo:_jitsudo\n\
+         /var/lib/jitsudo/policy 750 root:_jitsudo\n\
+         /var/lib/jitsudo/spool 2750 root:_jitsudo\n\
+         /var/lib/jitsudo/recordings 700 root:root\n\
+         /run/jitsudo/socket 666 root:root\n\
+         /run/jitsudo/spawner 600 _jitsudo:root\n"
+    );
+    let decider = host.sh("ps -o user= -C jitsudod").ok().unwrap();
+    assert_eq!(decider.trim(), "_jitsudo", "the decider must have its own account");
+    let capabilities = host.sh("grep CapEff /proc/$(pidof jitsudod)/status").ok().unwrap();
+    assert_eq!(capabilities, "CapEff:\t0000000000000000\n", "the decider must have no capability");
+
+    // An administrator's change outlives the package; the package's own files do not outlive it.
+    host.sh("echo '# mine' >> /etc/jitsudo/jitsudod.toml").ok().unwrap();
+    host.sh("DEBIAN_FRONTEND=noninteractive apt-get remove -y -qq jitsudo").ok().unwrap();
+    assert_eq!(host.sh("grep -c mine /etc/jitsudo/jitsudod.toml").ok().unwrap(), "1\n");
+    assert_eq!(host.sh("pgrep jitsudo").output().unwrap().status, 1, "no program of ours may run on");
+    host.sh("DEBIAN_FRONTEND=noninteractive apt-get purge -y -qq jitsudo").ok().unwrap();
+    assert_eq!(listing(&host, "/etc /usr /run -xdev -iname '*jitsudo*'"), "");
+    // Evidence stays.
+    host.run(&["test", "-d", "/var/lib/jitsudo/ledger"]).ok().unwrap();
+    install(&host, &package_file().unwrap()).unwrap();
+    assert_eq!(host.sh(active).output().unwrap().stdout, "active\n".repeat(4));
+}
+
+#[test]
+fn bookworm_package_installs_runs_and_goes() {
+    installs_runs_and_goes("bookworm");
+}
+
+#[test]
+fn trixie_package_installs_runs_and_goes() {
+    installs_runs_and_goes("trixie");
+}
+
+#[test]
+fn package_brings_no_setuid_file_and_no_file_that_others_may_write() {
+    let host = host("setuid", "bookworm");
+    let ours = host.sh("dpkg-query -L jitsudo | sort -u").ok().unwrap();
+    assert!(ours.contains("/usr/bin/jitsudo\n") && ours.contains("/usr/libexec/jitsudo/jitsudo-spawn\n"), "{ours}");
+    let bad =
+        "dpkg-query -L jitsudo | xargs -d '\\n' -I{} find {} -maxdepth 0 '(' -perm /6000 -o ! -type l -perm /022 ')'";
+    assert_eq!(host.sh(bad).ok().unwrap(), "");
+    let capable = host.sh("python3 -c 'import os,sys; [print(p) for p in sys.stdin.read().split() if \"security.capability\" in os.listxattr(p)]'");
+    assert_eq!(capable.stdin(ours.replace("/.\n", "")).ok().unwrap(), "");
+    // Whatever it made when it was installed and started, too.
+    let made = host.sh("find / -xdev -perm /4000 -newer /root/jitsudo.deb -type f").ok().unwrap();
+    assert_eq!(made, "");
+    let linked = host
+        .sh("file=/usr/bin/jitsudo; python3 -c \"print(b'/ld-linux' in open('$file','rb').read(4096))\"")
+        .ok()
+        .unwrap();
+    assert_eq!(linked, "False\n", "the client must need no loader and no library");
+}

@@ -1,0 +1,125 @@
+//! The story of the README, as tests: allowed, refused, recorded, proved.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+
+use jitsudo_tests::story::{POLICY, apply_policy, installed_host, nginx_pid};
+use jitsudo_tests::{Host, Output, package_file};
+
+fn web_host(name: &str, suite: &str) -> Host {
+    let host = package_file().and_then(|package| installed_host(name, suite, &package));
+    let host = host.unwrap_or_else(|error| panic!("{error}"));
+    host.run(&["systemctl", "start", "nginx"]).ok().unwrap_or_else(|error| panic!("{error}"));
+    host
+}
+
+fn alice(host: &Host, line: &str) -> Output {
+    host.sh(line).as_user("alice").output().unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn story(suite: &str) {
+    let host = web_host("web-1", suite);
+    let before = nginx_pid(&host).unwrap();
+
+    let no_rules = alice(&host, "jitsudo systemctl restart nginx");
+    assert_eq!(no_rules.status, 1, "{}", no_rules.both());
+    assert_eq!(nginx_pid(&host).unwrap(), before, "a refused command must not have run");
+
+    apply_policy(&host, POLICY).unwrap();
+    let allowed = alice(&host, "jitsudo systemctl restart nginx");
+    assert_eq!((allowed.status, allowed.both().as_str()), (0, ""), "allowed: nothing to see");
+    let after = nginx_pid(&host).unwrap();
+    assert!(after != before && after != "0", "{before} {after}");
+
+    let refused = alice(&host, "jitsudo systemctl restart ssh");
+    assert_eq!(refused.status, 1, "{}", refused.both());
+    assert_eq!(refused.stdout, "");
+    for part in ["not allowed: /usr/bin/systemctl restart ssh as root", "web-operator", "hint:", "recorded"] {
+        assert!(refused.stderr.contains(part), "{part:?} is missing in:\n{}", refused.stderr);
+    }
+    let bob = host.run(&["jitsudo", "systemctl", "restart", "nginx"]).as_user("bob").output().unwrap();
+    assert_eq!(bob.status, 1, "{}", bob.both());
+    assert!(!bob.stderr.contains("web-operator"), "bob must not be told other people's rules:\n{}", bob.stderr);
+
+    let log = host.run(&["jitctl", "log"]).ok().unwrap();
+    for part in ["alice", "systemctl restart nginx", "alice runs the web tier", "systemctl restart ssh", "bob"] {
+        assert!(log.contains(part), "{part:?} is missing in:\n{log}");
+    }
+    let journal = host.run(&["journalctl", "-q", "--no-pager", "-t", "jitsudod"]).ok().unwrap();
+    assert!(journal.contains("alice"), "{journal}");
+    let verified = host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
+    assert!(verified.contains("event") && verified.chars().any(|letter| letter.is_ascii_digit()), "{verified}");
+}
+
+#[test]
+fn bookworm_alice_restarts_nginx_under_policy_and_nothing_else() {
+    story("bookworm");
+}
+
+#[test]
+fn trixie_alice_restarts_nginx_under_policy_and_nothing_else() {
+    story("trixie");
+}
+
+#[test]
+fn status_output_and_input_of_the_command_are_its_own() {
+    let host = web_host("pipes", "bookworm");
+    apply_policy(&host, "[roles.all]\nrun = [\"ALL\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"all\"]\nauth = \"none\"\n").unwrap();
+    let lines = [
+        ("jitsudo id -un", 0, "root\n", ""),
+        ("jitsudo -u bob id -un", 0, "bob\n", ""),
+        ("jitsudo sh -c 'exit 42'", 42, "", ""),
+        ("jitsudo sh -c 'kill -TERM $$'", 143, "", ""),
+        ("echo given | jitsudo cat", 0, "given\n", ""),
+        ("jitsudo sh -c 'echo out; echo err >&2'", 0, "out\n", "err\n"),
+        ("jitsudo seq 100000 | tail -n 1", 0, "100000\n", ""),
+        ("jitsudo head -c 300000 /dev/zero | wc -c", 0, "300000\n", ""),
+    ];
+    for (line, status, stdout, stderr) in lines {
+        let output = alice(&host, line);
+        assert_eq!((output.status, output.stdout.as_str(), output.stderr.as_str()), (status, stdout, stderr), "{line}");
+    }
+}
+
+#[test]
+fn terminal_of_the_command_is_a_terminal_of_its_own_with_the_callers_size() {
+    let host = web_host("tty", "bookworm");
+    apply_policy(&host, "[roles.all]\nrun = [\"ALL\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"all\"]\nauth = \"none\"\n").unwrap();
+    let mut terminal = host.run(&["bash", "--norc", "--noediting"]).as_user("alice").terminal().unwrap();
+    terminal.resize(41, 99).unwrap();
+    terminal.expect("$ ").unwrap();
+    terminal.send("jitsudo sh -c 'stty size; tty; id -un'; echo status $?\n").unwrap();
+    terminal.expect("41 99").unwrap();
+    terminal.expect("/dev/pts/").unwrap();
+    terminal.expect("root").unwrap();
+    terminal.expect("status 0").unwrap();
+    terminal.expect("$ ").unwrap();
+    // Ctrl-C reaches the command, and the shell's terminal is usable afterwards.
+    terminal.send("jitsudo sh -c 'echo ready; exec sleep 100'; echo status $?\n").unwrap();
+    terminal.expect("ready\r\n").unwrap();
+    terminal.send("\x03").unwrap();
+    terminal.expect("status 130").unwrap();
+    terminal.expect("$ ").unwrap();
+    assert!(terminal.echoes().unwrap(), "the terminal's modes must be restored");
+}
+
+#[test]
+fn host_without_daemon_gets_a_clear_answer() {
+    let host = web_host("dead", "bookworm");
+    host.sh("systemctl stop jitsudod.socket jitsudod.service").ok().unwrap();
+    let output = alice(&host, "jitsudo systemctl restart nginx");
+    assert_eq!(output.status, 69, "{}", output.both());
+    assert!(output.stderr.contains("cannot reach jitsudod at /run/jitsudo/socket"), "{}", output.stderr);
+    assert!(output.stderr.contains("hint: systemctl status jitsudod"), "{}", output.stderr);
+}
+
+#[test]
+fn ledger_keeps_an_access_over_a_power_cut() {
+    let mut host = web_host("power", "bookworm");
+    apply_policy(&host, POLICY).unwrap();
+    host.sh("sync /etc/jitsudo/policy.d").ok().unwrap();
+    assert_eq!(alice(&host, "jitsudo systemctl reload nginx").status, 0);
+    host.power_cut().unwrap();
+    host.start().unwrap();
+    let log = host.run(&["jitctl", "log"]).ok().unwrap();
+    assert!(log.contains("systemctl reload nginx"), "a command that ran must be on record:\n{log}");
+    host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
+}
