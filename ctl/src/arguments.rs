@@ -1,0 +1,220 @@
+//! The command line of `jitctl`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Exit statuses, shown under every help.
+const STATUSES: &str =
+    "Exit status: 0 done, 1 refused, 2 usage, 3 nothing found, 4 a check found something bad, 69 no daemon.";
+
+/// Look at rights, records and rules of jitsudo on this host; without a verb: where do I stand?
+#[derive(Parser, Debug)]
+#[command(name = "jitctl", version, after_help = STATUSES, max_term_width = 80, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    /// Print the data as JSON (docs/json.md)
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Verb {
+    /// Check, apply and explain the rules of this host
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Show what you may ask for
+    Roles,
+    /// Show what was asked, decided and run; yours without a duty
+    Log(Log),
+    /// Show running commands and shells; yours without a duty
+    Sessions(Sessions),
+    /// Prove the records
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Show the health of the daemon
+    Status,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Policy {
+    /// Check policy files, as anybody, without a daemon; nothing is changed
+    Check(Check),
+    /// Put the files of /etc/jitsudo/policy.d in force (root only)
+    Apply(Apply),
+    /// Say how a command would be decided, and why
+    Explain(Explain),
+    /// Say which policy is in force
+    Status,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    /// Files or directories of .toml files [default: /etc/jitsudo/policy.d]
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Apply {
+    /// Do not ask; for scripts
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+    /// Only say what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Explain {
+    /// As if this account asked (needs the duty `policy`)
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) user: Option<String>,
+    /// The account to run as
+    #[arg(short = 'u', value_name = "TARGET")]
+    pub(crate) target: Option<String>,
+    /// The group to run as
+    #[arg(short = 'g', value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Log {
+    /// Every event of this access: its id, or the last six characters of it
+    #[arg(value_name = "ID", conflicts_with_all = ["user", "all", "follow"])]
+    pub(crate) id: Option<String>,
+    /// Only what this account asked
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) user: Option<String>,
+    /// Everybody's (needs the duty `see`)
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// At most this many events, the newest
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+    /// Go on with what happens from now on
+    #[arg(long, short = 'f')]
+    pub(crate) follow: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Sessions {
+    /// Those that ended as well
+    #[arg(long)]
+    pub(crate) ended: bool,
+    /// Everybody's (needs the duty `see`)
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Audit {
+    /// Verify order and integrity of the ledger (root only, works without the daemon)
+    Verify(Verify),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Verify {
+    /// A head known from elsewhere (another host's syslog, a printout); may be given several times
+    #[arg(long, value_name = "SEQ:HASH", value_parser = head)]
+    pub(crate) head: Vec<Head>,
+    /// Another ledger than this host's
+    #[arg(long, value_name = "DIR")]
+    pub(crate) ledger: Option<PathBuf>,
+}
+
+/// A head known from elsewhere.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Head {
+    /// Sequence of the event.
+    pub(crate) seq: u64,
+    /// Its hash, 64 lower-case hex digits.
+    pub(crate) hash: String,
+}
+
+/// Parses `SEQ:HASH`.
+pub(crate) fn head(text: &str) -> Result<Head, String> {
+    let (seq, hash) = text.split_once(':').ok_or("expected SEQ:HASH")?;
+    let seq = seq.parse().map_err(|_| "the sequence is not a number")?;
+    let hash = hash.to_ascii_lowercase();
+    if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err("the hash is not 64 hex digits".to_owned());
+    }
+    Ok(Head { seq, hash })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(std::iter::once("jitctl").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_of_this_version_parses_with_json() {
+        for line in [
+            "",
+            "policy check",
+            "policy check a.toml dir",
+            "policy apply --yes",
+            "policy apply --dry-run",
+            "policy explain -- systemctl restart nginx",
+            "policy explain --user bob -u root -g adm systemctl restart nginx",
+            "policy status",
+            "roles",
+            "log",
+            "log k3v9tz",
+            "log --user bob --limit 5 --follow",
+            "log --all",
+            "sessions --ended --all",
+            "audit verify --head 7:0000000000000000000000000000000000000000000000000000000000000000 --ledger /tmp/l",
+            "status",
+        ] {
+            assert!(parse(&format!("--json {line}")).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn options_after_the_explained_command_are_the_commands() {
+        let Some(Verb::Policy(Policy::Explain(explain))) = parse("policy explain -u bob ls --json -u x").unwrap().verb
+        else {
+            panic!("not explain")
+        };
+        assert_eq!(explain.command, ["ls", "--json", "-u", "x"]);
+        assert_eq!(explain.target.as_deref(), Some("bob"));
+    }
+
+    #[test]
+    fn wrong_usage_exits_2_and_help_exits_0() {
+        for line in [
+            "policy",
+            "policy apply --yes --dry-run",
+            "policy explain",
+            "log --limit 0",
+            "log --limit 100001",
+            "log k3v9tz --all",
+            "audit verify --head 7",
+            "audit verify --head 7:abc",
+            "audit verify --head x:0000000000000000000000000000000000000000000000000000000000000000",
+            "nonsense",
+            "--nonsense",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+        for line in ["--help", "--version", "log --help", "policy explain --help"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 0, "{line}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What the decider's answers hold, as far as the screens read it (docs/json.md). Unknown fields are let pass, absent ones are none.
+
+use jiff::Timestamp;
+use jitsudo_bytes::Bytes;
+use jitsudo_core::decision::Record;
+use jitsudo_core::event::{Ending, Entry, Event};
+use jitsudo_core::id::AccessId;
+use jitsudo_core::offers::Offer;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::failure::Failure;
+
+/// Reads a value as the shape that is expected.
+pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, Failure> {
+    serde_json::from_value(value).map_err(|error| Failure::Lost(format!("its answer cannot be read: {error}")))
+}
+
+/// Reads each value of a list.
+pub(crate) fn read_all<T: DeserializeOwned>(values: &[Value]) -> Result<Vec<T>, Failure> {
+    values.iter().map(|value| read(value.clone())).collect()
+}
+
+/// Where the requester stands.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Standing {
+    /// Enrolled name of the host.
+    pub(crate) host: String,
+    /// Digest of the policy in force.
+    pub(crate) policy: Option<String>,
+    /// Running sessions.
+    pub(crate) active: Vec<Session>,
+    /// What may be asked for.
+    pub(crate) offers: Vec<Offer>,
+}
+
+/// One session.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Session {
+    /// `ID.n`.
+    pub(crate) session: String,
+    /// Who asked.
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    /// Their uid.
+    #[serde(default)]
+    pub(crate) uid: Option<u32>,
+    /// As whom it runs.
+    #[serde(default)]
+    pub(crate) target: Option<String>,
+    /// Its words; empty for a bare shell.
+    #[serde(default)]
+    pub(crate) argv: Vec<Bytes>,
+    /// The rule that gave it.
+    #[serde(default)]
+    pub(crate) rule: Option<String>,
+    /// The role.
+    #[serde(default)]
+    pub(crate) role: Option<String>,
+    /// When it began.
+    #[serde(default)]
+    pub(crate) started: Option<Timestamp>,
+    /// Its absolute end.
+    #[serde(default)]
+    pub(crate) ends_at: Option<Timestamp>,
+    /// What is recorded.
+    #[serde(default)]
+    pub(crate) record: Option<Record>,
+    /// How many of its programs run.
+    #[serde(default)]
+    pub(crate) running: Option<u64>,
+    /// When it ended.
+    #[serde(default)]
+    pub(crate) ended: Option<Timestamp>,
+    /// How it ended.
+    #[serde(default)]
+    pub(crate) ending: Option<Ending>,
+}
+
+/// The policy in force.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PolicyStatus {
+    /// Its digest; none when none was ever applied.
+    pub(crate) policy: Option<String>,
+    /// Rules of all kinds.
+    pub(crate) rules: Option<u64>,
+    /// Roles.
+    pub(crate) roles: Option<u64>,
+    /// Its files.
+    pub(crate) files: Vec<String>,
+    /// When it was applied.
+    pub(crate) applied_at: Option<Timestamp>,
+    /// By whom.
+    pub(crate) applied_by: Option<String>,
+}
+
+/// What came of an apply.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// Compiled, and (unless a dry run) in force.
+    Done(Box<Applied>),
+    /// It has errors.
+    Refused {
+        /// The compiler's text.
+        text: String,
+        /// How many.
+        errors: u64,
+    },
+    /// Trouble of the daemon's own.
+    Failed(String),
+}
+
+/// A compiled policy, summed up.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Applied {
+    /// Its digest.
+    pub(crate) policy: String,
+    /// The digest of the one in force before.
+    pub(crate) previous: Option<String>,
+    /// Rules of all kinds.
+    pub(crate) rules: u64,
+    /// Roles.
+    pub(crate) roles: u64,
+    /// Its files.
+    pub(crate) files: Vec<String>,
+    /// The compiler's warnings.
+    pub(crate) warnings: String,
+    /// Rules that are new, gone, changed.
+    pub(crate) added: Vec<String>,
+    /// See `added`.
+    pub(crate) removed: Vec<String>,
+    /// See `added`.
+    pub(crate) changed: Vec<String>,
+}
+
+/// The daemon's health.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Status {
+    /// The decider's version.
+    pub(crate) version: String,
+    /// Enrolled name of the host.
+    pub(crate) host: String,
+    /// When it started.
+    pub(crate) since: Option<Timestamp>,
+    /// Digest of the policy in force.
+    pub(crate) policy: Option<String>,
+    /// The spawner.
+    pub(crate) spawner: SpawnerStatus,
+    /// The ledger.
+    pub(crate) ledger: LedgerStatus,
+    /// Where copies of events go.
+    pub(crate) outputs: std::collections::BTreeMap<String, String>,
+    /// Running sessions.
+    pub(crate) sessions: Option<u64>,
+    /// Open connections.
+    pub(crate) connections: Option<u64>,
+}
+
+/// What the decider knows of its spawner.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SpawnerStatus {
+    /// It is there.
+    pub(crate) connected: bool,
+    /// The policy that it has loaded.
+    pub(crate) policy: Option<String>,
+}
+
+/// How the ledger is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LedgerStatus {
+    /// Sequence of its head.
+    pub(crate) seq: u64,
+    /// Hash of its head.
+    pub(crate) hash: String,
+    /// How many segments.
+    pub(crate) segments: Option<u64>,
+    /// It takes durable records.
+    pub(crate) sound: bool,
+    /// Why not.
+    pub(crate) cause: Option<String>,
+}
+
+/// One line of the ledger.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// Its place in the chain.
+    pub(crate) seq: u64,
+    /// What it says; the bare object when it is of a later version.
+    pub(crate) says: Result<Entry, Value>,
+}
+
+impl Line {
+    /// Reads a line as the decider gives it.
+    pub(crate) fn of(value: &Value) -> Self {
+        let seq = value.get("seq").and_then(Value::as_u64).unwrap_or(0);
+        Self { seq, says: serde_json::from_value(value.clone()).map_err(|_| value.clone()) }
+    }
+
+    /// The access that it belongs to.
+    pub(crate) fn access(&self) -> Option<&AccessId> {
+        let Ok(entry) = &self.says else { return None };
+        match &entry.event {
+            Event::Requested { id, .. }
+            | Event::Decided { id, .. }
+            | Event::Activating { id, .. }
+            | Event::ActivationFailed { id, .. }
+            | Event::Ended { id, .. }
+            | Event::Closed { id }
+            | Event::CleanupFailed { id, .. } => Some(id),
+            Event::SpawnerRefused { id, .. } => id.as_ref(),
+            Event::SessionStarting { session, .. }
+            | Event::SessionExit { session, .. }
+            | Event::LeftRunning { session, .. }
+            | Event::Signalled { session, .. } => Some(&session.access),
+            Event::PolicyApplied { .. }
+            | Event::PolicyRefused { .. }
+            | Event::DenialsCounted { .. }
+            | Event::ClockStepped { .. }
+            | Event::ChainCut { .. }
+            | Event::RolledBack { .. }
+            | Event::SegmentSealed { .. }
+            | Event::HeadPublished { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! One event in words: a label of one or two words, and what happened.
+
+use jitsudo_core::decision::{Cause, Denial};
+use jitsudo_core::event::{EndCause, Entry, Event};
+use jitsudo_core::facts::NoExecutable;
+use jitsudo_core::request::Kind;
+use serde_json::Value;
+
+use super::{ending, joined};
+use crate::records::Line;
+use crate::text::{View, command, counted, digest, milliseconds, short_id, visible};
+
+/// Label and words of a line; a line of a later version gives its event's name.
+pub(crate) fn words(line: &Line, view: &View) -> (String, String) {
+    match &line.says {
+        Ok(entry) => {
+            let (label, mut text) = of_entry(entry, view);
+            if entry.late {
+                text.push_str(" (recorded late)");
+            }
+            (label, text)
+        }
+        Err(value) => {
+            let name = value.get("event").and_then(Value::as_str).unwrap_or("unknown");
+            (visible(name), "an event of a later version; --json shows it".to_owned())
+        }
+    }
+}
+
+fn of_entry(entry: &Entry, view: &View) -> (String, String) {
+    let (label, text) = match &entry.event {
+        Event::Requested { uid, user, kind, argv, argv_cut, target, role, reason, ticket, .. } => {
+            let who = user.as_deref().map_or_else(|| format!("#{}", uid.0), visible);
+            let mut text = format!("{who}: {}", asked(*kind, argv));
+            if *argv_cut {
+                text.push_str(" …");
+            }
+            if let Some(target) = target {
+                text.push_str(&format!(" as {}", visible(target)));
+            }
+            if let Some(role) = role {
+                text.push_str(&format!(" by role {}", visible(role)));
+            }
+            if let Some(reason) = reason {
+                text.push_str(&format!(" \"{}\"", visible(reason)));
+            }
+            if let Some(ticket) = ticket {
+                text.push_str(&format!(" {}", visible(ticket)));
+            }
+            ("asked".to_owned(), text)
+        }
+        Event::Decided { allowed: true, rule, source, role, policy, joined: requires, .. } => {
+            let mut text = "allowed".to_owned();
+            if let Some(rule) = rule {
+                text.push_str(&format!(" by rule \"{}\"", visible(rule)));
+            }
+            if let Some(source) = source {
+                text.push_str(&format!(" ({})", visible(source)));
+            }
+            if let Some(role) = role {
+                text.push_str(&format!(", role {}", visible(role)));
+            }
+            if !requires.is_empty() {
+                text.push_str(&format!(", joined by {}", joined(requires)));
+            }
+            ("decided".to_owned(), format!("{text}, {}", under(policy)))
+        }
+        Event::Decided { allowed: false, denial, policy, .. } => {
+            let cause = denial.as_ref().map_or_else(|| "not allowed".to_owned(), refusal);
+            ("decided".to_owned(), format!("refused: {cause}, {}", under(policy)))
+        }
+        Event::Activating { ends_at, .. } => {
+            ("activating".to_owned(), format!("until {}", view.date_and_time(*ends_at)))
+        }
+        Event::ActivationFailed { cause, .. } => {
+            ("failed".to_owned(), format!("nothing was given: {}", visible(cause)))
+        }
+        Event::SessionStarting { session, target, uid, .. } => {
+            (format!("session {}", session.number), format!("starts as {} (uid {})", visible(target), uid.0))
+        }
+        Event::SessionExit { session, ending: how, ran_ms, pid, failed, .. } => {
+            let mut text = format!("{} after {}", ending(*how), milliseconds(*ran_ms));
+            if *pid > 0 {
+                text.push_str(&format!(", pid {pid}"));
+            }
+            if let Some(failed) = failed {
+                text.push_str(&format!(": {}", visible(failed)));
+            }
+            (format!("session {}", session.number), text)
+        }
+        Event::LeftRunning { programs, count, released, .. } => {
+            let names: Vec<String> = programs.iter().map(jitsudo_bytes::Bytes::visible).collect();
+            let fate = if *released { "the host's from now on" } else { "ended with the grant" };
+            (
+                "left".to_owned(),
+                format!("{} still running ({}), {fate}", counted(u64::from(*count), "program"), names.join(", ")),
+            )
+        }
+        Event::Signalled { count, signal, .. } => {
+            let name = super::signal_name(*signal);
+            ("signalled".to_owned(), format!("{} with {name}", counted(u64::from(*count), "program")))
+        }
+        Event::Ended { cause, .. } => ("ended".to_owned(), end_cause(*cause).to_owned()),
+        Event::Closed { .. } => ("closed".to_owned(), "verified: nothing of it remains".to_owned()),
+        Event::CleanupFailed { cause, .. } => {
+            ("not clean".to_owned(), format!("cannot remove what it left: {}; tried again", visible(cause)))
+        }
+        Event::SpawnerRefused { id, cause } => {
+            let what = id.as_ref().map_or_else(String::new, |id| format!(" {}", short_id(id.as_str())));
+            ("spawner".to_owned(), format!("refused{what}: {}", visible(cause)))
+        }
+        other => of_host(other),
+    };
+    (label, text)
+}
+
+/// Events that belong to the host and no access.
+fn of_host(event: &Event) -> (String, String) {
+    let (label, text) = match event {
+        Event::PolicyApplied { policy, rules, roles, files, previous } => {
+            let before = previous.as_deref().map_or_else(|| "none".to_owned(), digest);
+            let text = format!(
+                "{} applied: {} and {} from {}; before it {before}",
+                digest(policy),
+                counted(*rules, "rule"),
+                counted(*roles, "role"),
+                counted(files.len() as u64, "file"),
+            );
+            ("policy", text)
+        }
+        Event::PolicyRefused { cause, errors } => {
+            let first = cause.lines().next().unwrap_or_default();
+            ("policy", format!("not applied, {}: {}", counted(*errors, "error"), visible(first)))
+        }
+        Event::DenialsCounted { uid, count, seconds } => {
+            let text = format!(
+                "{} more refusals to uid {} in {}",
+                crate::text::count(*count),
+                uid.0,
+                crate::text::exact(*seconds)
+            );
+            ("refused", text)
+        }
+        Event::ClockStepped { by_ms } => {
+            let way = if *by_ms < 0 { "back" } else { "forward" };
+            ("clock", format!("set {way} by {}", milliseconds(by_ms.unsigned_abs())))
+        }
+        Event::ChainCut { segment, bytes } => {
+            ("ledger", format!("{} of an unfinished line cut from {}", counted(*bytes, "byte"), visible(segment)))
+        }
+        Event::RolledBack { known, found } => {
+            ("ledger", format!("older than known elsewhere: event {known} is known, {found} is the last here"))
+        }
+        Event::SegmentSealed { segment, last_seq, .. } => {
+            ("ledger", format!("{} closed at event {last_seq}", visible(segment)))
+        }
+        Event::HeadPublished { head_seq, head } => {
+            ("ledger", format!("head {head_seq}:{} told to others", digest(head)))
+        }
+        Event::Requested { .. }
+        | Event::Decided { .. }
+        | Event::Activating { .. }
+        | Event::ActivationFailed { .. }
+        | Event::SessionStarting { .. }
+        | Event::SessionExit { .. }
+        | Event::LeftRunning { .. }
+        | Event::Signalled { .. }
+        | Event::Ended { .. }
+        | Event::Closed { .. }
+        | Event::CleanupFailed { .. }
+        | Event::SpawnerRefused { .. } => ("", String::new()),
+    };
+    (label.to_owned(), text)
+}
+
+/// What was asked, in words: a command line, or the kind of shell.
+pub(crate) fn asked(kind: Kind, argv: &[jitsudo_bytes::Bytes]) -> String {
+    let words = command(argv);
+    match (kind, argv.is_empty()) {
+        (Kind::Shell, true) => "a shell".to_owned(),
+        (Kind::LoginShell, true) => "a login shell".to_owned(),
+        (Kind::Shell, false) => format!("a shell: {words}"),
+        (Kind::LoginShell, false) => format!("a login shell: {words}"),
+        (Kind::Edit, _) => format!("edit {words}"),
+        (Kind::Role, _) => "the whole role".to_owned(),
+        (Kind::Command, _) => words,
+    }
+}
+
+/// Why not, in a few words; the deny's name where the decider gives it.
+pub(crate) fn refusal(denial: &Denial) -> String {
+    let cause = match &denial.cause {
+        Cause::NoPolicy => "no policy is applied",
+        Cause::NotCovered => "no rule covers it",
+        Cause::Denied => "a rule forbids it",
+        Cause::NotNow => "outside the hours of its rule",
+        Cause::ReasonNeeded => "a reason is needed",
+        Cause::TicketNeeded => "a ticket is needed",
+        Cause::WindowTooLong => "the asked window is too long",
+        Cause::UnsafeProgram => "others can write the program",
+        Cause::UnknownTarget => "no such account or group here",
+        Cause::Unrunnable(NoExecutable::NotFound) => "command not found",
+        Cause::Unrunnable(NoExecutable::NotExecutable) => "the program may not be executed",
+        Cause::Unrunnable(NoExecutable::NotRegular) => "the program is not a regular file",
+        Cause::Unrunnable(NoExecutable::NotAsked) => "there is no program to run",
+        Cause::Environment => "a variable that the role does not let through",
+        Cause::WorkingDirectory => "a directory that the role does not let through",
+        Cause::Obligation => "an obligation that it cannot honour",
+        Cause::NotSupported => "the rule needs what this version cannot do",
+    };
+    denial.by.as_ref().map_or_else(|| cause.to_owned(), |by| format!("{cause} (\"{}\")", visible(by)))
+}
+
+/// Why something was ended.
+pub(crate) fn end_cause(cause: EndCause) -> &'static str {
+    match cause {
+        EndCause::Finished => "the command is over",
+        EndCause::WindowOver => "the time is over",
+        EndCause::ClientLost => "the requester's terminal or client went away",
+        EndCause::NotStarted => "it never started",
+        EndCause::Released => "what it left belongs to the host",
+        EndCause::Lost => "the session is gone without a word",
+    }
+}
+
+fn under(policy: &str) -> String {
+    format!("policy {}", digest(policy))
+}

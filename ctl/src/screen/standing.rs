@@ -1,0 +1,73 @@
+//! Where do I stand: what is active and what may be asked for.
+
+use super::{roles, sessions};
+use crate::records::Standing;
+use crate::text::{View, counted, padded, short_id, visible, wrapped};
+
+/// The screen of `jitctl` without a verb.
+pub(crate) fn screen(standing: &Standing, view: &View) -> String {
+    let mut text = String::new();
+    for session in &standing.active {
+        let mut words = format!("{}  {}", short_id(&session.session), sessions::what(session));
+        if let Some(target) = &session.target {
+            words.push_str(&format!(" as {}", visible(target)));
+        }
+        if let Some(end) = session.ends_at {
+            words.push_str(&format!(", ends {}", view.until(end)));
+        }
+        if let Some(running) = session.running {
+            words.push_str(&format!(", {} running", counted(running, "program")));
+        }
+        text.push_str(&format!("{}{}\n", padded("active", 11), wrapped(&words, 11, 11)));
+    }
+    if text.is_empty() {
+        text.push_str("nothing is active\n");
+    }
+    if standing.policy.is_none() {
+        text.push_str("this host has no rules yet\n  hint: an administrator puts files into /etc/jitsudo/policy.d and runs `jitctl policy apply`\n");
+        return text;
+    }
+    if standing.offers.is_empty() {
+        text.push_str(&format!("no rule gives you anything on {}\n", visible(&standing.host)));
+        return text;
+    }
+    let offers: Vec<String> = standing.offers.iter().map(|offer| roles::short(offer, view)).collect();
+    let lead = "you may ask for: ";
+    text.push_str(&format!("{lead}{}\n", wrapped(&offers.join(", "), lead.len(), 4)));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::screen::roles::tests::offer;
+    use crate::screen::sessions::tests::running;
+    use crate::text::tests::view;
+
+    #[test]
+    fn what_is_active_comes_first_then_what_may_be_asked_for() {
+        let standing = Standing {
+            host: "web-1".to_owned(),
+            policy: Some("ab".repeat(32)),
+            active: vec![serde_json::from_value(running()).unwrap()],
+            offers: vec![offer("web-operator"), offer("docker")],
+        };
+        assert_eq!(
+            screen(&standing, &view()),
+            "active     k3v9tz.1  tail -f /var/log/nginx/error.log as root, ends in 12 min, 1\n           \
+             program running\nyou may ask for: web-operator (30 min, no approval), docker (30 min, no\n    approval)\n"
+        );
+    }
+
+    #[test]
+    fn a_host_without_rules_says_who_can_change_that() {
+        let text = screen(&Standing::default(), &view());
+        assert!(text.starts_with("nothing is active\nthis host has no rules yet\n  hint: "), "{text}");
+    }
+
+    #[test]
+    fn a_person_whom_no_rule_names_is_told_so_and_not_others_rules() {
+        let standing = Standing { host: "web-1".to_owned(), policy: Some("ab".repeat(32)), ..Standing::default() };
+        assert_eq!(screen(&standing, &view()), "nothing is active\nno rule gives you anything on web-1\n");
+    }
+}

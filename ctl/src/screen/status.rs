@@ -1,0 +1,104 @@
+//! The daemon's health: a line each, good or bad said in words.
+
+use crate::records::Status;
+use crate::text::{Tone, View, count, counted, digest, padded, visible};
+
+/// The screen of `jitctl status`.
+pub(crate) fn screen(status: &Status, view: &View) -> String {
+    let mut text = String::new();
+    let mut line = |good: bool, name: &str, words: String| {
+        let mark = if good { view.paint(Tone::Good, "ok  ") } else { view.paint(Tone::Bad, "bad ") };
+        text.push_str(&format!("{mark}  {}{words}\n", padded(name, 9)));
+    };
+    let mut daemon = format!("jitsudod {} on {}", visible(&status.version), visible(&status.host));
+    if let Some(since) = status.since {
+        daemon.push_str(&format!(", up for {}", view.since(since)));
+    }
+    line(true, "daemon", daemon);
+    let spawner = match (status.spawner.connected, status.spawner.policy == status.policy) {
+        (false, _) => "not connected: nothing can be started",
+        (true, true) => "connected",
+        (true, false) => "has another policy loaded than the decider",
+    };
+    line(spawner == "connected", "spawner", spawner.to_owned());
+    match &status.policy {
+        Some(policy) => line(true, "policy", digest(policy)),
+        None => line(false, "policy", "none applied: nobody is allowed anything but root".to_owned()),
+    }
+    let ledger = &status.ledger;
+    let mut words = format!("{}, head {}", count_events(ledger.seq), digest(&ledger.hash));
+    if let Some(segments) = ledger.segments {
+        words.push_str(&format!(", {}", counted(segments, "segment")));
+    }
+    if !ledger.sound {
+        let cause = ledger.cause.as_deref().map_or_else(|| "not sound".to_owned(), visible);
+        words = format!("{cause}; {words}");
+    }
+    line(ledger.sound, "ledger", words);
+    for (name, state) in &status.outputs {
+        line(state == "up", &visible(name), visible(state));
+    }
+    if let (Some(sessions), Some(connections)) = (status.sessions, status.connections) {
+        line(true, "now", format!("{}, {}", counted(sessions, "session"), counted(connections, "connection")));
+    }
+    text
+}
+
+/// True when everything is as it should be.
+pub(crate) fn is_well(status: &Status) -> bool {
+    status.spawner.connected
+        && status.spawner.policy == status.policy
+        && status.ledger.sound
+        && status.outputs.values().all(|state| state == "up")
+}
+
+fn count_events(seq: u64) -> String {
+    if seq == 1 { "1 event".to_owned() } else { format!("{} events", count(seq)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::tests::view;
+    use serde_json::json;
+
+    fn status() -> serde_json::Value {
+        json!({
+            "version": "0.1.0", "host": "web-1", "boot": "b", "since": "2026-10-04T10:15:00Z", "policy": "ab".repeat(32),
+            "spawner": {"connected": true, "policy": "ab".repeat(32)},
+            "ledger": {"seq": 18204, "hash": "cd".repeat(32), "segments": 3, "sound": true, "cause": null},
+            "outputs": {"journald": "up", "syslog": "up"}, "sessions": 1, "connections": 2,
+        })
+    }
+
+    #[test]
+    fn a_healthy_daemon_is_all_ok() {
+        let status: Status = serde_json::from_value(status()).unwrap();
+        assert!(is_well(&status));
+        assert_eq!(
+            screen(&status, &view()),
+            "ok    daemon   jitsudod 0.1.0 on web-1, up for 2 h\nok    spawner  connected\nok    policy   abababababab\n\
+             ok    ledger   18 204 events, head cdcdcdcdcdcd, 3 segments\nok    journald up\nok    syslog   up\n\
+             ok    now      1 session, 2 connections\n"
+        );
+    }
+
+    #[test]
+    fn what_is_broken_is_said_in_words() {
+        let mut value = status();
+        value["spawner"] = json!({"connected": false, "policy": null});
+        value["ledger"]["sound"] = json!(false);
+        value["ledger"]["cause"] = json!("cannot write the ledger: no space left");
+        value["outputs"]["syslog"] = json!("down");
+        let status: Status = serde_json::from_value(value).unwrap();
+        assert!(!is_well(&status));
+        let text = screen(&status, &view());
+        for line in [
+            "bad   spawner  not connected",
+            "bad   ledger   cannot write the ledger: no space left; ",
+            "bad   syslog   down",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+}

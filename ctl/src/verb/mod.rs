@@ -1,0 +1,45 @@
+//! The verbs: each asks or reads, and prints.
+
+mod apply;
+mod check;
+mod look;
+mod verify;
+
+use std::io::{self, Write as _};
+
+use serde_json::Value;
+
+use crate::arguments::{Arguments, Audit, Policy, Verb};
+use crate::failure::Failure;
+use crate::text::View;
+
+/// Does what the command line says.
+pub(crate) fn run(arguments: Arguments, view: &View) -> Result<(), Failure> {
+    let json = arguments.json;
+    match arguments.verb {
+        None => look::standing(json, view),
+        Some(Verb::Roles) => look::roles(json, view),
+        Some(Verb::Log(log)) => look::log(log, json, view),
+        Some(Verb::Sessions(sessions)) => look::sessions(&sessions, json, view),
+        Some(Verb::Status) => look::status(json, view),
+        Some(Verb::Audit(Audit::Verify(what))) => verify::run(&what, json, view),
+        Some(Verb::Policy(Policy::Check(what))) => check::run(&what.paths, json, view),
+        Some(Verb::Policy(Policy::Apply(how))) => apply::run(&how, json),
+        Some(Verb::Policy(Policy::Explain(what))) => look::explain(what, json, view),
+        Some(Verb::Policy(Policy::Status)) => look::policy_status(json, view),
+    }
+}
+
+/// Writes to standard output; whoever stopped reading is no failure.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|cause| match cause.kind() {
+        io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
+        _ => Failure::File { what: "write to standard output".to_owned(), cause },
+    })
+}
+
+/// Writes one JSON value, indented for people, with its newline.
+fn say_json(value: &Value) -> Result<(), Failure> {
+    say(&format!("{value:#}\n"))
+}
