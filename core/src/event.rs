@@ -300,3 +300,137 @@ pub enum Event {
         head: String,
     },
 }
+
+impl Event {
+    /// Every name that this version writes and reads.
+    pub const NAMES: [&str; 20] = [
+        "requested",
+        "decided",
+        "activating",
+        "activation_failed",
+        "session_starting",
+        "session_exit",
+        "left_running",
+        "signalled",
+        "ended",
+        "closed",
+        "cleanup_failed",
+        "spawner_refused",
+        "policy_applied",
+        "policy_refused",
+        "denials_counted",
+        "clock_stepped",
+        "chain_cut",
+        "rolled_back",
+        "segment_sealed",
+        "head_published",
+    ];
+
+    /// Its name: what stands under `"event"`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Requested { .. } => "requested",
+            Self::Decided { .. } => "decided",
+            Self::Activating { .. } => "activating",
+            Self::ActivationFailed { .. } => "activation_failed",
+            Self::SessionStarting { .. } => "session_starting",
+            Self::SessionExit { .. } => "session_exit",
+            Self::LeftRunning { .. } => "left_running",
+            Self::Signalled { .. } => "signalled",
+            Self::Ended { .. } => "ended",
+            Self::Closed { .. } => "closed",
+            Self::CleanupFailed { .. } => "cleanup_failed",
+            Self::SpawnerRefused { .. } => "spawner_refused",
+            Self::PolicyApplied { .. } => "policy_applied",
+            Self::PolicyRefused { .. } => "policy_refused",
+            Self::DenialsCounted { .. } => "denials_counted",
+            Self::ClockStepped { .. } => "clock_stepped",
+            Self::ChainCut { .. } => "chain_cut",
+            Self::RolledBack { .. } => "rolled_back",
+            Self::SegmentSealed { .. } => "segment_sealed",
+            Self::HeadPublished { .. } => "head_published",
+        }
+    }
+
+    /// The access that it belongs to.
+    #[must_use]
+    pub fn access(&self) -> Option<&AccessId> {
+        match self {
+            Self::Requested { id, .. }
+            | Self::Decided { id, .. }
+            | Self::Activating { id, .. }
+            | Self::ActivationFailed { id, .. }
+            | Self::Ended { id, .. }
+            | Self::Closed { id }
+            | Self::CleanupFailed { id, .. } => Some(id),
+            Self::SessionStarting { session, .. }
+            | Self::SessionExit { session, .. }
+            | Self::LeftRunning { session, .. }
+            | Self::Signalled { session, .. } => Some(&session.access),
+            Self::SpawnerRefused { id, .. } => id.as_ref(),
+            Self::PolicyApplied { .. }
+            | Self::PolicyRefused { .. }
+            | Self::DenialsCounted { .. }
+            | Self::ClockStepped { .. }
+            | Self::ChainCut { .. }
+            | Self::RolledBack { .. }
+            | Self::SegmentSealed { .. }
+            | Self::HeadPublished { .. } => None,
+        }
+    }
+}
+
+/// Why a line of the ledger is no entry.
+#[derive(Debug)]
+pub enum EntryError {
+    /// The event is not on this version's list: a newer one wrote it. State cannot be folded without it, so a downgrade stops
+    /// here and says what it met; going back to the newer version, or on from its next snapshot, is the way out.
+    UnknownEvent {
+        /// Its name.
+        event: String,
+    },
+    /// The line is no JSON object, a field is missing or of another type.
+    Malformed(serde_json::Error),
+}
+
+impl std::fmt::Display for EntryError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::UnknownEvent { event } => {
+                write!(f, "cannot read event {event:?}: this version does not know it, a newer one wrote it")
+            }
+            Self::Malformed(source) => write!(f, "cannot read event: {source}"),
+        }
+    }
+}
+impl std::error::Error for EntryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::UnknownEvent { .. } => None,
+            Self::Malformed(source) => Some(source),
+        }
+    }
+}
+
+impl Entry {
+    /// Reads an entry from a ledger line or a spooled one; the chain's own fields and fields of newer versions are passed over.
+    ///
+    /// # Errors
+    /// [`EntryError::UnknownEvent`] for a name that is not in [`Event::NAMES`]; [`EntryError::Malformed`] for anything else.
+    pub fn read(line: &[u8]) -> Result<Self, EntryError> {
+        serde_json::from_slice(line).map_err(|error| {
+            // Only on the way to the error: the name is read a second time.
+            match serde_json::from_slice::<Tag>(line) {
+                Ok(Tag { event }) if !Event::NAMES.contains(&event.as_str()) => EntryError::UnknownEvent { event },
+                _ => EntryError::Malformed(error),
+            }
+        })
+    }
+}
+
+/// The part of an entry that says which event it is.
+#[derive(Deserialize)]
+struct Tag {
+    event: String,
+}

@@ -22,3 +22,4 @@ pub mod name;
 pub mod offers;
 pub mod policy;
 pub mod request;
+pub mod state;

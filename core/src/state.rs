@@ -1,0 +1,346 @@
+//! What the ledger's events add up to: which accesses there are, how far each one is, and which policy is in force.
+//!
+//! [`State::apply`] is total: a ledger may hold anything, and what cannot be (an ending without a beginning, a second
+//! beginning) is noted as an [`Anomaly`] and changes nothing else. Time comes from the entries. The state stays small: what is
+//! over is remembered only so far back, so that it can begin every ledger segment as a snapshot.
+//!
+//! MUSTs
+//! 1. No event sequence panics or makes an access live that has no `activating` (`any_events_*`, `live_ones_all_have_an_activating`).
+//! 2. Folding a spool file twice is folding it once (`same_spool_file_twice_changes_nothing`).
+//! 3. A snapshot continues exactly as the state that it was taken of (`snapshot_continues_as_the_state_itself`).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Entry, Event};
+use crate::id::{AccessId, SessionId};
+use crate::name::Uid;
+
+mod access;
+mod recent;
+#[cfg(test)]
+mod tests;
+
+pub use access::{
+    Access, Allowed, Asked, Closed, Denied, Ended, Ends, Failed, Given, Left, Outcome, Session,
+};
+pub use recent::Recent;
+
+/// Accesses that are over and still remembered.
+pub const MAX_OVER: usize = 1000;
+/// Accesses that were asked for or allowed and given nothing yet; the oldest beyond is dropped.
+pub const MAX_PENDING: usize = 4096;
+/// Spool names remembered so that a file found again changes nothing.
+pub const MAX_SPOOLED: usize = 4096;
+/// Anomalies remembered.
+pub const MAX_ANOMALIES: usize = 100;
+/// Accounts whose denials are counted one by one.
+pub const MAX_DENIED_ACCOUNTS: usize = 1024;
+
+/// The fold of a ledger.
+///
+/// ```
+/// use jitsudo_core::state::State;
+/// let state = State::default();
+/// assert_eq!(state.live_accesses().count(), 0);
+/// let snapshot = serde_json::to_string(&state).unwrap();
+/// assert_eq!(serde_json::from_str::<State>(&snapshot).unwrap(), state);
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// Every access that is not over.
+    accesses: BTreeMap<AccessId, Access>,
+    /// Those that are, oldest first.
+    over: Recent<Access, MAX_OVER>,
+    policy: Option<PolicyInForce>,
+    spooled: Recent<String, MAX_SPOOLED>,
+    denials: BTreeMap<Uid, u64>,
+    denials_of_others: u64,
+    rolled_back: Option<RollBack>,
+    published: Option<Published>,
+    anomalies: Recent<Anomaly, MAX_ANOMALIES>,
+    anomaly_count: u64,
+}
+
+/// The policy that was applied last.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PolicyInForce {
+    /// Its digest, hex.
+    pub digest: String,
+    /// Since when.
+    pub since: jiff::Timestamp,
+    /// Rules of all four kinds.
+    pub rules: u64,
+    /// Roles.
+    pub roles: u64,
+    /// Files that it came from.
+    pub files: Vec<String>,
+}
+
+/// The ledger was found older than a head known elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RollBack {
+    /// When that was noticed.
+    pub at: jiff::Timestamp,
+    /// Sequence known elsewhere.
+    pub known: u64,
+    /// Sequence found.
+    pub found: u64,
+}
+
+/// The head that was told to journald and syslog last.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Published {
+    /// Sequence.
+    pub seq: u64,
+    /// Hash, hex.
+    pub head: String,
+}
+
+/// An event that the state before it does not allow; it changed nothing else.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Anomaly {
+    /// When the event says that it happened.
+    pub at: jiff::Timestamp,
+    /// The event's name.
+    pub event: String,
+    /// The access that it names.
+    pub access: Option<AccessId>,
+    /// Why it cannot be.
+    pub why: Impossible,
+}
+
+/// Why an event cannot be, in the state before it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Impossible {
+    /// Nobody asked for that access, or it is forgotten.
+    UnknownAccess,
+    /// The access has no such session.
+    UnknownSession,
+    /// It happened already.
+    Again,
+    /// The access is not so far yet.
+    TooEarly,
+    /// The access is over, refused or ended.
+    TooLate,
+    /// More wait than may; the oldest was dropped.
+    TooMany,
+}
+
+/// What an id that somebody typed stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found<'a> {
+    /// This one.
+    One(&'a Access),
+    /// None that is remembered.
+    None,
+    /// So many.
+    Several(usize),
+}
+
+impl State {
+    /// Adds one entry. Never fails: what cannot be is noted in [`State::anomalies`].
+    pub fn apply(&mut self, entry: &Entry) {
+        if let Some(name) = &entry.spool {
+            if self.has_folded(name) {
+                return;
+            }
+            self.spooled.push(name.clone());
+        }
+        if let Err(why) = self.take(entry) {
+            self.note(entry, why);
+        }
+    }
+
+    fn take(&mut self, entry: &Entry) -> Result<(), Impossible> {
+        match &entry.event {
+            Event::Requested { id, .. } => self.ask(id, entry),
+            Event::Decided { id, .. } => self.decide(id, entry),
+            Event::Activating { id, .. }
+            | Event::ActivationFailed { id, .. }
+            | Event::Ended { id, .. }
+            | Event::Closed { id }
+            | Event::CleanupFailed { id, .. } => self.advance(id, entry),
+            Event::SessionStarting { session, .. }
+            | Event::SessionExit { session, .. }
+            | Event::LeftRunning { session, .. }
+            | Event::Signalled { session, .. } => self.advance(&session.access, entry),
+            Event::PolicyApplied { policy, rules, roles, files, previous: _ } => {
+                self.policy = Some(PolicyInForce {
+                    digest: policy.clone(),
+                    since: entry.wall,
+                    rules: *rules,
+                    roles: *roles,
+                    files: files.clone(),
+                });
+                Ok(())
+            }
+            Event::DenialsCounted { uid, count, seconds: _ } => {
+                self.count_denials(*uid, *count);
+                Ok(())
+            }
+            Event::RolledBack { known, found } => {
+                self.rolled_back = Some(RollBack { at: entry.wall, known: *known, found: *found });
+                Ok(())
+            }
+            Event::HeadPublished { head_seq, head } => {
+                self.published = Some(Published { seq: *head_seq, head: head.clone() });
+                Ok(())
+            }
+            Event::SpawnerRefused { .. }
+            | Event::PolicyRefused { .. }
+            | Event::ClockStepped { .. }
+            | Event::ChainCut { .. }
+            | Event::SegmentSealed { .. } => Ok(()),
+        }
+    }
+
+    fn ask(&mut self, id: &AccessId, entry: &Entry) -> Result<(), Impossible> {
+        if self.access(id).is_some() {
+            return Err(Impossible::Again);
+        }
+        let asked = Access::asked(entry).ok_or(Impossible::UnknownAccess)?;
+        self.accesses.insert(id.clone(), asked);
+        if self.accesses.values().filter(|access| !access.is_live()).count() <= MAX_PENDING {
+            return Ok(());
+        }
+        // Ids begin with their time: the first one is the oldest.
+        let oldest = self.accesses.iter().find(|(_, access)| !access.is_live()).map(|(id, _)| id.clone());
+        if let Some(oldest) = oldest {
+            self.accesses.remove(&oldest);
+        }
+        Err(Impossible::TooMany)
+    }
+
+    fn decide(&mut self, id: &AccessId, entry: &Entry) -> Result<(), Impossible> {
+        self.advance(id, entry)?;
+        if let Event::Decided { allowed: false, .. } = &entry.event
+            && let Some(uid) = self.access(id).map(|access| access.asked_for().uid)
+        {
+            self.count_denials(uid, 1);
+        }
+        Ok(())
+    }
+
+    /// Moves one access on; one that is over by that goes to the others that are.
+    fn advance(&mut self, id: &AccessId, entry: &Entry) -> Result<(), Impossible> {
+        let Some(access) = self.accesses.remove(id) else {
+            let late = self.over.iter_mut().rev().find(|access| access.id() == id).ok_or(Impossible::UnknownAccess)?;
+            return late.note_late(entry);
+        };
+        let (access, outcome) = access.advance(entry);
+        if access.is_over() {
+            self.over.push(access);
+        } else {
+            self.accesses.insert(id.clone(), access);
+        }
+        outcome
+    }
+
+    fn count_denials(&mut self, uid: Uid, count: u64) {
+        let counter = if self.denials.contains_key(&uid) || self.denials.len() < MAX_DENIED_ACCOUNTS {
+            self.denials.entry(uid).or_default()
+        } else {
+            &mut self.denials_of_others
+        };
+        *counter = counter.saturating_add(count);
+    }
+
+    fn note(&mut self, entry: &Entry, why: Impossible) {
+        self.anomaly_count = self.anomaly_count.saturating_add(1);
+        self.anomalies.push(Anomaly {
+            at: entry.wall,
+            event: entry.event.name().to_owned(),
+            access: entry.event.access().cloned(),
+            why,
+        });
+    }
+
+    /// The access with this id, over or not, as far back as remembered.
+    #[must_use]
+    pub fn access(&self, id: &AccessId) -> Option<&Access> {
+        self.accesses.get(id).or_else(|| self.over.iter().rev().find(|access| access.id() == id))
+    }
+
+    /// The access that a person means: a whole id, its end (7 characters or more), or at least three of the six that people see,
+    /// from their beginning. Upper case is taken as lower.
+    #[must_use]
+    pub fn find(&self, text: &str) -> Found<'_> {
+        let text = text.to_ascii_lowercase();
+        let is_meant = |access: &&Access| match text.len() {
+            0..3 => false,
+            3..7 => access.id().short().starts_with(&text),
+            _ => access.id().as_str().ends_with(&text),
+        };
+        let mut meant = self.all().filter(is_meant);
+        match (meant.next(), meant.count()) {
+            (None, _) => Found::None,
+            (Some(one), 0) => Found::One(one),
+            (Some(_), others) => Found::Several(others + 1),
+        }
+    }
+
+    /// Everything remembered: what is not over by id, then what is, newest first.
+    pub fn all(&self) -> impl Iterator<Item = &Access> {
+        self.accesses.values().chain(self.over.iter().rev())
+    }
+
+    /// Accesses that may have rights or processes on the host: set up, active, ended and not yet verified. By id.
+    pub fn live_accesses(&self) -> impl Iterator<Item = &Access> {
+        self.accesses.values().filter(|access| access.is_live())
+    }
+
+    /// Sessions of everything remembered, those of live accesses first.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.all().flat_map(Access::sessions)
+    }
+
+    /// One session.
+    #[must_use]
+    pub fn session(&self, id: &SessionId) -> Option<&Session> {
+        self.access(&id.access)?.sessions().find(|session| session.id == *id)
+    }
+
+    /// The policy in force, if one was ever applied.
+    #[must_use]
+    pub fn policy(&self) -> Option<&PolicyInForce> {
+        self.policy.as_ref()
+    }
+
+    /// True when the spool file of this name is folded in already.
+    #[must_use]
+    pub fn has_folded(&self, spool: &str) -> bool {
+        self.spooled.iter().rev().any(|name| name == spool)
+    }
+
+    /// Denials of an account, listed and counted ones together.
+    #[must_use]
+    pub fn denials(&self, uid: Uid) -> u64 {
+        self.denials.get(&uid).copied().unwrap_or_default()
+    }
+
+    /// The last time that the ledger was found older than a head known elsewhere.
+    #[must_use]
+    pub fn rolled_back(&self) -> Option<&RollBack> {
+        self.rolled_back.as_ref()
+    }
+
+    /// The head that was told last.
+    #[must_use]
+    pub fn published(&self) -> Option<&Published> {
+        self.published.as_ref()
+    }
+
+    /// The last anomalies, oldest first.
+    pub fn anomalies(&self) -> impl Iterator<Item = &Anomaly> {
+        self.anomalies.iter()
+    }
+
+    /// How many anomalies there were in all.
+    #[must_use]
+    pub fn anomaly_count(&self) -> u64 {
+        self.anomaly_count
+    }
+}

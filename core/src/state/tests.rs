@@ -1,0 +1,493 @@
+//! Tables for the way of one access, properties for any ledger content.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::decision::Record;
+use crate::event::{Actor, EndCause, Ending, EntryError};
+use crate::name::Gid;
+use crate::request::Kind;
+use jitsudo_bytes::Bytes;
+
+fn id(number: u8) -> AccessId {
+    AccessId::new(u64::from(number), [number; 10])
+}
+
+fn session(access: u8, number: u32) -> SessionId {
+    SessionId { access: id(access), number }
+}
+
+fn entry(second: i64, event: Event) -> Entry {
+    Entry {
+        host: "web-1".to_owned(),
+        boot: "b1".to_owned(),
+        wall: jiff::Timestamp::from_second(1_800_000_000 + second).unwrap(),
+        boottime_ms: 1000,
+        actor: Actor { program: "jitsudod".to_owned(), uid: None, name: None },
+        spool: None,
+        late: false,
+        event,
+    }
+}
+
+fn requested(access: u8) -> Event {
+    Event::Requested {
+        id: id(access),
+        uid: Uid(1000),
+        user: Some("alice".to_owned()),
+        loginuid: Some(Uid(1000)),
+        origin: None,
+        kind: Kind::Command,
+        argv: vec!["systemctl".into(), "restart".into(), Bytes(b"ng\xff".to_vec())],
+        argv_cut: false,
+        program: Some("/usr/bin/systemctl".into()),
+        cwd: None,
+        target: None,
+        role: None,
+        reason: None,
+        ticket: None,
+        digest: "00".repeat(32),
+        tty: 0,
+        pid: 7,
+    }
+}
+
+fn decided(access: u8, allowed: bool) -> Event {
+    Event::Decided {
+        id: id(access),
+        allowed,
+        rule: Some("r".to_owned()),
+        source: None,
+        role: None,
+        policy: "4f".to_owned(),
+        denial: None,
+        joined: vec![],
+    }
+}
+
+fn activating(access: u8) -> Event {
+    let ends_at = jiff::Timestamp::from_second(1_800_000_600).unwrap();
+    Event::Activating { id: id(access), ends_at, ends_boottime_ms: 601_000 }
+}
+
+fn starting(access: u8, number: u32) -> Event {
+    let (uid, gid, target) = (Uid::ROOT, Gid(0), "root".to_owned());
+    Event::SessionStarting { session: session(access, number), uid, gid, target, record: Record::None, chain: vec![] }
+}
+
+fn exit(access: u8, number: u32, ending: Ending) -> Event {
+    let session = session(access, number);
+    Event::SessionExit { session, ending, ran_ms: 5, pid: 9, audit_session: None, failed: None }
+}
+
+fn ended(access: u8) -> Event {
+    Event::Ended { id: id(access), cause: EndCause::Finished }
+}
+
+fn fold(events: impl IntoIterator<Item = Event>) -> State {
+    let mut state = State::default();
+    for (second, event) in (0..).zip(events) {
+        state.apply(&entry(second, event));
+    }
+    state
+}
+
+fn why(state: &State) -> Vec<Impossible> {
+    state.anomalies().map(|anomaly| anomaly.why).collect()
+}
+
+#[test]
+fn access_goes_from_request_to_verified_end() {
+    let way = [
+        requested(1),
+        decided(1, true),
+        activating(1),
+        starting(1, 1),
+        exit(1, 1, Ending::Exited(0)),
+        ended(1),
+        Event::Closed { id: id(1) },
+    ];
+    type Is = fn(&Access) -> bool;
+    let states: [Is; 7] = [
+        |access| matches!(access, Access::Asked(_)),
+        |access| matches!(access, Access::Allowed(_)),
+        |access| matches!(access, Access::Activating(_)),
+        |access| matches!(access, Access::Active(_)),
+        |access| matches!(access, Access::Active(_)),
+        |access| matches!(access, Access::Ended(_)),
+        |access| matches!(access, Access::Closed(_)),
+    ];
+    let live = [false, false, true, true, true, true, false];
+    for (steps, (is, live)) in (1..).zip(states.into_iter().zip(live)) {
+        let state = fold(way.iter().take(steps).cloned());
+        assert!(is(state.access(&id(1)).unwrap()), "after {steps} events: {state:?}");
+        assert_eq!(state.live_accesses().count() == 1, live, "after {steps} events");
+        assert_eq!(state.anomaly_count(), 0);
+    }
+    let state = fold(way);
+    assert_eq!(state.session(&session(1, 1)).unwrap().outcome.as_ref().unwrap().ending, Ending::Exited(0));
+}
+
+#[test]
+fn denied_access_is_over_and_counted() {
+    let state = fold([requested(1), decided(1, false), activating(1)]);
+    assert!(matches!(state.access(&id(1)), Some(Access::Denied(_))));
+    assert_eq!(state.denials(Uid(1000)), 1);
+    assert_eq!(state.live_accesses().count(), 0);
+    assert_eq!(why(&state), [Impossible::TooLate]);
+}
+
+#[test]
+fn each_impossible_event_is_named_and_changes_nothing_else() {
+    let table: Vec<(Vec<Event>, Event, Impossible)> = vec![
+        (vec![], exit(1, 1, Ending::Exited(0)), Impossible::UnknownAccess),
+        (vec![], activating(1), Impossible::UnknownAccess),
+        (vec![requested(1)], requested(1), Impossible::Again),
+        (vec![requested(1)], activating(1), Impossible::TooEarly),
+        (vec![requested(1)], ended(1), Impossible::TooEarly),
+        (vec![requested(1), decided(1, true)], decided(1, true), Impossible::Again),
+        (vec![requested(1), decided(1, true)], starting(1, 1), Impossible::TooEarly),
+        (vec![requested(1), decided(1, true)], exit(1, 1, Ending::Exited(0)), Impossible::TooEarly),
+        (vec![requested(1), decided(1, true), activating(1)], activating(1), Impossible::Again),
+        (vec![requested(1), decided(1, true), activating(1)], Event::Closed { id: id(1) }, Impossible::TooEarly),
+        (
+            vec![requested(1), decided(1, true), activating(1)],
+            exit(1, 1, Ending::Exited(0)),
+            Impossible::UnknownSession,
+        ),
+        (vec![requested(1), decided(1, true), activating(1), ended(1)], starting(1, 1), Impossible::TooLate),
+        (vec![requested(1), decided(1, true), activating(1), ended(1)], ended(1), Impossible::Again),
+    ];
+    for (before, event, impossible) in table {
+        let was = fold(before.clone());
+        let state = fold(before.into_iter().chain([event.clone()]));
+        assert_eq!(why(&state), [impossible], "{event:?}");
+        assert!(was.all().eq(state.all()), "{event:?} changed an access");
+    }
+}
+
+#[test]
+fn end_of_an_access_that_still_has_a_running_session_keeps_it_live_until_closed() {
+    let mut state = fold([requested(1), decided(1, true), activating(1), starting(1, 1), ended(1)]);
+    assert_eq!(state.live_accesses().count(), 1);
+    state.apply(&entry(9, Event::CleanupFailed { id: id(1), cause: "busy".to_owned() }));
+    assert_eq!(state.live_accesses().next().unwrap().given().unwrap().unclean.as_deref(), Some("busy"));
+    state.apply(&entry(10, Event::Closed { id: id(1) }));
+    assert_eq!(state.live_accesses().count(), 0);
+}
+
+#[test]
+fn last_word_of_a_session_is_taken_after_the_close() {
+    let way = [requested(1), decided(1, true), activating(1), starting(1, 1), ended(1), Event::Closed { id: id(1) }];
+    let state = fold(way.into_iter().chain([exit(1, 1, Ending::Signalled(9))]));
+    assert_eq!(state.session(&session(1, 1)).unwrap().outcome.as_ref().unwrap().ending, Ending::Signalled(9));
+    assert_eq!(state.anomaly_count(), 0);
+    assert_eq!(state.live_accesses().count(), 0);
+}
+
+#[test]
+fn failed_activation_is_over_unless_a_command_ran() {
+    let failed = Event::ActivationFailed { id: id(1), cause: "no cgroup".to_owned() };
+    let begun = [requested(1), decided(1, true), activating(1), starting(1, 1)];
+    let state = fold(begun.iter().cloned().chain([failed.clone(), ended(1), Event::Closed { id: id(1) }]));
+    assert!(matches!(state.access(&id(1)), Some(Access::Failed(_))));
+    assert_eq!(state.anomaly_count(), 0, "{:?}", why(&state));
+    let not_started = exit(1, 1, Ending::NotStarted(2));
+    let state = fold(begun.iter().cloned().chain([not_started, failed.clone()]));
+    assert!(matches!(state.access(&id(1)), Some(Access::Failed(_))));
+    let state = fold(begun.into_iter().chain([exit(1, 1, Ending::Exited(0)), failed]));
+    assert!(matches!(state.access(&id(1)), Some(Access::Active(_))), "something ran: it must still be cleaned up");
+}
+
+#[test]
+fn audit_log_09_clock_set_back_between_restarts_changes_no_order() {
+    let way = [requested(1), decided(1, true), activating(1), starting(1, 1), ended(1)];
+    let mut state = State::default();
+    for (back, event) in (0..).zip(way) {
+        state.apply(&entry(-3600 * back, event));
+    }
+    assert!(matches!(state.access(&id(1)), Some(Access::Ended(_))));
+    assert_eq!(state.anomaly_count(), 0);
+}
+
+#[test]
+fn over_accesses_are_forgotten_beyond_the_bound_live_ones_never() {
+    let mut state = fold([requested(1), decided(1, true), activating(1)]);
+    for number in 0..(MAX_OVER as u64 + 50) {
+        let id = AccessId::new(number + 1000, [3; 10]);
+        let Event::Requested { uid, user, loginuid, kind, digest, .. } = requested(1) else { unreachable!() };
+        let asked = Event::Requested {
+            id: id.clone(),
+            uid,
+            user,
+            loginuid,
+            origin: None,
+            kind,
+            argv: vec![Bytes(vec![b'x'; 100_000])],
+            argv_cut: false,
+            program: None,
+            cwd: None,
+            target: None,
+            role: None,
+            reason: Some("é".repeat(2000)),
+            ticket: None,
+            digest,
+            tty: 0,
+            pid: 1,
+        };
+        state.apply(&entry(1, asked));
+        let Event::Decided { rule, source, role, policy, .. } = decided(1, false) else { unreachable!() };
+        let no = Event::Decided { id, allowed: false, rule, source, role, policy, denial: None, joined: vec![] };
+        state.apply(&entry(1, no));
+    }
+    assert_eq!(state.all().count(), MAX_OVER + 1);
+    assert_eq!(state.live_accesses().count(), 1);
+    let bytes = serde_json::to_string(&state).unwrap().len();
+    assert!(bytes < 3 << 20, "a snapshot of {bytes} bytes");
+}
+
+#[test]
+fn requests_that_nobody_decides_are_bounded() {
+    let mut state = fold([requested(1), decided(1, true), activating(1)]);
+    for number in 0..(MAX_PENDING as u64 + 10) {
+        let Event::Requested { uid, kind, digest, .. } = requested(1) else { unreachable!() };
+        let id = AccessId::new(number + 1000, [3; 10]);
+        let asked = Event::Requested {
+            id,
+            uid,
+            user: None,
+            loginuid: None,
+            origin: None,
+            kind,
+            argv: vec![],
+            argv_cut: false,
+            program: None,
+            cwd: None,
+            target: None,
+            role: None,
+            reason: None,
+            ticket: None,
+            digest,
+            tty: 0,
+            pid: 1,
+        };
+        state.apply(&entry(1, asked));
+    }
+    assert_eq!(state.all().count(), MAX_PENDING + 1);
+    assert_eq!(state.anomaly_count(), 10);
+    assert_eq!(state.live_accesses().count(), 1);
+}
+
+#[test]
+fn typed_id_finds_its_access_as_far_as_it_is_unique() {
+    let state = fold([requested(1), requested(2)]);
+    let one = id(1);
+    for text in [one.as_str(), one.short(), &one.as_str()[18..], &one.as_str().to_uppercase()] {
+        assert_eq!(state.find(text), Found::One(state.access(&one).unwrap()), "{text}");
+    }
+    for text in ["", "zz", "zzz", "zzzzzz", "zzzzzzzzzzz", "\u{e9}\u{e9}"] {
+        assert_eq!(state.find(text), Found::None, "{text}");
+    }
+    let mut state = state;
+    let twin = AccessId::new(77, [1; 10]);
+    let Event::Requested { .. } = requested(1) else { unreachable!() };
+    let mut again = entry(1, requested(1));
+    if let Event::Requested { id, .. } = &mut again.event {
+        *id = twin;
+    }
+    state.apply(&again);
+    assert_eq!(state.find(one.short()), Found::Several(2));
+    assert_eq!(state.find(one.as_str()), Found::One(state.access(&one).unwrap()));
+}
+
+#[test]
+fn policy_in_force_is_the_last_one_applied() {
+    let applied = |policy: &str| Event::PolicyApplied {
+        policy: policy.to_owned(),
+        rules: 2,
+        roles: 1,
+        files: vec![],
+        previous: None,
+    };
+    let refused = Event::PolicyRefused { cause: "bad".to_owned(), errors: 1 };
+    assert_eq!(State::default().policy(), None);
+    let state = fold([applied("aa"), applied("bb"), refused]);
+    assert_eq!(state.policy().unwrap().digest, "bb");
+}
+
+#[test]
+fn entry_round_trips_inside_a_ledger_line() {
+    for event in [requested(1), decided(1, false), activating(1), starting(1, 2), exit(1, 2, Ending::NotStarted(13))] {
+        let entry = entry(1, event);
+        let text = serde_json::to_string(&entry).unwrap();
+        assert_eq!(Entry::read(text.as_bytes()).unwrap(), entry);
+        let line = format!("{{\"seq\":7,{},\"prev\":\"p\",\"hash\":\"h\"}}", &text[1..text.len() - 1]);
+        assert_eq!(Entry::read(line.as_bytes()).unwrap(), entry, "the chain's fields are passed over");
+        assert!(text.contains(&format!("\"event\":\"{}\"", entry.event.name())));
+    }
+}
+
+#[test]
+fn crash_recovery_04_event_of_a_newer_version_is_refused_by_name() {
+    let text = serde_json::to_string(&entry(1, ended(1))).unwrap().replace("\"ended\"", "\"teleported\"");
+    let error = Entry::read(text.as_bytes()).unwrap_err();
+    assert!(matches!(&error, EntryError::UnknownEvent { event } if event == "teleported"));
+    assert_eq!(
+        error.to_string(),
+        "cannot read event \"teleported\": this version does not know it, a newer one wrote it"
+    );
+}
+
+#[test]
+fn entry_that_is_malformed_is_refused() {
+    let whole = serde_json::to_string(&entry(1, exit(1, 1, Ending::Exited(0)))).unwrap();
+    for text in [
+        "",
+        "{}",
+        "[]",
+        "null",
+        &whole.replace("\"ran_ms\":5", "\"ran_ms\":-5"),
+        &whole.replace("\"ran_ms\":5,", ""),
+        &whole.replace("\"event\":\"session_exit\",", ""),
+        &whole.replace(id(1).as_str(), "no-id"),
+        &whole.replace(&format!("{}.1", id(1)), &format!("{}.0", id(1))),
+    ] {
+        assert!(matches!(Entry::read(text.as_bytes()), Err(EntryError::Malformed(_))), "{text}");
+    }
+}
+
+#[test]
+fn name_of_every_event_is_its_tag() {
+    for name in Event::NAMES {
+        let text = serde_json::to_string(&entry(1, ended(1))).unwrap().replace("\"ended\"", &format!("\"{name}\""));
+        match Entry::read(text.as_bytes()) {
+            Ok(entry) => assert_eq!(entry.event.name(), name),
+            Err(error) => assert!(matches!(error, EntryError::Malformed(_)), "{name}: {error}"),
+        }
+    }
+}
+
+prop_compose! {
+    fn any_entry()(second in -5i64..5, event in any_event(), spool in proptest::option::weighted(0.3, 0u8..6), boot in 0u8..2) -> Entry {
+        let mut entry = entry(second, event);
+        entry.boot = format!("b{boot}");
+        entry.spool = spool.map(|number| format!("s.{number}"));
+        entry
+    }
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let access = || 0u8..3;
+    let number = || 1u32..3;
+    let ending = prop_oneof![
+        any::<u8>().prop_map(Ending::Exited),
+        any::<u8>().prop_map(Ending::Signalled),
+        any::<i32>().prop_map(Ending::NotStarted),
+    ];
+    prop_oneof![
+        3 => access().prop_map(requested),
+        3 => (access(), proptest::bool::weighted(0.8)).prop_map(|(access, allowed)| decided(access, allowed)),
+        3 => access().prop_map(activating),
+        1 => access().prop_map(|access| Event::ActivationFailed { id: id(access), cause: "é".repeat(400) }),
+        3 => (access(), number()).prop_map(|(access, number)| starting(access, number)),
+        3 => (access(), number(), ending).prop_map(|(access, number, ending)| exit(access, number, ending)),
+        1 => (access(), number(), any::<u32>()).prop_map(|(access, number, count)| Event::LeftRunning {
+            session: session(access, number), programs: vec!["x".into(); 40], count, released: false }),
+        1 => (access(), number(), any::<u32>()).prop_map(|(access, number, count)| Event::Signalled {
+            session: session(access, number), count, signal: 9 }),
+        2 => access().prop_map(ended),
+        2 => access().prop_map(|access| Event::Closed { id: id(access) }),
+        1 => access().prop_map(|access| Event::CleanupFailed { id: id(access), cause: "busy".to_owned() }),
+        1 => proptest::option::of(access()).prop_map(|access| Event::SpawnerRefused { id: access.map(id), cause: String::new() }),
+        1 => any::<u64>().prop_map(|rules| Event::PolicyApplied {
+            policy: "aa".to_owned(), rules, roles: 0, files: vec![], previous: None }),
+        1 => any::<u64>().prop_map(|errors| Event::PolicyRefused { cause: String::new(), errors }),
+        1 => (any::<u32>(), any::<u64>()).prop_map(|(uid, count)| Event::DenialsCounted { uid: Uid(uid), count, seconds: 60 }),
+        1 => any::<i64>().prop_map(|by_ms| Event::ClockStepped { by_ms }),
+        1 => any::<u64>().prop_map(|bytes| Event::ChainCut { segment: String::new(), bytes }),
+        1 => any::<(u64, u64)>().prop_map(|(known, found)| Event::RolledBack { known, found }),
+        1 => any::<u64>().prop_map(|last_seq| Event::SegmentSealed { segment: String::new(), last_seq, head: String::new() }),
+        1 => any::<u64>().prop_map(|head_seq| Event::HeadPublished { head_seq, head: String::new() }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_events_fold_to_the_same_state_and_never_panic(entries in proptest::collection::vec(any_entry(), 0..60)) {
+        let run = || entries.iter().fold(State::default(), |mut state, entry| { state.apply(entry); state });
+        prop_assert_eq!(run(), run());
+    }
+
+    #[test]
+    fn live_ones_all_have_an_activating(entries in proptest::collection::vec(any_entry(), 0..60)) {
+        let mut state = State::default();
+        let (mut activated, mut begun) = (BTreeSet::new(), BTreeSet::new());
+        for entry in &entries {
+            state.apply(entry);
+            match &entry.event {
+                Event::Activating { id, .. } => { activated.insert(id.clone()); }
+                Event::SessionStarting { session, .. } => { begun.insert(session.clone()); }
+                _ => {}
+            }
+            for access in state.live_accesses() {
+                prop_assert!(activated.contains(access.id()));
+            }
+            for session in state.sessions() {
+                prop_assert!(begun.contains(&session.id));
+            }
+        }
+    }
+
+    #[test]
+    fn exit_of_an_unknown_session_gives_nothing(entries in proptest::collection::vec(any_entry(), 0..40), late in any::<bool>()) {
+        let mut state = entries.iter().fold(State::default(), |mut state, entry| { state.apply(entry); state });
+        let was = state.clone();
+        let mut stray = entry(1, exit(200, 1, Ending::Exited(0)));
+        stray.late = late;
+        state.apply(&stray);
+        prop_assert!(was.all().eq(state.all()));
+        prop_assert_eq!(was.anomaly_count() + 1, state.anomaly_count());
+    }
+
+    #[test]
+    fn same_spool_file_twice_changes_nothing(entries in proptest::collection::vec(any_entry(), 0..40), mut spooled in any_entry()) {
+        spooled.spool = Some("once.1".to_owned());
+        let mut state = entries.iter().fold(State::default(), |mut state, entry| { state.apply(entry); state });
+        prop_assert!(!state.has_folded("once.1"));
+        state.apply(&spooled);
+        let was = state.clone();
+        state.apply(&spooled);
+        prop_assert!(state.has_folded("once.1"));
+        prop_assert_eq!(was, state);
+    }
+
+    #[test]
+    fn snapshot_continues_as_the_state_itself(entries in proptest::collection::vec(any_entry(), 0..60), cut in 0usize..60) {
+        let mut straight = State::default();
+        let mut broken = State::default();
+        for (place, entry) in entries.iter().enumerate() {
+            if place == cut {
+                broken = serde_json::from_str(&serde_json::to_string(&broken).unwrap()).unwrap();
+            }
+            straight.apply(entry);
+            broken.apply(entry);
+        }
+        prop_assert_eq!(&straight, &broken);
+        let text = serde_json::to_string(&straight).unwrap();
+        prop_assert!(text.bytes().all(|byte| byte >= 0x20), "a snapshot is one line");
+        prop_assert_eq!(text, serde_json::to_string(&broken).unwrap());
+    }
+
+    #[test]
+    fn any_entry_round_trips_as_json(entry in any_entry()) {
+        let text = serde_json::to_string(&entry).unwrap();
+        prop_assert_eq!(Entry::read(text.as_bytes()).unwrap(), entry);
+    }
+
+    #[test]
+    fn any_bytes_read_as_an_entry_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Entry::read(&bytes);
+    }
+}
