@@ -204,6 +204,14 @@ impl Line {
         Self { seq, says: serde_json::from_value(value.clone()).map_err(|_| value.clone()) }
     }
 
+    /// When it happened.
+    pub(crate) fn wall(&self) -> Option<Timestamp> {
+        match &self.says {
+            Ok(entry) => Some(entry.wall),
+            Err(value) => value.get("wall")?.as_str()?.parse().ok(),
+        }
+    }
+
     /// The access that it belongs to.
     pub(crate) fn access(&self) -> Option<&AccessId> {
         let Ok(entry) = &self.says else { return None };

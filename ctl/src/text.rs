@@ -173,7 +173,7 @@ fn fold(parts: impl Iterator<Item = String>, separator: &str, first: usize, inde
     let mut column = first;
     let mut fresh = true;
     for part in parts {
-        let width = part.chars().count();
+        let width = columns(&part);
         if fresh {
             fresh = false;
         } else if column + separator.chars().count() + width > WIDTH {
@@ -188,6 +188,13 @@ fn fold(parts: impl Iterator<Item = String>, separator: &str, first: usize, inde
         column += width;
     }
     text
+}
+
+/// Columns of a text: its characters without our own colours.
+fn columns(text: &str) -> usize {
+    let mut pieces = text.split('\u{1b}');
+    let first = pieces.next().map_or(0, |piece| piece.chars().count());
+    pieces.fold(first, |sum, piece| sum + piece.split_once('m').map_or(piece, |(_, after)| after).chars().count())
 }
 
 /// Pads to a column width, counting characters.
@@ -267,5 +274,6 @@ pub(crate) mod tests {
         assert_eq!(view.paint(Tone::Bad, "no"), "no");
         view.colour = true;
         assert_eq!(view.paint(Tone::Bad, "no"), "\u{1b}[31mno\u{1b}[0m");
+        assert_eq!(columns(&view.paint(Tone::Bad, "no")), 2);
     }
 }

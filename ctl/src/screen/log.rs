@@ -33,11 +33,12 @@ pub(crate) fn list(lines: &[Line], view: &View) -> String {
 
 fn block(access: Option<&AccessId>, events: &[&Line], view: &View) -> String {
     let Some(first) = events.first() else { return String::new() };
-    let time = first.says.as_ref().map_or_else(|_| " ".repeat(19), |entry| view.date_and_time(entry.wall));
+    let time = first.wall().map_or_else(|| " ".repeat(19), |wall| view.date_and_time(wall));
     let Some(id) = access else {
         let (label, text) = event::words(first, view);
-        let column = TIME_COLUMNS + 8;
-        return format!("{time}  {}{}\n", padded(&label, 8), wrapped(&text, column, 4));
+        let label = padded(&label, 8);
+        let column = TIME_COLUMNS + label.chars().count() + 2;
+        return format!("{time}  {label}  {}\n", wrapped(&text, column, 4));
     };
     let summary = Summary::of(events);
     let head = format!("{}  {}", summary.who, summary.what);
@@ -169,12 +170,12 @@ impl Summary {
 pub(crate) fn access(lines: &[Line], view: &View) -> String {
     let mut text = String::new();
     if let Some(id) = lines.iter().find_map(Line::access) {
-        let date = lines.first().and_then(|line| line.says.as_ref().ok()).map(|entry| view.date_and_time(entry.wall));
+        let date = lines.first().and_then(Line::wall).map(|wall| view.date_and_time(wall));
         let short = view.paint(Tone::Strong, &short_id(id.as_str()));
         text.push_str(&format!("{short}  {id}  {}\n", date.unwrap_or_default()));
     }
     for line in lines {
-        let time = line.says.as_ref().map_or_else(|_| " ".repeat(8), |entry| view.time(entry.wall));
+        let time = line.wall().map_or_else(|| " ".repeat(8), |wall| view.time(wall));
         let (label, words) = event::words(line, view);
         let label = padded(&label, 10);
         text.push_str(&format!("{time}  {label}  {}\n", wrapped(&words, 10 + label.chars().count() + 2, 22)));
@@ -247,8 +248,7 @@ pub(crate) mod tests {
         assert_eq!(
             list(&allowed(), &view()),
             "2026-10-04 14:21:58  k3v9tz  alice  systemctl restart nginx\n    \
-             as root · web-operator · rule \"on-call runs the web tier\" · policy 4f2a91c03d2e\n    \
-             exit 0, 40 ms\n"
+             as root · web-operator · rule \"on-call runs the web tier\"\n    policy 4f2a91c03d2e · exit 0, 40 ms\n"
         );
     }
 
@@ -314,10 +314,10 @@ pub(crate) mod tests {
         ];
         assert_eq!(
             list(&lines, &view()),
-            "2026-10-04 14:21:01  policy  cdcdcdcdcdcd applied: 3 rules and 1 role from 1 file; before it\n    none\n\
-             2026-10-04 14:21:02  clock   set back by 1 min\n                     \
-             moon_phasean event of a later version; --json shows it\n\
-             2026-10-04 14:21:04  spawner refused: another uid\n"
+            "2026-10-04 14:21:01  policy    cdcdcdcdcdcd applied: 3 rules and 1 role from 1\n    file; before it none\n\
+             2026-10-04 14:21:02  clock     set back by 1 min\n\
+             2026-10-04 14:21:03  moon_phase  an event of a later version; --json shows it\n\
+             2026-10-04 14:21:04  spawner   refused: another uid\n"
         );
     }
 }
