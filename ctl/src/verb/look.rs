@@ -52,8 +52,7 @@ pub(super) fn sessions(which: &Sessions, json: bool, view: &View) -> Result<(), 
 /// What was asked, decided and run.
 pub(super) fn log(which: Log, json: bool, view: &View) -> Result<(), Failure> {
     let one_access = which.id.is_some();
-    let ask =
-        |after| Ask::Log { id: which.id.clone(), user: which.user.clone(), after, limit: which.limit, all: which.all };
+    let ask = |after, all| Ask::Log { id: which.id.clone(), user: which.user.clone(), after, limit: which.limit, all };
     let items = everybodys_for_root(which.all, |all| ask(None, all))?;
     show(&items, one_access, json, view)?;
     if !which.follow {
