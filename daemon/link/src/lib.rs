@@ -7,7 +7,10 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod ask;
+pub mod ends;
 pub mod facts;
+#[cfg(test)]
+mod samples;
 pub mod session;
 pub mod settings;
 pub mod spawner;

@@ -57,4 +57,6 @@ pub struct Spec {
 pub enum FromSessionToSpawner {
     /// A file was put into the spool.
     Spooled,
+    /// What the command left running belongs to the host now (the role's `leaves`): it is not to be ended.
+    Released,
 }

@@ -1,0 +1,93 @@
+//! The absolute end of a command grant: computed by the decider before anything starts, and again by the spawner, which refuses a
+//! later one.
+
+use jitsudo_core::Timestamp;
+use jitsudo_core::decision::Terms;
+use jitsudo_core::facts::Facts;
+use jitsudo_core::request::{Kind, Request};
+
+/// How many seconds a command grant lasts from its start, `not_after` aside: the run-time; for a shell or a login the smaller of
+/// run-time and window, and of the window that was asked for.
+#[must_use]
+pub fn seconds(terms: &Terms, request: &Request, facts: &Facts) -> u64 {
+    if is_shell(request, facts) {
+        let window = request.window.map_or(terms.window, |asked| asked.min(terms.window));
+        terms.run_time.min(window)
+    } else {
+        terms.run_time
+    }
+}
+
+/// The absolute end of a command grant that starts `now`; never before `now`.
+#[must_use]
+pub fn at(terms: &Terms, request: &Request, facts: &Facts, now: Timestamp) -> Timestamp {
+    let seconds = i64::try_from(seconds(terms, request, facts)).unwrap_or(i64::MAX);
+    // An end beyond the calendar is no end that could be kept: then it is now.
+    let end = now.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(now);
+    terms.not_after.map_or(end, |cap| end.min(cap)).max(now)
+}
+
+/// The same end on the boot clock.
+#[must_use]
+pub fn boottime_ms(ends_at: Timestamp, now: Timestamp, now_boottime_ms: u64) -> u64 {
+    let left = u64::try_from(ends_at.duration_since(now).as_millis()).unwrap_or(0);
+    now_boottime_ms.saturating_add(left)
+}
+
+/// `-s`, `-i`, or a program of /etc/shells without arguments.
+fn is_shell(request: &Request, facts: &Facts) -> bool {
+    match request.kind {
+        Kind::Shell | Kind::LoginShell => true,
+        Kind::Command => {
+            let shell = facts.executable.known().and_then(|found| found.as_ref().ok()).is_some_and(|one| one.is_shell);
+            shell && request.argv.len() == 1
+        }
+        Kind::Edit | Kind::Role => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn command_ends_after_its_run_time_and_shell_after_the_smaller_window() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let (terms, facts) = (samples::terms(), samples::facts());
+        let mut request = samples::request(&["/usr/bin/id"]);
+        assert_eq!(at(&terms, &request, &facts, now).to_string(), "2026-01-01T12:00:00Z");
+        request.kind = Kind::Shell;
+        assert_eq!(at(&terms, &request, &facts, now).to_string(), "2026-01-01T01:00:00Z");
+        request.window = Some(60);
+        assert_eq!(at(&terms, &request, &facts, now).to_string(), "2026-01-01T00:01:00Z");
+        request.window = Some(u64::MAX);
+        assert_eq!(at(&terms, &request, &facts, now).to_string(), "2026-01-01T01:00:00Z");
+    }
+
+    #[test]
+    fn shell_of_etc_shells_without_arguments_is_a_shell() {
+        let (terms, mut facts) = (samples::terms(), samples::facts());
+        if let jitsudo_core::facts::Fact::Is(Ok(program)) = &mut facts.executable {
+            program.is_shell = true;
+        }
+        assert_eq!(seconds(&terms, &samples::request(&["bash"]), &facts), 3600);
+        assert_eq!(seconds(&terms, &samples::request(&["bash", "-c", "id"]), &facts), 43_200);
+    }
+
+    #[test]
+    fn not_after_caps_and_no_number_overflows() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut terms = samples::terms();
+        let (request, facts) = (samples::request(&["/usr/bin/id"]), samples::facts());
+        terms.not_after = Some("2026-01-01T03:00:00Z".parse().unwrap());
+        assert_eq!(at(&terms, &request, &facts, now).to_string(), "2026-01-01T03:00:00Z");
+        terms.not_after = Some("2025-01-01T03:00:00Z".parse().unwrap());
+        assert_eq!(at(&terms, &request, &facts, now), now);
+        terms.not_after = None;
+        terms.run_time = u64::MAX;
+        assert_eq!(at(&terms, &request, &facts, now), now);
+        assert_eq!(boottime_ms(now, now, 7), 7);
+        assert_eq!(boottime_ms(now + jiff::SignedDuration::from_secs(1), now, 7), 1007);
+    }
+}
