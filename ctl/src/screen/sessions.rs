@@ -94,7 +94,8 @@ pub(crate) mod tests {
         assert_eq!(
             shown(value),
             "k3v9tz.1  alice  a shell\n    \
-             ended 2026-10-04 14:13:00 · killed by TERM · as root\n    web-operator · rule \"web\"\n"
+             ended 2026-10-04 14:13:00 · killed by TERM · as root · web-operator\n    \
+             rule \"web\"\n"
         );
     }
 

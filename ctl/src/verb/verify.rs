@@ -71,7 +71,12 @@ fn head_of(record: &Value, owner: u32) -> Option<Head> {
     if field("JITSUDO_EVENT")? != "head_published" {
         return None;
     }
-    Some(Head { seq: field("JITSUDO_HEAD_SEQ")?.parse().ok()?, hash: field("JITSUDO_HEAD")?.parse().ok()? })
+    let named =
+        || Some(Head { seq: field("JITSUDO_HEAD_SEQ")?.parse().ok()?, hash: field("JITSUDO_HEAD")?.parse().ok()? });
+    named().or_else(|| {
+        let event: Value = serde_json::from_str(field("JITSUDO_JSON")?).ok()?;
+        Some(Head { seq: event.get("head_seq")?.as_u64()?, hash: event.get("head")?.as_str()?.parse().ok()? })
+    })
 }
 
 #[cfg(test)]
@@ -87,6 +92,9 @@ mod tests {
     #[test]
     fn heads_of_the_journal_are_read_and_garbage_is_passed_over() {
         let journal = format!("{}\nnot json\n{{}}\n{}\n{}", record("998", "7"), record("998", "x"), record("0", "9"));
+        let whole = json!({"_UID": "998", "JITSUDO_EVENT": "head_published",
+            "JITSUDO_JSON": json!({"event": "head_published", "head_seq": 11, "head": "cd".repeat(32)}).to_string()});
+        assert_eq!(head_of(&whole, 998).unwrap().seq, 11);
         let seqs: Vec<u64> = heads_of(&journal, 998).iter().map(|head| head.seq).collect();
         assert_eq!(seqs, [7, 9]);
     }
