@@ -16,6 +16,8 @@ fn listing(host: &Host, folders: &str) -> String {
 fn installs_runs_and_goes(suite: &str) {
     let host = host("pkg", suite);
     let active = "systemctl is-active jitsudod.socket jitsudod.service jitsudo-spawn.socket jitsudo-spawn.service";
+    let verify = "systemd-analyze verify --man=no /usr/lib/systemd/system/jitsudo*.{socket,service}";
+    assert_eq!(host.sh(verify).output().unwrap().both(), "", "systemd must understand every line of the units");
     assert_eq!(host.sh(active).output().unwrap().stdout, "active\n".repeat(4));
     assert_eq!(host.sh("systemctl list-units --failed --no-legend").ok().unwrap(), "");
     let places = "/run/jitsudo /run/jitsudo/sessions /var/lib/jitsudo /var/lib/jitsudo/ledger /var/lib/jitsudo/policy \

@@ -288,6 +288,7 @@ mod tests {
             "Documentation",
             "Requires",
             "After",
+            "StartLimitIntervalSec",
             "Type",
             "NotifyAccess",
             "ExecStart",

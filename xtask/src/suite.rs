@@ -90,7 +90,11 @@ fn nextest(words: &[&str], filter: Option<&str>, seed: Option<&str>) -> Command 
         cargo(&["nextest", "run", "--locked", "--no-fail-fast", "--status-level", "fail", "--no-tests", "pass"]);
     command.args(words).args(filter);
     if let Some(seed) = seed {
-        command.env("JITSUDO_SWEEP", "all").env("JITSUDO_SEED", seed).env("PROPTEST_RNG_SEED", seed);
+        command
+            .args(["--profile", "sweep"])
+            .env("JITSUDO_SWEEP", "all")
+            .env("JITSUDO_SEED", seed)
+            .env("PROPTEST_RNG_SEED", seed);
     }
     command
 }
