@@ -16,17 +16,7 @@ pub enum Visible {
     Own,
 }
 
-/// A condition's verdict.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Truth {
-    /// It does not hold.
-    False,
-    /// A fact that it needs is unknown.
-    Unknown,
-    /// It holds.
-    True,
-}
+pub use crate::truth::Truth;
 
 /// One condition of a rule and what became of it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

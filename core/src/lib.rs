@@ -8,18 +8,31 @@
 
 pub use jiff::Timestamp;
 
+mod command;
+mod conditions;
+mod cover;
 pub mod decision;
+mod denial;
 pub mod duty;
 pub mod environment;
 pub mod evaluate;
 pub mod event;
 pub mod explain;
 pub mod facts;
+mod hours;
 pub mod id;
+mod identity;
+mod index;
+mod join;
 #[cfg(feature = "language")]
 pub mod language;
 pub mod name;
 pub mod offers;
+mod pattern;
+mod outline;
 pub mod policy;
 pub mod request;
+mod rule;
+mod subject;
+mod truth;
 pub mod state;
