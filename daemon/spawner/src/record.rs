@@ -1,0 +1,69 @@
+//! The spawner's own events: one spooled file each, and the journal. The decider only folds them in.
+
+use std::path::Path;
+
+use jitsudo_core::Timestamp;
+use jitsudo_core::event::{Actor, Entry, Event};
+use jitsudo_sys::clock::{self, Moment};
+use jitsudo_sys::journal::{self, Journal};
+
+/// Writes the spawner's events.
+pub(crate) struct Recorder {
+    host: String,
+    boot: String,
+    journal: Option<Journal>,
+    written: u64,
+    started_ms: u64,
+}
+
+/// The wall clock of a moment.
+pub(crate) fn wall(moment: Moment) -> Timestamp {
+    Timestamp::from_nanosecond(moment.wall_ns).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+impl Recorder {
+    pub(crate) fn new(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            boot: clock::boot_id().unwrap_or_default(),
+            journal: Journal::new(Path::new(journal::SOCKET)).ok(),
+            written: 0,
+            started_ms: clock::boottime_ms(),
+        }
+    }
+
+    /// Records an event. Nothing waits for it: it is about something that was not given, or is over.
+    pub(crate) fn record(&mut self, event: Event) {
+        let moment = clock::now();
+        self.written += 1;
+        let entry = Entry {
+            host: self.host.clone(),
+            boot: self.boot.clone(),
+            wall: wall(moment),
+            boottime_ms: moment.boottime_ms,
+            actor: Actor { program: "jitsudo-spawn".to_owned(), uid: None, name: None },
+            spool: None,
+            late: false,
+            event,
+        };
+        let Ok(json) = serde_json::to_string(&entry) else {
+            return;
+        };
+        let name = format!("spawn.{}.{}.{}", self.boot.get(..8).unwrap_or("noboot"), self.started_ms, self.written);
+        let spooled = jitsudo_ledger::spool::write(Path::new(jitsudo_link::SPOOL), &name, &json);
+        if let Some(journal) = &self.journal {
+            let message = match &spooled {
+                Ok(()) => json.clone(),
+                Err(error) => format!("{json} (cannot write it to the spool: {error})"),
+            };
+            // The spool has it; a journal that is away costs only the copy.
+            let _ = journal.send(&[
+                ("MESSAGE", message.as_bytes()),
+                ("PRIORITY", b"4"),
+                ("SYSLOG_IDENTIFIER", b"jitsudo-spawn"),
+                ("SYSLOG_FACILITY", b"10"),
+                ("JITSUDO_JSON", json.as_bytes()),
+            ]);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Sessions: one kept warm, each started one known by pidfd and group until nothing of it is left.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use jitsudo_core::facts::{Fact, Origin};
+use jitsudo_core::id::SessionId;
+use jitsudo_link::LIBEXEC;
+use jitsudo_link::session::{FromSessionToSpawner, Spec};
+use jitsudo_protocol::client::FromDecider;
+use jitsudo_sys::channel::Channel;
+use jitsudo_sys::child::{self, Child};
+
+use crate::cgroups::{self, Groups};
+
+/// A started session.
+pub(crate) struct Live {
+    pub(crate) session: SessionId,
+    /// Where its requester came from: what runs inside it comes from there too.
+    pub(crate) origin: Fact<Origin>,
+    /// Our own child; an adopted one is another spawner's, reaped by init.
+    child: Option<Child>,
+    pidfd: OwnedFd,
+    channel: Option<Channel>,
+    released: bool,
+}
+
+/// How a session's process ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// It left nothing, or gave what it left to the host.
+    Tidy,
+    /// It died before its command; the command was killed here.
+    Lost,
+    /// It died before its command, and the command cannot be killed: tried again.
+    Stuck,
+}
+
+/// All sessions.
+pub(crate) struct Sessions {
+    base: Option<PathBuf>,
+    warm: Option<(Child, Channel)>,
+    live: Vec<Live>,
+    /// Groups that could not be removed yet.
+    leftover: Vec<String>,
+}
+
+impl Sessions {
+    /// Finds the cgroup, and adopts what an earlier spawner left running.
+    pub(crate) fn prepare() -> Self {
+        let base = cgroups::base();
+        let mut sessions = Self { base, warm: None, live: Vec::new(), leftover: Vec::new() };
+        for name in sessions.base.as_deref().map(cgroups::left_over).unwrap_or_default() {
+            sessions.adopt(&name);
+        }
+        sessions
+    }
+
+    fn adopt(&mut self, name: &str) {
+        let supervisor = self.base.as_deref().and_then(|base| cgroups::supervisor(base, name));
+        let pidfd = supervisor.and_then(|pid| jitsudo_sys::pidfd::open(pid).ok());
+        match (SessionId::try_from(name.to_owned()), pidfd) {
+            (Ok(session), Some(pidfd)) => {
+                self.live.push(Live {
+                    session,
+                    origin: Fact::Unknown,
+                    child: None,
+                    pidfd,
+                    channel: None,
+                    released: false,
+                });
+            }
+            _ => self.leftover.push(name.to_owned()),
+        }
+    }
+
+    /// False where sessions can only watch their descendants.
+    pub(crate) fn has_cgroups(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// Starts the next session ahead of its request.
+    pub(crate) fn keep_one_warm(&mut self) {
+        if self.warm.as_mut().is_some_and(|(child, _)| child.reap()) {
+            self.warm = None;
+        }
+        if self.warm.is_none() {
+            // Without a warm one the next start makes its own, and says why if it cannot.
+            self.warm = fresh().ok();
+        }
+    }
+
+    /// Gives a session its spec and the client its session; in words why not.
+    pub(crate) fn start(&mut self, mut spec: Spec, origin: Fact<Origin>, client: &Channel) -> Result<u32, String> {
+        let warm = self.warm.take().filter(|(child, _)| jitsudo_sys::pidfd::is_alive(child.pidfd().as_fd()));
+        let (child, channel) = match warm {
+            Some(warm) => warm,
+            None => fresh().map_err(|error| format!("cannot start jitsudo-session: {error}"))?,
+        };
+        let name = spec.session.to_string();
+        let groups = self.base.as_deref().map(|base| Groups::of(base, &name));
+        let outcome = hand_over(&mut spec, groups.as_ref(), &child, &channel, client);
+        let pidfd = match outcome.and_then(|()| child.pidfd().try_clone().map_err(|error| error.to_string())) {
+            Ok(pidfd) => pidfd,
+            Err(cause) => {
+                child.end();
+                if groups.is_some_and(|groups| !groups.remove()) {
+                    self.leftover.push(name);
+                }
+                return Err(cause);
+            }
+        };
+        let pid = child.pid();
+        self.live.push(Live {
+            session: spec.session,
+            origin,
+            child: Some(child),
+            pidfd,
+            channel: Some(channel),
+            released: false,
+        });
+        Ok(pid)
+    }
+
+    /// Descriptors to wait for: each session's channel (true) and pidfd (false).
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = (&SessionId, bool, BorrowedFd<'_>)> {
+        self.live.iter().flat_map(|live| {
+            let channel = live.channel.as_ref().map(|channel| (&live.session, true, channel.as_fd()));
+            channel.into_iter().chain([(&live.session, false, live.pidfd.as_fd())])
+        })
+    }
+
+    /// Takes a message of a session; true when it put something into the spool.
+    pub(crate) fn readable(&mut self, session: &SessionId) -> bool {
+        let Some(live) = self.live.iter_mut().find(|live| live.session == *session) else {
+            return false;
+        };
+        let message = live.channel.as_ref().map(Channel::receive);
+        match message {
+            Some(Ok(Some(message))) => match serde_json::from_slice(&message.bytes) {
+                Ok(FromSessionToSpawner::Spooled) => true,
+                Ok(FromSessionToSpawner::Released) => {
+                    live.released = true;
+                    false
+                }
+                Err(_) => false,
+            },
+            _ => {
+                live.channel = None;
+                false
+            }
+        }
+    }
+
+    /// A session's process is gone: whatever of its command is left goes as well, unless it was given to the host.
+    pub(crate) fn ended(&mut self, session: &SessionId) -> Option<Gone> {
+        let place = self.live.iter().position(|live| live.session == *session)?;
+        // What it said last counts.
+        while self.live.get(place).is_some_and(|live| live.channel.is_some()) {
+            self.readable(session);
+        }
+        let mut live = self.live.swap_remove(place);
+        if let Some(child) = &mut live.child {
+            child.reap();
+        }
+        let name = live.session.to_string();
+        let Some(groups) = self.base.as_deref().map(|base| Groups::of(base, &name)) else {
+            return Some(Gone::Tidy);
+        };
+        let mut gone = Gone::Tidy;
+        if groups.is_populated() && !live.released {
+            gone = if groups.kill().is_ok() { Gone::Lost } else { Gone::Stuck };
+        }
+        if !groups.remove() {
+            self.leftover.push(name);
+        }
+        Some(gone)
+    }
+
+    /// Tries again to remove the groups that were still in use.
+    pub(crate) fn tidy(&mut self) {
+        if let Some(base) = self.base.as_deref() {
+            self.leftover.retain(|name| !Groups::of(base, name).remove());
+        }
+    }
+
+    /// The origin of the session that a process runs inside of.
+    pub(crate) fn origin_inside(&self, pid: u32) -> Option<Fact<Origin>> {
+        let inside = cgroups::session_of(self.base.as_deref()?, pid)?;
+        let live = self.live.iter().find(|live| live.session.to_string() == inside);
+        Some(live.map_or(Fact::Unknown, |live| live.origin.clone()))
+    }
+}
+
+fn fresh() -> std::io::Result<(Child, Channel)> {
+    let (ours, theirs) = Channel::pair()?;
+    Ok((child::start(&Path::new(LIBEXEC).join("jitsudo-session"), &[], &theirs)?, ours))
+}
+
+/// Groups, spec, and the client's end of the pair, in this order: the client gets its session only when that can take it.
+fn hand_over(
+    spec: &mut Spec,
+    groups: Option<&Groups>,
+    child: &Child,
+    session: &Channel,
+    client: &Channel,
+) -> Result<(), String> {
+    let command_group = match groups {
+        Some(groups) => {
+            let made =
+                groups.make(child.pid()).map_err(|error| format!("cannot make the session's cgroup: {error}"))?;
+            spec.cgroup = Some(groups.path().to_string_lossy().into_owned());
+            Some(made)
+        }
+        None => None,
+    };
+    let (sessions_end, clients_end) = Channel::pair().map_err(|error| format!("cannot make a socket pair: {error}"))?;
+    let text = serde_json::to_vec(spec).map_err(|error| error.to_string())?;
+    let mut attached = vec![sessions_end.as_fd()];
+    attached.extend(command_group.as_ref().map(|group| group.as_fd()));
+    session.send(&text, &attached).map_err(|error| format!("cannot reach jitsudo-session: {error}"))?;
+    let message = FromDecider::HandOver { session: spec.session.to_string() };
+    let text = serde_json::to_vec(&message).map_err(|error| error.to_string())?;
+    client.send(&text, &[clients_end.as_fd()]).map_err(|error| format!("cannot reach the client: {error}"))
+}

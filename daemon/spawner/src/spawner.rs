@@ -1,0 +1,452 @@
+//! The loop: waits for deciders, helpers, sessions and workers, and does one thing at a time.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use jitsudo_core::event::{EndCause, Event};
+use jitsudo_core::id::SessionId;
+use jitsudo_link::facts::{About, Answer, Peer};
+use jitsudo_link::session::Spec;
+use jitsudo_link::settings::{self, Settings};
+use jitsudo_link::spawner::{ApplyOutcome, FromSpawner, LookFailure, Start, ToSpawner};
+use jitsudo_link::{APPLIED_POLICY, SECURE_PATH, SETTINGS, SPOOL};
+use jitsudo_protocol::act::{Act, ActKind, Assembler, Progress};
+use jitsudo_sys::channel::{Channel, Message};
+use jitsudo_sys::clock;
+use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use jitsudo_sys::notify::{Notify, watchdog_interval};
+
+use crate::decider::{self, Arriving, Decider};
+use crate::effect::Worker;
+use crate::helpers::{Asked, Helpers, Outcome};
+use crate::judge::{self, Now};
+use crate::looked::Looked;
+use crate::policy::{self, Applied};
+use crate::record::{self, Recorder};
+use crate::sessions::{Gone, Sessions};
+
+/// Most decider connections at once: the one in service, its successor, and some that are closing.
+const MAX_DECIDERS: usize = 8;
+/// Messages taken from one decider before others get their turn.
+const TURN: usize = 16;
+/// Milliseconds between TERM and KILL at a session's end.
+const GRACE_MS: u64 = 1_000;
+
+/// What a descriptor stands for.
+enum Token {
+    Listener,
+    Decider(u64),
+    Helper(u64),
+    SessionSays(SessionId),
+    SessionEnds(SessionId),
+    Worker,
+}
+
+/// The spawner's whole state.
+pub(crate) struct Spawner {
+    listener: Channel,
+    decider_uid: Option<u32>,
+    deciders: BTreeMap<u64, Decider>,
+    next_decider: u64,
+    helpers: Helpers,
+    looked: Looked,
+    sessions: Sessions,
+    worker: Option<Worker>,
+    applied: Applied,
+    settings: Settings,
+    host: String,
+    recorder: Recorder,
+    notify: Notify,
+    next_tidy_ms: u64,
+}
+
+impl Spawner {
+    /// Takes the inherited listening socket and loads what is in force.
+    pub(crate) fn prepare() -> io::Result<Self> {
+        let listener = Channel::from_inherited(jitsudo_link::INHERITED_FD).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot take the listening socket on descriptor 3: {error}"))
+        })?;
+        listener.set_nonblocking(true)?;
+        let settings = match std::fs::read_to_string(SETTINGS) {
+            Ok(text) => settings::parse(&text).map_err(|error| io::Error::other(format!("{SETTINGS}: {error}")))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Settings::default(),
+            Err(error) => return Err(io::Error::new(error.kind(), format!("cannot read {SETTINGS}: {error}"))),
+        };
+        let nodename = jitsudo_sys::nix::unistd::gethostname()?.to_string_lossy().into_owned();
+        let host = settings.host_or(&nodename);
+        let recorder = Recorder::new(&host);
+        let mut spawner = Self {
+            listener,
+            decider_uid: decider::uid_of_decider(&std::fs::read_to_string("/etc/passwd").unwrap_or_default()),
+            deciders: BTreeMap::new(),
+            next_decider: 0,
+            helpers: Helpers::default(),
+            looked: Looked::default(),
+            sessions: Sessions::prepare(),
+            worker: None,
+            applied: Applied::default(),
+            settings,
+            host,
+            recorder,
+            notify: Notify::from_environment(),
+            next_tidy_ms: 0,
+        };
+        spawner.load_policy();
+        Ok(spawner)
+    }
+
+    /// A policy that cannot be loaded is none: nobody is allowed anything, and the journal says why.
+    fn load_policy(&mut self) {
+        match policy::load(Path::new(APPLIED_POLICY)) {
+            Ok(applied) => self.applied = applied,
+            Err(cause) => {
+                self.applied = Applied::default();
+                self.recorder.record(Event::SpawnerRefused { id: None, cause });
+            }
+        }
+    }
+
+    /// Serves until the system ends it.
+    pub(crate) fn serve(&mut self) -> io::Result<()> {
+        let cgroups =
+            if self.sessions.has_cgroups() { "" } else { "; no cgroup can be made here: only `run` is given" };
+        self.notify.send(&format!("READY=1\nSTATUS=Ready{cgroups}"));
+        let watchdog = watchdog_interval().map_or(60_000, |interval| interval.as_millis());
+        loop {
+            self.helpers.keep_one_ready();
+            self.sessions.keep_one_warm();
+            let now = clock::boottime_ms();
+            let due = self.helpers.next_deadline().map_or(60_000, |until| until.saturating_sub(now).min(60_000));
+            let timeout = u16::try_from(u128::from(due).min(watchdog).min(5_000)).unwrap_or(5_000);
+            for token in self.wait(PollTimeout::from(timeout))? {
+                self.handle(token);
+            }
+            self.on_time();
+            self.deciders.retain(|_, decider| !decider.broken);
+        }
+    }
+
+    fn wait(&self, timeout: PollTimeout) -> io::Result<Vec<Token>> {
+        let mut tokens = vec![Token::Listener];
+        let mut entries = vec![PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
+        let readable = PollFlags::POLLIN;
+        for (id, decider) in &self.deciders {
+            let flags = if decider.is_waiting() { readable | PollFlags::POLLOUT } else { readable };
+            tokens.push(Token::Decider(*id));
+            entries.push(PollFd::new(decider.channel.as_fd(), flags));
+        }
+        for (id, channel) in self.helpers.channels() {
+            tokens.push(Token::Helper(id));
+            entries.push(PollFd::new(channel.as_fd(), readable));
+        }
+        for (session, says, descriptor) in self.sessions.descriptors() {
+            let session = session.clone();
+            tokens.push(if says { Token::SessionSays(session) } else { Token::SessionEnds(session) });
+            entries.push(PollFd::new(descriptor, readable));
+        }
+        if let Some(worker) = &self.worker {
+            tokens.push(Token::Worker);
+            entries.push(PollFd::new(worker.channel.as_fd(), readable));
+        }
+        match poll(&mut entries, timeout) {
+            Ok(_) | Err(jitsudo_sys::nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready = entries.iter().map(|entry| entry.any().unwrap_or(false));
+        Ok(tokens.into_iter().zip(ready).filter_map(|(token, ready)| ready.then_some(token)).collect())
+    }
+
+    fn handle(&mut self, token: Token) {
+        match token {
+            Token::Listener => self.accept(),
+            Token::Decider(id) => self.decider_ready(id),
+            Token::Helper(id) => {
+                if let Some(outcome) = self.helpers.readable(id) {
+                    self.answer(outcome);
+                }
+                let outcomes = self.helpers.dispatch(clock::boottime_ms());
+                outcomes.into_iter().for_each(|outcome| self.answer(outcome));
+            }
+            Token::SessionSays(session) => {
+                if self.sessions.readable(&session) {
+                    self.say_to_all(&FromSpawner::Spooled);
+                }
+            }
+            Token::SessionEnds(session) => self.session_ended(&session),
+            Token::Worker => {
+                if let Some(worker) = self.worker.take() {
+                    let (decider, number, dry_run) = (worker.decider, worker.number, worker.dry_run);
+                    let outcome = worker.outcome();
+                    self.applied(decider, number, dry_run, outcome);
+                }
+            }
+        }
+    }
+
+    fn on_time(&mut self) {
+        let now = clock::boottime_ms();
+        let mut outcomes = self.helpers.expire(now);
+        outcomes.extend(self.helpers.dispatch(now));
+        outcomes.into_iter().for_each(|outcome| self.answer(outcome));
+        if let Some(worker) = self.worker.take_if(|worker| worker.is_late(now)) {
+            let (decider, number, dry_run) = (worker.decider, worker.number, worker.dry_run);
+            let outcome = worker.give_up();
+            self.applied(decider, number, dry_run, outcome);
+        }
+        if now >= self.next_tidy_ms {
+            self.next_tidy_ms = now + 10_000;
+            self.looked.tidy(now);
+            self.sessions.tidy();
+        }
+        self.notify.send("WATCHDOG=1");
+    }
+
+    fn accept(&mut self) {
+        let Ok(channel) = self.listener.accept() else {
+            return;
+        };
+        if self.deciders.len() >= MAX_DECIDERS {
+            return;
+        }
+        match decider::accept(channel, self.decider_uid) {
+            Some(mut decider) => {
+                decider.say(&FromSpawner::Ready { policy: self.applied.digest.clone() });
+                self.next_decider += 1;
+                self.deciders.insert(self.next_decider, decider);
+            }
+            None => self.refuse_silently("somebody who is not the decider connected to the spawner's socket"),
+        }
+    }
+
+    fn decider_ready(&mut self, id: u64) {
+        if let Some(decider) = self.deciders.get_mut(&id) {
+            decider.flush();
+        }
+        for _ in 0..TURN {
+            let Some(decider) = self.deciders.get_mut(&id) else {
+                return;
+            };
+            match decider.channel.receive() {
+                Ok(Some(message)) => self.order(id, message),
+                Ok(None) => {
+                    self.deciders.remove(&id);
+                    return;
+                }
+                Err(error) if error.would_block() => return,
+                Err(_) => {
+                    self.deciders.remove(&id);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn order(&mut self, id: u64, message: Message) {
+        let connection = message.descriptors.into_iter().next().map(Channel::from_descriptor);
+        match serde_json::from_slice::<ToSpawner>(&message.bytes) {
+            Ok(ToSpawner::Look { number, about }) => self.look(id, number, about, connection),
+            Ok(ToSpawner::Start { number, start, act }) => match (connection, Assembler::begin(*act)) {
+                (Some(connection), Ok(progress)) => self.arriving(id, number, *start, connection, progress),
+                (None, _) => self.refuse(id, number, &start, "no connection is attached", true),
+                (_, Err(error)) => self.refuse(id, number, &start, &error.to_string(), true),
+            },
+            Ok(ToSpawner::More { number, more }) => {
+                let arriving = self.deciders.get_mut(&id).and_then(|decider| decider.arriving.take());
+                match arriving {
+                    Some(Arriving { number: expected, start, connection, act }) if expected == number => {
+                        match act.more(more) {
+                            Ok(progress) => self.arriving(id, number, start, connection, progress),
+                            Err(error) => self.refuse(id, number, &start, &error.to_string(), true),
+                        }
+                    }
+                    _ => self.cut_off(id, "a part of an act came out of order"),
+                }
+            }
+            Ok(ToSpawner::Apply { number, dry_run, expect }) => self.apply(id, number, dry_run, expect, connection),
+            Ok(ToSpawner::Folded { names }) => {
+                for name in names {
+                    // A name that cannot be removed is offered again, and folding it again changes nothing.
+                    let _ = jitsudo_ledger::spool::remove(Path::new(SPOOL), &name);
+                }
+            }
+            Err(error) => self.cut_off(id, &format!("a message of the decider cannot be read: {error}")),
+        }
+    }
+
+    fn look(&mut self, id: u64, number: u64, about: About, connection: Option<Channel>) {
+        let failed = |cause| FromSpawner::LookFailed { number, cause };
+        let Some(connection) = connection else {
+            self.say(id, &failed(LookFailure::Refused("no connection is attached".to_owned())));
+            return;
+        };
+        let (Ok(peer), Ok(pidfd)) = (connection.peer(), connection.peer_pidfd()) else {
+            self.say(id, &failed(LookFailure::PeerGone));
+            return;
+        };
+        let peer = Peer { pid: peer.pid, uid: peer.uid, gid: peer.gid };
+        let asked = Asked { decider: id, number, connection, peer, pidfd, about };
+        let outcomes = self.helpers.ask(Box::new(asked), clock::boottime_ms());
+        outcomes.into_iter().for_each(|outcome| self.answer(outcome));
+    }
+
+    fn answer(&mut self, (asked, answer): Outcome) {
+        let Asked { decider, number, connection, peer, about, .. } = *asked;
+        let message = match answer {
+            Ok(Answer::Learnt(mut learnt)) => {
+                learnt.facts.host.clone_from(&self.host);
+                learnt.facts.labels.clone_from(&self.settings.labels);
+                if let Some(origin) = self.sessions.origin_inside(peer.pid) {
+                    learnt.facts.origin = origin;
+                }
+                let message = FromSpawner::Looked {
+                    number,
+                    peer,
+                    facts: Box::new(learnt.facts.clone()),
+                    process: learnt.process.clone().map(Box::new),
+                };
+                if about.subject.is_none() {
+                    self.looked.remember(connection, peer, about, learnt, clock::boottime_ms());
+                }
+                message
+            }
+            Ok(Answer::Refused(cause)) => FromSpawner::LookFailed { number, cause: LookFailure::Refused(cause) },
+            Err(cause) => FromSpawner::LookFailed { number, cause },
+        };
+        self.say(decider, &message);
+    }
+
+    fn arriving(&mut self, id: u64, number: u64, start: Start, connection: Channel, progress: Progress) {
+        match progress {
+            Progress::Whole(act) => self.start(id, number, start, &connection, &act),
+            Progress::More(act) => {
+                if let Some(decider) = self.deciders.get_mut(&id) {
+                    decider.arriving = Some(Arriving { number, start, connection, act });
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, id: u64, number: u64, start: Start, connection: &Channel, act: &Act) {
+        let moment = clock::now();
+        let now = Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms };
+        let Some(look) = self.looked.take(connection, now.boottime_ms) else {
+            self.refuse(id, number, &start, "nobody on that connection was looked at", true);
+            return;
+        };
+        let about =
+            jitsudo_link::ask::about(act, self.applied.policy.as_ref().map_or(&[], |policy| policy.deny_programs()));
+        if look.about != about {
+            self.refuse(id, number, &start, "the facts that were asked for are not those of the act", true);
+            return;
+        }
+        let facts = &look.learnt.facts;
+        let judged = match judge::judge(&self.applied, look.peer, facts, act, &start, now) {
+            Ok(judged) => judged,
+            Err(cause) => {
+                self.refuse(id, number, &start, &cause, true);
+                return;
+            }
+        };
+        let Some(process) = look.learnt.process else {
+            self.refuse(id, number, &start, "the peer's process is not known", true);
+            return;
+        };
+        let spec = Spec {
+            session: start.session.clone(),
+            host: self.host.clone(),
+            digest: start.digest.clone(),
+            peer: look.peer,
+            requester: look.learnt.facts.requester,
+            target: judged.target,
+            executable: judged.executable,
+            run_as: judged.terms.run_as,
+            record: judged.terms.record,
+            secret_arguments: judged.terms.secret_arguments,
+            ends_at: start.ends_at,
+            ends_boottime_ms: start.ends_boottime_ms,
+            grace_ms: GRACE_MS,
+            process,
+            cgroup: None,
+            pam_service: if act.options.kind == ActKind::LoginShell { "jitsudo-i" } else { "jitsudo" }.to_owned(),
+            secure_path: SECURE_PATH.to_owned(),
+            spool: SPOOL.to_owned(),
+        };
+        match self.sessions.start(spec, look.learnt.facts.origin, connection) {
+            Ok(pid) => self.say(id, &FromSpawner::Started { number, pid }),
+            Err(cause) => self.refuse(id, number, &start, &cause, false),
+        }
+    }
+
+    fn apply(&mut self, id: u64, number: u64, dry_run: bool, expect: Option<String>, connection: Option<Channel>) {
+        let peer = connection.and_then(|connection| connection.peer().ok());
+        let started = if peer.is_none_or(|peer| peer.uid != 0) {
+            self.refuse_silently("the decider asked to apply a policy for somebody who is not root");
+            Err("only root applies a policy".to_owned())
+        } else if self.worker.is_some() {
+            Err("another policy is being applied at this moment".to_owned())
+        } else {
+            Worker::start(id, number, dry_run, expect, clock::boottime_ms())
+        };
+        match started {
+            Ok(worker) => self.worker = Some(worker),
+            Err(cause) => self.say(id, &FromSpawner::Applied { number, outcome: ApplyOutcome::Failed(cause) }),
+        }
+    }
+
+    fn applied(&mut self, id: u64, number: u64, dry_run: bool, outcome: ApplyOutcome) {
+        if !dry_run && matches!(outcome, ApplyOutcome::Done(_)) {
+            self.load_policy();
+        }
+        self.say(id, &FromSpawner::Applied { number, outcome });
+    }
+
+    fn session_ended(&mut self, session: &SessionId) {
+        match self.sessions.ended(session) {
+            None => return,
+            Some(Gone::Tidy) => {}
+            Some(Gone::Lost) => {
+                self.recorder.record(Event::Ended { id: session.access.clone(), cause: EndCause::Lost });
+                self.recorder.record(Event::Closed { id: session.access.clone() });
+            }
+            Some(Gone::Stuck) => self.recorder.record(Event::CleanupFailed {
+                id: session.access.clone(),
+                cause: "processes of the command cannot be killed".to_owned(),
+            }),
+        }
+        self.say_to_all(&FromSpawner::Spooled);
+        self.say_to_all(&FromSpawner::SessionGone { session: session.clone() });
+    }
+
+    fn refuse(&mut self, id: u64, number: u64, start: &Start, cause: &str, disagree: bool) {
+        if disagree {
+            self.recorder
+                .record(Event::SpawnerRefused { id: Some(start.session.access.clone()), cause: cause.to_owned() });
+        }
+        self.say(id, &FromSpawner::StartRefused { number, cause: cause.to_owned(), disagree });
+        if disagree {
+            self.say_to_all(&FromSpawner::Spooled);
+        }
+    }
+
+    fn refuse_silently(&mut self, cause: &str) {
+        self.recorder.record(Event::SpawnerRefused { id: None, cause: cause.to_owned() });
+        self.say_to_all(&FromSpawner::Spooled);
+    }
+
+    fn cut_off(&mut self, id: u64, cause: &str) {
+        self.deciders.remove(&id);
+        self.refuse_silently(cause);
+    }
+
+    fn say(&mut self, id: u64, message: &FromSpawner) {
+        if let Some(decider) = self.deciders.get_mut(&id) {
+            decider.say(message);
+        }
+    }
+
+    fn say_to_all(&mut self, message: &FromSpawner) {
+        self.deciders.values_mut().for_each(|decider| decider.say(message));
+    }
+}
