@@ -18,6 +18,18 @@ roles = ["web-operator"]
 auth = "none"
 "#;
 
+/// A rule that lets alice run everything, as anybody, without a password: for tests of how commands run.
+pub const EVERYTHING: &str = r#"[roles.everything]
+run = ["ALL"]
+as = ["ALL"]
+
+[[allow]]
+name = "alice runs everything"
+who = ["alice"]
+roles = ["everything"]
+auth = "none"
+"#;
+
 /// Boots a host and installs the package there, as an administrator does.
 ///
 /// # Errors

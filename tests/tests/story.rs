@@ -1,7 +1,7 @@
 //! The story of the README, as tests: allowed, refused, recorded, proved.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
-use jitsudo_tests::story::{POLICY, apply_policy, installed_host, nginx_pid};
+use jitsudo_tests::story::{EVERYTHING, POLICY, apply_policy, installed_host, nginx_pid};
 use jitsudo_tests::{Host, Output, package_file};
 
 fn web_host(name: &str, suite: &str) -> Host {
@@ -62,7 +62,7 @@ fn trixie_alice_restarts_nginx_under_policy_and_nothing_else() {
 #[test]
 fn status_output_and_input_of_the_command_are_its_own() {
     let host = web_host("pipes", "bookworm");
-    apply_policy(&host, "[roles.all]\nrun = [\"ALL\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"all\"]\nauth = \"none\"\n").unwrap();
+    apply_policy(&host, EVERYTHING).unwrap();
     let lines = [
         ("jitsudo id -un", 0, "root\n", ""),
         ("jitsudo -u bob id -un", 0, "bob\n", ""),
@@ -82,7 +82,7 @@ fn status_output_and_input_of_the_command_are_its_own() {
 #[test]
 fn terminal_of_the_command_is_a_terminal_of_its_own_with_the_callers_size() {
     let host = web_host("tty", "bookworm");
-    apply_policy(&host, "[roles.all]\nrun = [\"ALL\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"all\"]\nauth = \"none\"\n").unwrap();
+    apply_policy(&host, EVERYTHING).unwrap();
     let mut terminal = host.run(&["bash", "--norc", "--noediting"]).as_user("alice").terminal().unwrap();
     terminal.resize(41, 99).unwrap();
     terminal.expect("$ ").unwrap();
@@ -99,27 +99,4 @@ fn terminal_of_the_command_is_a_terminal_of_its_own_with_the_callers_size() {
     terminal.expect("status 130").unwrap();
     terminal.expect("$ ").unwrap();
     assert!(terminal.echoes().unwrap(), "the terminal's modes must be restored");
-}
-
-#[test]
-fn host_without_daemon_gets_a_clear_answer() {
-    let host = web_host("dead", "bookworm");
-    host.sh("systemctl stop jitsudod.socket jitsudod.service").ok().unwrap();
-    let output = alice(&host, "jitsudo systemctl restart nginx");
-    assert_eq!(output.status, 69, "{}", output.both());
-    assert!(output.stderr.contains("cannot reach jitsudod at /run/jitsudo/socket"), "{}", output.stderr);
-    assert!(output.stderr.contains("hint: systemctl status jitsudod"), "{}", output.stderr);
-}
-
-#[test]
-fn ledger_keeps_an_access_over_a_power_cut() {
-    let mut host = web_host("power", "bookworm");
-    apply_policy(&host, POLICY).unwrap();
-    host.sh("sync /etc/jitsudo/policy.d").ok().unwrap();
-    assert_eq!(alice(&host, "jitsudo systemctl reload nginx").status, 0);
-    host.power_cut().unwrap();
-    host.start().unwrap();
-    let log = host.run(&["jitctl", "log"]).ok().unwrap();
-    assert!(log.contains("systemctl reload nginx"), "a command that ran must be on record:\n{log}");
-    host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
 }

@@ -1,0 +1,48 @@
+//! What a command sees under jitsudo is what it sees under the real sudo on the same host.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+
+use jitsudo_tests::package_file;
+use jitsudo_tests::story::{EVERYTHING, apply_policy, installed_host};
+
+fn a_command_inherits_the_same(suite: &str) {
+    let host = package_file().and_then(|package| installed_host("like", suite, &package));
+    let host = host.unwrap_or_else(|error| panic!("{error}"));
+    apply_policy(&host, EVERYTHING).unwrap();
+    host.write("/etc/sudoers.d/alice", 0o440, "alice ALL=(ALL:ALL) NOPASSWD: ALL\n").unwrap();
+    let looks = [
+        "id",
+        "id -un; id -gn; id -Gn",
+        "umask",
+        "nice",
+        "cat /proc/self/oom_score_adj",
+        // jitsudo dumps no core of a privileged program; sudo leaves that to the host.
+        "grep -v 'core file size' /proc/self/limits",
+        "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|SigBlk|SigIgn|Cpus_allowed_list)' /proc/self/status",
+        "cut -d' ' -f4- /proc/self/mountinfo | sort",
+        "readlink /proc/self/ns/mnt /proc/self/ns/pid /proc/self/ns/net /proc/self/ns/cgroup /proc/self/ns/uts /proc/self/ns/ipc",
+        "pwd",
+        "cat /proc/self/loginuid",
+        "ls -l /proc/self/fd | grep -c .",
+        "echo $HOME $LOGNAME $USER $SHELL $PATH $SUDO_UID $SUDO_USER",
+    ];
+    for look in looks {
+        let under = |program: &str| {
+            let quoted = look.replace('\'', r"'\''");
+            let line = format!("cd /tmp; umask 027; nice -n 5 {program} sh -c '{quoted}'");
+            let output = host.sh(&line).as_user("alice").output().unwrap();
+            assert_eq!((output.status, output.stderr.as_str()), (0, ""), "{line}");
+            output.stdout
+        };
+        assert_eq!(under("jitsudo"), under("sudo"), "{look}");
+    }
+}
+
+#[test]
+fn bookworm_command_inherits_what_sudo_lets_it_inherit() {
+    a_command_inherits_the_same("bookworm");
+}
+
+#[test]
+fn trixie_command_inherits_what_sudo_lets_it_inherit() {
+    a_command_inherits_the_same("trixie");
+}
