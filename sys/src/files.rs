@@ -28,8 +28,7 @@ pub fn place(descriptor: BorrowedFd<'_>) -> io::Result<Place> {
     let flags = libc::AT_EMPTY_PATH | libc::AT_NO_AUTOMOUNT;
     let mask = libc::STATX_BASIC_STATS | libc::STATX_MNT_ID;
     // SAFETY: an empty path with AT_EMPTY_PATH means the descriptor; there is room for one statx.
-    let outcome =
-        unsafe { libc::statx(descriptor.as_raw_fd(), c"".as_ptr(), flags, mask, raw.as_mut_ptr()) };
+    let outcome = unsafe { libc::statx(descriptor.as_raw_fd(), c"".as_ptr(), flags, mask, raw.as_mut_ptr()) };
     nix::errno::Errno::result(outcome)?;
     // SAFETY: zeroed memory is a valid statx, and the call filled it.
     let raw = unsafe { raw.assume_init() };

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use nix::unistd::{Gid, getgroups, setgroups};
+use nix::unistd::getgroups;
 
 /// The ids that decide about files.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,16 +25,24 @@ pub struct Account {
 /// The ids could not be taken (nothing was done), or what was done failed.
 pub fn acting_as<T>(account: &Account, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let before = getgroups()?;
-    let groups: Vec<Gid> = account.groups.iter().copied().map(Gid::from_raw).collect();
-    setgroups(&groups)?;
+    let before: Vec<u32> = before.into_iter().map(|group| group.as_raw()).collect();
+    set_groups(&account.groups)?;
     let taken = set_group(account.gid).and_then(|()| set_user(account.uid));
     let outcome = taken.and_then(|()| work());
-    let back = set_user(0).and_then(|()| set_group(0)).and_then(|()| Ok(setgroups(&before)?));
+    let back = set_user(0).and_then(|()| set_group(0)).and_then(|()| set_groups(&before));
     if back.is_err() {
         // Half an identity must not go on.
         std::process::abort();
     }
     outcome
+}
+
+/// setgroups(2) of this thread alone, as setfsuid(2) is (libc's wrapper would change every thread).
+fn set_groups(groups: &[u32]) -> io::Result<()> {
+    // SAFETY: the pointer and the length are those of one live slice of gid_t.
+    let outcome = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
+    nix::errno::Errno::result(outcome)?;
+    Ok(())
 }
 
 fn set_user(uid: u32) -> io::Result<()> {

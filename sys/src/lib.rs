@@ -5,14 +5,27 @@
 
 pub use nix;
 
+pub mod cgroup;
 pub mod channel;
 pub mod child;
 pub mod clock;
+pub mod descendants;
+pub mod environment;
+pub mod files;
+pub mod identity;
 pub mod journal;
+pub mod limits;
+pub mod local_time;
 pub mod notify;
+#[cfg(feature = "pam")]
+pub mod pam;
 pub mod pidfd;
 pub mod process;
+pub mod pty;
 pub mod random;
+pub mod signals;
+pub mod spawn;
 pub mod syslog;
+pub mod terminal;
 pub mod timer;
 pub mod walk;

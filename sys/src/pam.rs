@@ -30,8 +30,7 @@ struct PamResponse {
 
 #[repr(C)]
 struct PamConversation {
-    converse:
-        extern "C" fn(c_int, *const *const PamMessage, *mut *mut PamResponse, *mut c_void) -> c_int,
+    converse: extern "C" fn(c_int, *const *const PamMessage, *mut *mut PamResponse, *mut c_void) -> c_int,
     data: *mut c_void,
 }
 

@@ -19,14 +19,18 @@ pub fn is_ignored(signal: i32) -> bool {
     outcome == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
-/// Gives every signal its default disposition. Async-signal-safe.
+/// Gives every signal its default disposition, those too that libc keeps to itself (32 and 33 can arrive ignored by inheritance).
+/// Async-signal-safe.
 pub fn reset_all() {
+    // The kernel's own structure is all zero for the default, whatever its layout; eight words are more than it has anywhere.
+    let default = [0u64; 8];
     for signal in 1..=MAX_SIGNAL {
-        reset(signal);
+        // SAFETY: reads one kernel sigaction, for which there is more than room; nobody asks for the old one. 8 = bytes of a mask.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8) };
     }
 }
 
-/// Gives one signal its default disposition; numbers that cannot have one (KILL, STOP, libc's own) are left. Async-signal-safe.
+/// Gives one signal its default disposition; KILL and STOP have no other. Async-signal-safe.
 pub fn reset(signal: i32) {
     set_disposition(signal, libc::SIG_DFL);
 }
@@ -87,8 +91,10 @@ pub fn die_by(signal: i32) -> ! {
     reset(signal);
     // Without a core limit's help: a core_pattern that pipes ignores the limit, a process that is not dumpable makes none.
     let _ = nix::sys::prctl::set_dumpable(false);
+    // SAFETY: takes nothing and cannot fail.
+    let own = unsafe { libc::getpid() };
     // SAFETY: kill(2) takes two integers.
-    unsafe { libc::kill(libc::getpid(), signal) };
+    unsafe { libc::kill(own, signal) };
     let _ = unblock_all();
     std::process::exit(128 + signal)
 }

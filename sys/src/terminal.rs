@@ -36,8 +36,7 @@ pub fn size(terminal: BorrowedFd<'_>) -> io::Result<Size> {
 /// # Errors
 /// Not a terminal, or hung up.
 pub fn set_size(terminal: BorrowedFd<'_>, size: Size) -> io::Result<()> {
-    let raw =
-        libc::winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: size.width, ws_ypixel: size.height };
+    let raw = libc::winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: size.width, ws_ypixel: size.height };
     // SAFETY: TIOCSWINSZ reads one winsize, which is there.
     let outcome = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const raw) };
     nix::errno::Errno::result(outcome)?;
