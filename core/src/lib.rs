@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-pub use jiff::Timestamp;
+pub use jiff::{SignedDuration, Timestamp};
 
 mod command;
 mod conditions;

@@ -281,6 +281,12 @@ impl Spawner {
             self.say(id, &failed(LookFailure::Refused("no connection is attached".to_owned())));
             return;
         };
+        // A connection that did not come in by the front door is nobody's request.
+        if connection.bound_path().as_deref() != Some(Path::new(jitsudo_protocol::SOCKET)) {
+            self.refuse_silently("the decider showed a connection that was not made to its socket");
+            self.say(id, &failed(LookFailure::Refused("the connection is not one of jitsudo's socket".to_owned())));
+            return;
+        }
         let (Ok(peer), Ok(pidfd)) = (connection.peer(), connection.peer_pidfd()) else {
             self.say(id, &failed(LookFailure::PeerGone));
             return;

@@ -1,0 +1,90 @@
+//! A broken decider can refuse, and nothing else: each lie to the spawner is refused and recorded, and no command runs.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use jitsudo_tests::story::{POLICY, apply_policy, installed_host, nginx_pid};
+use jitsudo_tests::{Host, package_file, wait_until};
+
+const RULE: &str = "alice runs the web tier";
+
+/// The lies, and a piece of what the spawner says to each.
+const LIES: [(&str, &str); 9] = [
+    ("uid", "uid 0 was named"),
+    ("target", "target uid 33 was named"),
+    ("rule", "no such rule"),
+    ("role", "no-such-role"),
+    ("deadline", "later than the terms give"),
+    ("boot-deadline", "later than the terms give"),
+    ("digest", "digest"),
+    ("argv", "refused"),
+    ("foreign", "nobody on that connection was looked at"),
+];
+
+/// Puts the lying decider in the decider's place, for one client.
+fn take_place(host: &Host, lie: &str) {
+    let unit = format!(
+        "[Service]\nType=simple\nWatchdogSec=0\nRestart=no\nExecStart=\nExecStart=/opt/hostile-decider {lie} '{RULE}' web-operator\n"
+    );
+    host.write("/etc/systemd/system/jitsudod.service.d/lie.conf", 0o644, &unit).unwrap();
+    let restart = "systemctl daemon-reload && systemctl reset-failed jitsudod; systemctl restart jitsudod.socket && systemctl restart jitsudod";
+    host.sh(restart).ok().unwrap();
+}
+
+fn journal(host: &Host, name: &str) -> String {
+    host.run(&["journalctl", "-q", "--no-pager", "-o", "cat", "-t", name]).ok().unwrap()
+}
+
+#[test]
+fn lying_decider_is_refused_and_recorded_and_nothing_runs() {
+    let host = package_file().and_then(|package| installed_host("liar", "bookworm", &package));
+    let host = host.unwrap_or_else(|error| panic!("{error}"));
+    host.run(&["systemctl", "start", "nginx"]).ok().unwrap();
+    apply_policy(&host, POLICY).unwrap();
+    host.push(Path::new(env!("CARGO_BIN_EXE_hostile-decider")), "/opt/hostile-decider", 0o755).unwrap();
+    let before = nginx_pid(&host).unwrap();
+
+    for (lie, expected) in LIES {
+        take_place(&host, lie);
+        let client = host.sh("timeout 10 jitsudo systemctl restart nginx").as_user("alice").output().unwrap();
+        assert_ne!(client.status, 0, "{lie}: {}", client.both());
+        let said = format!("hostile-decider {lie}: ");
+        let answered = wait_until(Duration::from_secs(10), || journal(&host, "hostile-decider").contains(&said));
+        let text = journal(&host, "hostile-decider");
+        assert!(answered, "{lie} was not answered:\n{text}");
+        let line = text.lines().rfind(|line| line.starts_with(&said)).unwrap();
+        assert!(line.contains("refused") && line.contains(expected), "{line}");
+        let recorded = journal(&host, "jitsudo-spawn");
+        assert!(recorded.contains("spawner_refused"), "{lie}: {recorded}");
+        assert_eq!(nginx_pid(&host).unwrap(), before, "{lie}: a command ran");
+    }
+
+    // What the policy would give but the client did not ask for is found out by the session.
+    take_place(&host, "allowed-argv");
+    let client = host.sh("timeout 15 jitsudo systemctl restart nginx").as_user("alice").output().unwrap();
+    assert_ne!(client.status, 0, "{}", client.both());
+    assert!(wait_until(Duration::from_secs(10), || journal(&host, "jitsudo-session").contains("spawner_refused")));
+    assert_eq!(nginx_pid(&host).unwrap(), before);
+
+    // The same program without a lie is served: what was refused above was the lie.
+    take_place(&host, "none");
+    let client = host.sh("timeout 15 jitsudo systemctl restart nginx").as_user("alice").output().unwrap();
+    assert_eq!(client.status, 0, "{}", client.both());
+    assert_ne!(nginx_pid(&host).unwrap(), before);
+
+    // Back with the honest decider, the refusals are in the ledger.
+    host.sh("rm /etc/systemd/system/jitsudod.service.d/lie.conf; systemctl daemon-reload; systemctl restart jitsudod")
+        .ok()
+        .unwrap();
+    let in_ledger = || {
+        let log = host.run(&["jitctl", "log", "--all", "--json", "--limit", "1000"]).ok().unwrap_or_default();
+        log.matches("spawner_refused").count() >= LIES.len()
+    };
+    assert!(
+        wait_until(Duration::from_secs(15), in_ledger),
+        "{}",
+        host.run(&["jitctl", "log", "--all", "--json"]).ok().unwrap()
+    );
+    host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
+}
