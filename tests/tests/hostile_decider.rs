@@ -27,7 +27,7 @@ fn take_place(host: &Host, lie: &str) {
     let unit = format!(
         "[Service]\nType=simple\nWatchdogSec=0\nRestart=no\nExecStart=\nExecStart=/opt/hostile-decider {lie} '{RULE}' web-operator\n"
     );
-    host.write("/etc/systemd/system/jitsudod.service.d/lie.conf", 0o644, &unit).unwrap();
+    host.write("/etc/systemd/system/jitsudod.service.d/lie.conf", 0o644, unit).unwrap();
     let restart = "systemctl daemon-reload && systemctl reset-failed jitsudod; systemctl restart jitsudod.socket && systemctl restart jitsudod";
     host.sh(restart).ok().unwrap();
 }
