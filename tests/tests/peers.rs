@@ -1,0 +1,99 @@
+//! Peers that lie, break the protocol, or are not where a person would be: refused by the kernel's word, and nobody else notices.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+
+use std::path::Path;
+
+use jitsudo_tests::story::{EVERYTHING, apply_policy, installed_host};
+use jitsudo_tests::{Host, Output, package_file};
+
+fn host(name: &str) -> Host {
+    let host = package_file().and_then(|package| installed_host(name, "bookworm", &package));
+    let host = host.unwrap_or_else(|error| panic!("{error}"));
+    apply_policy(&host, EVERYTHING).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/fault/peer.py");
+    host.push(Path::new(script), "/opt/peer.py", 0o755).unwrap();
+    host
+}
+
+fn peer(host: &Host, user: &str, case: &str) -> Output {
+    host.run(&["python3", "/opt/peer.py", case]).as_user(user).output().unwrap()
+}
+
+fn alice(host: &Host, line: &str) -> Output {
+    host.sh(line).as_user("alice").output().unwrap()
+}
+
+#[test]
+fn messages_out_of_order_oversized_or_wrongly_credentialed_close_that_connection_and_nothing_else() {
+    let host = host("liars");
+    let daemons = || host.sh("systemctl show -p MainPID,NRestarts jitsudod jitsudo-spawn").ok().unwrap();
+    let before = daemons();
+    let cases = [
+        ("root", "passed", "credentials"), // peer_auth_07
+        ("alice", "forked", "credentials"),
+        ("alice", "nonce", "credentials"),
+        ("alice", "version", "version"),
+        ("alice", "field", "malformed"), // cmd_match_13
+        ("alice", "uid", "malformed"),   // peer_auth_06
+        ("alice", "garbage", "malformed"),
+        ("alice", "oversized", "closed"), // dos_05
+        ("alice", "descriptors", "malformed"),
+        ("alice", "cycle", "closed"), // fd_tty_08
+        ("alice", "order", "malformed"),
+        ("alice", "half", "closed"),
+    ];
+    for (user, case, expected) in cases {
+        let output = peer(&host, user, case);
+        let text = output.both();
+        assert!(text.contains(expected), "{case}:\n{text}");
+        assert!(text.contains("closed"), "{case} must close the connection:\n{text}");
+        assert!(!text.contains("hand_over"), "{case}:\n{text}");
+        assert_eq!(alice(&host, "jitsudo id -un").stdout, "root\n", "after {case}");
+    }
+    assert_eq!(daemons(), before);
+    let descriptors = host.sh("ls /proc/$(pidof jitsudod)/fd | wc -l").ok().unwrap();
+    assert!(descriptors.trim().parse::<u32>().is_ok_and(|count| count < 40), "descriptors leak: {descriptors}");
+    let log = host.run(&["jitctl", "log", "--json", "--all"]).ok().unwrap();
+    assert!(!log.contains("\"pid\":0"), "{log}");
+}
+
+#[test]
+fn peer_auth_11_peers_in_sandboxes_and_services_are_not_people() {
+    let host = host("places");
+    assert_eq!(alice(&host, "jitsudo id -un").stdout, "root\n");
+    let refused = [
+        "setpriv --no-new-privs jitsudo id -un",
+        "unshare --user --map-root-user jitsudo id -un",
+        "unshare --user --map-current-user jitsudo id -un",
+        "unshare --user --map-root-user --mount --pid --fork jitsudo id -un",
+    ];
+    for line in refused {
+        let output = alice(&host, line);
+        assert_eq!(output.stdout, "", "{line}:\n{}", output.both());
+        assert!(output.stderr.contains("jitsudo: "), "{line}:\n{}", output.both());
+    }
+    let service = host.sh("systemd-run --quiet --wait --pipe --uid=alice jitsudo id -un").output().unwrap();
+    assert_eq!(service.stdout, "", "{}", service.both());
+    assert!(service.stderr.contains("jitsudo: "), "{}", service.both());
+}
+
+#[test]
+fn confused_deputy_06_setuid_wrapper_cannot_ask() {
+    let host = host("wrapper");
+    host.sh("install -m 4755 -o bob /usr/bin/env /opt/env-as-bob").ok().unwrap();
+    let output = alice(&host, "/opt/env-as-bob jitsudo id -un");
+    assert_eq!(output.stdout, "", "{}", output.both());
+    assert!(output.stderr.contains("jitsudo: "), "{}", output.both());
+}
+
+#[test]
+fn peer_auth_01_name_of_the_clients_socket_means_nothing() {
+    let host = host("names");
+    let script = "import socket,json\ns=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET)\ns.bind('\\0;uid=0;pid=1;')\n\
+                  s.connect('/run/jitsudo/socket')\nn=json.loads(s.recv(65536))['hello']['nonce']\n\
+                  s.send(json.dumps({'nonce':n,'version':1,'say':{'ask':{'policy_apply':{'dry_run':False,'expect':None}}}}).encode())\n\
+                  print(s.recv(65536).decode())\n";
+    host.write("/opt/name.py", 0o644, script).unwrap();
+    let output = host.run(&["python3", "/opt/name.py"]).as_user("bob").output().unwrap();
+    assert!(output.stdout.contains("duty"), "{}", output.both());
+}
