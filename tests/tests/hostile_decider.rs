@@ -1,5 +1,5 @@
 //! A broken decider can refuse, and nothing else: each lie to the spawner is refused and recorded, and no command runs.
-#![expect(clippy::panic, reason = "a test that cannot go on must fail")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use std::path::Path;
 use std::time::Duration;
