@@ -9,6 +9,11 @@ use std::process::Command;
 
 use crate::step::{Failure, cannot, cargo, read, run as step, target, workspace};
 
+/// The libraries that control.in names as dependencies, and Debian 12's glibc: nothing newer may be needed.
+const LIBRARIES: &[&str] =
+    &["libc.so.6", "libm.so.6", "libgcc_s.so.1", "libpam.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"];
+const NEWEST_GLIBC: u32 = 36;
+
 /// How the programs are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
@@ -94,10 +99,11 @@ fn assemble(files: &[Installed], profile: Profile) -> Result<PathBuf, Failure> {
     }
     let architecture = read(Command::new("dpkg").arg("--print-architecture"))?.trim().to_owned();
     let version = version()?;
+    check_libraries(files, &tree)?;
     write_control(files, &tree, &version, &architecture)?;
     settle(&tree)?;
     let package = folder.join(format!("jitsudo_{version}_{architecture}.deb"));
-    let words = ["--root-owner-group", "-Zxz", if profile == Profile::Dev { "-z0" } else { "-z6" }, "--build"];
+    let words = ["--root-owner-group", "-Zxz", if profile == Profile::Dev { "-z0" } else { "-z2" }, "--build"];
     read(Command::new("dpkg-deb").args(words).arg(&tree).arg(&package).env("SOURCE_DATE_EPOCH", epoch()))?;
     Ok(package)
 }
@@ -109,7 +115,7 @@ fn write_control(files: &[Installed], tree: &Path, version: &str, architecture: 
         .replace("@VERSION@", version)
         .replace("@ARCHITECTURE@", architecture)
         .replace("@SIZE@", &size.to_string())
-        .replace("@DEPENDS@", &shared_libraries(files, tree)?);
+        .replace("@GLIBC@", &format!("2.{NEWEST_GLIBC}"));
     let to = tree.join("DEBIAN");
     fs::create_dir_all(&to).map_err(cannot("create DEBIAN"))?;
     write(&to.join("control"), &control, 0o644)?;
@@ -122,19 +128,38 @@ fn write_control(files: &[Installed], tree: &Path, version: &str, architecture: 
     Ok(())
 }
 
-/// The libraries that the built programs really need, in the versions that they were built against.
-fn shared_libraries(files: &[Installed], tree: &Path) -> Result<String, Failure> {
-    let scratch = target().join("package/shlibs");
-    fs::create_dir_all(scratch.join("debian")).map_err(cannot("create a scratch folder"))?;
-    write(&scratch.join("debian/control"), "Source: jitsudo\n\nPackage: jitsudo\nArchitecture: any\n", 0o644)?;
-    let mut command = Command::new("dpkg-shlibdeps");
-    command.current_dir(&scratch).arg("-O");
-    for installed in files.iter().filter(|installed| matches!(installed.source, Source::Program(_))) {
-        command.arg(tree.join(installed.destination.trim_start_matches('/')));
+/// Every program runs on the oldest Debian that the package names, wherever it was built.
+fn check_libraries(files: &[Installed], tree: &Path) -> Result<(), Failure> {
+    for installed in files.iter().filter(|installed| !matches!(installed.source, Source::File(_))) {
+        let program = tree.join(installed.destination.trim_start_matches('/'));
+        let needed = read(Command::new("objdump").arg("--private-headers").arg(&program))?;
+        let symbols = read(Command::new("objdump").arg("--dynamic-syms").arg(&program).env("LC_ALL", "C"));
+        let is_static = matches!(installed.source, Source::StaticProgram(_));
+        // objdump calls it an error when a program has no dynamic symbols.
+        let symbols = if is_static { String::new() } else { symbols? };
+        let wrong = wrong_libraries(&needed, &symbols, is_static);
+        if !wrong.is_empty() {
+            return Err(Failure::new(format!("{} needs {}", installed.destination, wrong.join(", "))));
+        }
     }
-    let answer = read(&mut command)?;
-    let depends = answer.lines().find_map(|line| line.strip_prefix("shlibs:Depends="));
-    depends.map(str::to_owned).ok_or_else(|| Failure::new("dpkg-shlibdeps named no library"))
+    Ok(())
+}
+
+/// What objdump shows of libraries and symbol versions that control.in does not promise.
+fn wrong_libraries(headers: &str, symbols: &str, is_static: bool) -> Vec<String> {
+    let needed = headers.lines().filter_map(|line| line.trim().strip_prefix("NEEDED")).map(str::trim);
+    let known = |library: &&str| !is_static && LIBRARIES.contains(library);
+    let mut wrong: Vec<String> = needed.filter(|library| !known(library)).map(str::to_owned).collect();
+    for line in symbols.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let version = line.split_once("GLIBC_2.").and_then(|(_, rest)| rest.split([')', ' ']).next());
+        let minor = version.and_then(|version| version.split('.').next()).and_then(|minor| minor.parse::<u32>().ok());
+        // A weak symbol may be missing: the program looks before it calls.
+        if minor.is_some_and(|minor| minor > NEWEST_GLIBC) && !words.contains(&"w") {
+            wrong.push(format!("{} of glibc 2.{}", words.last().unwrap_or(&""), minor.unwrap_or(0)));
+        }
+    }
+    wrong
 }
 
 /// One time stamp for every file and folder, whoever built them and when; folders 0755.
@@ -264,6 +289,15 @@ mod tests {
             assert!(parse_line(&format!("bin:x /usr/bin/x {mode} root:root")).is_err(), "{mode}");
         }
         assert!(parse_line("bin:x /usr/bin/x 0755 root:root").is_ok());
+    }
+
+    #[test]
+    fn libraries_and_symbols_that_debian_12_lacks_are_found() {
+        let headers = "  NEEDED               libc.so.6\n  NEEDED               libssl.so.3\n";
+        let symbols = "0000  w   DF *UND*  0000 (GLIBC_2.39) pidfd_spawnp\n0000      DF *UND*  0000 (GLIBC_2.38) strlcpy\n\
+                       0000      DF *UND*  0000 (GLIBC_2.2.5) read\n";
+        assert_eq!(wrong_libraries(headers, symbols, false), ["libssl.so.3", "strlcpy of glibc 2.38"]);
+        assert_eq!(wrong_libraries("  NEEDED libc.so.6\n", "", true), ["libc.so.6"]);
     }
 
     #[test]
