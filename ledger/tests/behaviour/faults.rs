@@ -14,20 +14,29 @@ struct Caller {
 }
 
 impl Caller {
-    /// Writes some batches; after a failure reads the file again and goes on.
-    fn write(&mut self, writer: &mut Writer<Collect, Faulty>, batches: usize) {
-        for _ in 0..batches {
-            let first = self.tried.len() as u64 + 1;
-            let numbers: Vec<u64> = (first..first + 2).collect();
-            let bodies: Vec<Body> = numbers.iter().map(|n| body(*n)).collect();
-            self.tried.extend(&numbers);
-            let outcome = writer.append(&bodies, Priority::Ordinary).and_then(|_| writer.sync());
-            match outcome.and_then(|()| writer.fold_written()) {
-                Ok(()) => self.acknowledged.extend(numbers),
+    /// Writes some batches, one to three a sync; after a failure reads the file again and goes on.
+    fn write(&mut self, writer: &mut Writer<Collect, Faulty>, groups: usize) {
+        for group in 0..groups {
+            let mut waiting = Vec::new();
+            let mut outcome = Ok(());
+            for _ in 0..=group % 3 {
+                let first = self.tried.len() as u64 + 1;
+                let numbers: Vec<u64> = (first..first + 2).collect();
+                let bodies: Vec<Body> = numbers.iter().map(|n| body(*n)).collect();
+                self.tried.extend(&numbers);
+                outcome = writer.append(&bodies, Priority::Ordinary).map(|_| ());
+                if outcome.is_err() {
+                    break;
+                }
+                waiting.extend(numbers);
+            }
+            match outcome.and_then(|()| writer.sync()).and_then(|()| writer.fold_written()) {
+                Ok(()) => self.acknowledged.extend(waiting),
                 Err(error) if error.needs_reopen() => {
                     // A second fault is not injected, so the second try succeeds at the latest.
                     writer.reopen().or_else(|_| writer.reopen()).unwrap();
                 }
+                // What was written before stays, and is not acknowledged.
                 Err(AppendError::Full) => {}
                 Err(other) => panic!("{other}"),
             }
@@ -58,7 +67,7 @@ fn prove(disk: &Faulty, context: &str) {
     assert!(report.is_sound(), "{context}: {:?}", report.bad);
 }
 
-const BATCHES: usize = 9;
+const GROUPS: usize = 6;
 
 fn run_with(fault: Fault, crash_seed: u64, restart_first: bool) {
     let context = format!("{fault:?}, crash {crash_seed}, restart {restart_first}");
@@ -66,7 +75,7 @@ fn run_with(fault: Fault, crash_seed: u64, restart_first: bool) {
     let mut writer = open(&disk);
     let mut caller = Caller::default();
     disk.set_fault(Some(fault));
-    caller.write(&mut writer, BATCHES);
+    caller.write(&mut writer, GROUPS);
     drop(writer);
     disk.set_fault(None);
     let mut dice = Dice::new(crash_seed);
@@ -88,7 +97,7 @@ fn counts() -> Counts {
     let disk = Faulty::default();
     let mut writer = open(&disk);
     disk.take_counts();
-    Caller::default().write(&mut writer, BATCHES);
+    Caller::default().write(&mut writer, GROUPS);
     disk.take_counts()
 }
 
