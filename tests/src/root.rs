@@ -91,6 +91,7 @@ impl Root {
 
     /// Builds beside the final place and renames, so that a root that exists is a whole one.
     fn build(&self) -> Result<(), Error> {
+        eprintln!("building the Debian root {} once; this takes about a minute", self.suite);
         let unfinished = self.path.with_extension("unfinished");
         let setup = self.path.with_extension("setup");
         remove(&unfinished)?;

@@ -4,6 +4,7 @@
 mod budget;
 mod demo;
 mod docs;
+mod installed;
 mod lint;
 mod manifests;
 mod package;

@@ -51,9 +51,8 @@ fn run_stages(options: &Options, stages: &mut Stages) -> Result<(), Failure> {
     if let Some(seed) = &seed {
         println!("long sweeps with seed {seed} (JITSUDO_SEED={seed} repeats them)");
     }
-    stages.time("build", || {
-        step(&mut cargo(&["test", "--quiet", "--locked", "--no-run", "--workspace", "--features", FEATURES]))
-    })?;
+    stages
+        .time("build", || step(&mut cargo(&["test", "--locked", "--no-run", "--workspace", "--features", FEATURES])))?;
     stages.time("roots", build_roots)?;
     let filter = options.filter.as_deref();
     // A failure in one kind of test must not hide the other kind.
