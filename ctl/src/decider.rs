@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use crate::failure::{Failure, of_kernel};
 
-/// How long one message of an answer may take. Compiling 10^5 rules takes three seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long one message of an answer may take; the decider itself gives up after 90 seconds.
+const PATIENCE: Duration = Duration::from_secs(100);
 /// Most items of one answer, all parts together.
 const MAX_ITEMS: usize = 1_000_000;
 
