@@ -50,3 +50,4 @@ pub fn build(inputs: &Inputs<'_>) -> Vec<(Bytes, Bytes)> {
 }
 
 pub(crate) fn may_pass(_name: &[u8], _keep: &[String]) -> bool { false }
+pub(crate) fn is_hostile(_name: &[u8]) -> bool { false }

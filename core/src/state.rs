@@ -18,13 +18,12 @@ use crate::id::{AccessId, SessionId};
 use crate::name::Uid;
 
 mod access;
+mod advance;
 mod recent;
 #[cfg(test)]
 mod tests;
 
-pub use access::{
-    Access, Allowed, Asked, Closed, Denied, Ended, Ends, Failed, Given, Left, Outcome, Session,
-};
+pub use access::{Access, Allowed, Asked, Closed, Denied, Ended, Ends, Failed, Given, Left, Outcome, Session};
 pub use recent::Recent;
 
 /// Accesses that are over and still remembered.

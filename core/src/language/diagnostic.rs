@@ -1,6 +1,11 @@
 //! A mistake in a policy file, shown as a compiler shows it.
 
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
 use super::SourceFile;
+
+/// Longest line that is shown, bytes; a longer one is cut around the mistake.
+const MAX_LINE: usize = 400;
 
 /// One finding with its place.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -11,7 +16,7 @@ pub struct Diagnostic {
     pub file: String,
     /// Counts from 1; 0 = the whole file.
     pub line: usize,
-    /// In characters, counts from 1.
+    /// In characters, counts from 1; 0 = the whole file.
     pub column: usize,
     /// Bytes of the file that are underlined.
     pub span: std::ops::Range<usize>,
@@ -24,10 +29,91 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Gives the text for a terminal (`color`) or a log.
+    /// Gives the text for a terminal (`color`) or a log: headline, place, the line underlined, hint.
     #[must_use]
     pub fn render(&self, files: &[SourceFile], color: bool) -> String {
-        let _ = (files, color);
-        self.message.clone()
+        let level = if self.is_error { Level::ERROR } else { Level::WARNING };
+        let text = files.iter().find(|file| file.name == self.file).map(|file| String::from_utf8_lossy(&file.bytes));
+        let message = visible(&self.message);
+        let label = visible(&self.label);
+        let hint = self.hint.as_deref().map(visible);
+        let mut group = Group::with_title(level.primary_title(message.as_str()));
+        let shown = text.as_deref().filter(|_| self.line > 0).and_then(|text| self.line_of(text));
+        match &shown {
+            Some((line, span)) => {
+                let mark = AnnotationKind::Primary.span(span.clone());
+                let mark = if label.is_empty() { mark } else { mark.label(label.as_str()) };
+                group = group.element(
+                    Snippet::source(line.as_str()).line_start(self.line).path(self.file.as_str()).annotation(mark),
+                );
+            }
+            None => group = group.element(annotate_snippets::Origin::path(self.file.as_str())),
+        }
+        if let Some(hint) = &hint {
+            group = group.element(Level::HELP.with_name("hint").message(hint.as_str()));
+        }
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        renderer.render(&[group])
+    }
+
+    /// The line that holds the beginning of the span, with the span in it.
+    fn line_of(&self, text: &str) -> Option<(String, std::ops::Range<usize>)> {
+        let before = text.get(..self.span.start)?;
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = text.get(start..)?.split('\n').next()?.trim_end_matches('\r');
+        let from = (self.span.start - start).min(line.len());
+        let to = self.span.end.saturating_sub(start).clamp(from, line.len());
+        if line.len() <= MAX_LINE {
+            return Some((line.to_owned(), from..to.max(from)));
+        }
+        let cut = (from..).find(|at| line.is_char_boundary(*at))?;
+        let end = (cut + MAX_LINE.min(line.len() - cut)..=line.len()).find(|at| line.is_char_boundary(*at))?;
+        let part = line.get(cut..end)?;
+        Some((part.to_owned(), 0..(to - from).min(part.len())))
+    }
+}
+
+/// Text of a file must not move the cursor of whoever reads about it.
+fn visible(text: &str) -> String {
+    jitsudo_bytes::Bytes::from(text).visible()
+}
+
+/// Words at most two changes apart, or a third of the length: `did you mean …`.
+pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (word.chars().count() / 3).clamp(1, 3);
+    let ranked = known.map(|candidate| (distance(word, candidate), candidate)).filter(|(distance, _)| *distance <= most);
+    let contained = |candidate: &str| candidate.len() >= 3 && word.len() >= 3 && (candidate.contains(word) || word.contains(candidate));
+    ranked.min().map(|(_, candidate)| candidate).filter(|candidate| *candidate != word || contained(candidate))
+}
+
+/// Levenshtein's distance; long words are not compared.
+fn distance(one: &str, other: &str) -> usize {
+    if one.len() > 64 || other.len() > 64 {
+        return usize::MAX;
+    }
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, character) in one.chars().enumerate() {
+        let mut next = vec![at + 1];
+        for (place, candidate) in other.iter().enumerate() {
+            let replace = row.get(place).copied().unwrap_or(0) + usize::from(character != *candidate);
+            let insert = next.last().copied().unwrap_or(0) + 1;
+            let delete = row.get(place + 1).copied().unwrap_or(0) + 1;
+            next.push(replace.min(insert).min(delete));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_words_are_found_and_far_ones_are_not() {
+        assert_eq!(nearest("alow", ["allow", "deny"].into_iter()), Some("allow"));
+        assert_eq!(nearest("dba", ["db-admin", "web"].into_iter()), None);
+        assert_eq!(nearest("web-operater", ["web-operator"].into_iter()), Some("web-operator"));
     }
 }

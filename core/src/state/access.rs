@@ -1,15 +1,9 @@
-//! One access on its way from request to verified end: a struct a state, each transition consuming the one before.
-//!
-//! ```text
-//! asked ─► allowed ─► activating ─► active ─► ended ─► closed
-//!     └► denied  └──────┴────────────┴► failed
-//! ```
+//! One access: a struct for each state that it can be in. How it moves is in `advance`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Impossible;
 use crate::decision::{Denial, Record};
 use crate::event::{EndCause, Ending, Entry, Event};
 use crate::facts::Origin;
@@ -22,10 +16,6 @@ use jitsudo_bytes::Bytes;
 const MAX_ARGV_BYTES: usize = 1024;
 /// Most bytes of any other text that a requester chose.
 const MAX_TEXT_BYTES: usize = 512;
-/// Most sessions of one access that are remembered one by one.
-const MAX_SESSIONS: usize = 1000;
-/// Most names of programs left running.
-const MAX_PROGRAMS: usize = 32;
 
 /// An access, as far as it is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -345,209 +335,12 @@ impl Access {
         self.given().map(|given| &given.sessions).or(failed).into_iter().flat_map(BTreeMap::values)
     }
 
-    fn sessions_mut(&mut self) -> Option<&mut BTreeMap<u32, Session>> {
+    pub(super) fn sessions_mut(&mut self) -> Option<&mut BTreeMap<u32, Session>> {
         match self {
             Self::Activating(given) | Self::Active(given) => Some(&mut given.sessions),
             Self::Ended(ended) | Self::Closed(Closed { ended, .. }) => Some(&mut ended.given.sessions),
             Self::Failed(failed) => Some(&mut failed.sessions),
             Self::Asked(_) | Self::Allowed(_) | Self::Denied(_) => None,
-        }
-    }
-
-    /// Moves on by an event that names this access, or stays as it was and says why.
-    pub(super) fn advance(self, entry: &Entry) -> (Self, Result<(), Impossible>) {
-        match &entry.event {
-            Event::Decided { .. } => self.decide(entry),
-            Event::Activating { ends_at, ends_boottime_ms, .. } => {
-                let ends = Ends { at: *ends_at, boottime_ms: *ends_boottime_ms, boot: entry.boot.clone() };
-                self.activate(entry.wall, ends)
-            }
-            Event::ActivationFailed { cause, .. } => self.fail(entry.wall, cause),
-            Event::SessionStarting { .. } => self.start_session(entry),
-            Event::SessionExit { .. } | Event::LeftRunning { .. } | Event::Signalled { .. } => {
-                let mut access = self;
-                let outcome = access.note_session(entry);
-                (access, outcome)
-            }
-            Event::Ended { cause, .. } => self.end(entry.wall, *cause),
-            Event::CleanupFailed { cause, .. } => self.remain(cause),
-            Event::Closed { .. } => self.close(entry.wall),
-            Event::Requested { .. }
-            | Event::SpawnerRefused { .. }
-            | Event::PolicyApplied { .. }
-            | Event::PolicyRefused { .. }
-            | Event::DenialsCounted { .. }
-            | Event::ClockStepped { .. }
-            | Event::ChainCut { .. }
-            | Event::RolledBack { .. }
-            | Event::SegmentSealed { .. }
-            | Event::HeadPublished { .. } => (self, Err(Impossible::Again)),
-        }
-    }
-
-    /// Takes what may still come when it is over: a session's last word from the spool, an ending that repeats the known.
-    pub(super) fn note_late(&mut self, entry: &Entry) -> Result<(), Impossible> {
-        match (&entry.event, &*self) {
-            (Event::SessionExit { .. } | Event::LeftRunning { .. } | Event::Signalled { .. }, _) => {
-                self.note_session(entry)
-            }
-            (Event::Ended { .. } | Event::Closed { .. }, Self::Failed(_)) => Ok(()),
-            (Event::Closed { .. } | Event::Decided { .. }, _) => Err(Impossible::Again),
-            _ => Err(Impossible::TooLate),
-        }
-    }
-
-    fn decide(self, entry: &Entry) -> (Self, Result<(), Impossible>) {
-        let Event::Decided { allowed, rule, source, role, policy, denial, .. } = &entry.event else {
-            return (self, Err(Impossible::Again));
-        };
-        let Self::Asked(asked) = self else {
-            return (self, Err(Impossible::Again));
-        };
-        let (at, policy) = (entry.wall, policy.clone());
-        let next = if *allowed {
-            Self::Allowed(Allowed { asked, at, rule: rule.clone(), source: source.clone(), role: role.clone(), policy })
-        } else {
-            Self::Denied(Denied { asked, at, policy, denial: denial.clone() })
-        };
-        (next, Ok(()))
-    }
-
-    fn activate(self, since: jiff::Timestamp, ends: Ends) -> (Self, Result<(), Impossible>) {
-        match self {
-            Self::Allowed(allowed) => {
-                (Self::Activating(Given { allowed, since, ends, sessions: BTreeMap::new(), unclean: None }), Ok(()))
-            }
-            Self::Asked(_) => (self, Err(Impossible::TooEarly)),
-            Self::Activating(_) | Self::Active(_) => (self, Err(Impossible::Again)),
-            Self::Denied(_) | Self::Failed(_) | Self::Ended(_) | Self::Closed(_) => (self, Err(Impossible::TooLate)),
-        }
-    }
-
-    /// Nothing was given: that cannot be said any more once a command of it has ended by itself.
-    fn fail(self, at: jiff::Timestamp, cause: &str) -> (Self, Result<(), Impossible>) {
-        let ran = |session: &Session| {
-            session.outcome.as_ref().is_some_and(|outcome| !matches!(outcome.ending, Ending::NotStarted(_)))
-        };
-        match self {
-            Self::Allowed(allowed) => {
-                (Self::Failed(Failed { allowed, at, cause: clipped(cause), sessions: BTreeMap::new() }), Ok(()))
-            }
-            Self::Activating(given) | Self::Active(given) if !given.sessions.values().any(ran) => {
-                let Given { allowed, sessions, .. } = given;
-                (Self::Failed(Failed { allowed, at, cause: clipped(cause), sessions }), Ok(()))
-            }
-            Self::Asked(_) => (self, Err(Impossible::TooEarly)),
-            _ => (self, Err(Impossible::TooLate)),
-        }
-    }
-
-    fn start_session(self, entry: &Entry) -> (Self, Result<(), Impossible>) {
-        let Event::SessionStarting { session: id, uid, gid, target, record, chain: _ } = &entry.event else {
-            return (self, Err(Impossible::Again));
-        };
-        let mut given = match self {
-            Self::Activating(given) | Self::Active(given) => given,
-            Self::Asked(_) | Self::Allowed(_) => return (self, Err(Impossible::TooEarly)),
-            Self::Denied(_) | Self::Failed(_) | Self::Ended(_) | Self::Closed(_) => {
-                return (self, Err(Impossible::TooLate));
-            }
-        };
-        if given.sessions.contains_key(&id.number) {
-            return (Self::Active(given), Err(Impossible::Again));
-        }
-        given.sessions.insert(
-            id.number,
-            Session {
-                id: id.clone(),
-                since: entry.wall,
-                uid: *uid,
-                gid: *gid,
-                target: target.clone(),
-                record: *record,
-                outcome: None,
-                left: None,
-                signalled: 0,
-            },
-        );
-        let mut outcome = Ok(());
-        if given.sessions.len() > MAX_SESSIONS {
-            // One that has ended goes first; if none has, the oldest number.
-            let done = given.sessions.iter().find(|(_, session)| session.outcome.is_some()).map(|(number, _)| *number);
-            if let Some(number) = done {
-                given.sessions.remove(&number);
-            } else {
-                given.sessions.pop_first();
-                outcome = Err(Impossible::TooMany);
-            }
-        }
-        (Self::Active(given), outcome)
-    }
-
-    fn note_session(&mut self, entry: &Entry) -> Result<(), Impossible> {
-        let (Event::SessionExit { session: id, .. }
-        | Event::LeftRunning { session: id, .. }
-        | Event::Signalled { session: id, .. }) = &entry.event
-        else {
-            return Err(Impossible::Again);
-        };
-        let session = self.sessions_mut().ok_or(Impossible::TooEarly)?.get_mut(&id.number);
-        let session = session.ok_or(Impossible::UnknownSession)?;
-        match &entry.event {
-            Event::SessionExit { ending, ran_ms, pid, audit_session, failed, .. } => {
-                if session.outcome.is_some() {
-                    return Err(Impossible::Again);
-                }
-                session.outcome = Some(Outcome {
-                    at: entry.wall,
-                    ending: *ending,
-                    ran_ms: *ran_ms,
-                    pid: *pid,
-                    audit_session: *audit_session,
-                    failed: failed.as_deref().map(clipped),
-                });
-            }
-            Event::LeftRunning { programs, count, released, .. } => {
-                let programs = programs.iter().take(MAX_PROGRAMS).cloned().collect();
-                session.left = Some(Left { programs, count: *count, released: *released });
-            }
-            Event::Signalled { count, .. } => session.signalled = session.signalled.saturating_add(*count),
-            _ => return Err(Impossible::Again),
-        }
-        Ok(())
-    }
-
-    fn end(self, at: jiff::Timestamp, cause: EndCause) -> (Self, Result<(), Impossible>) {
-        match self {
-            Self::Activating(given) | Self::Active(given) => (Self::Ended(Ended { given, at, cause }), Ok(())),
-            Self::Asked(_) | Self::Allowed(_) => (self, Err(Impossible::TooEarly)),
-            Self::Ended(_) => (self, Err(Impossible::Again)),
-            Self::Denied(_) | Self::Failed(_) | Self::Closed(_) => (self, Err(Impossible::TooLate)),
-        }
-    }
-
-    fn remain(self, cause: &str) -> (Self, Result<(), Impossible>) {
-        let unclean = Some(clipped(cause));
-        match self {
-            Self::Activating(given) => (Self::Activating(Given { unclean, ..given }), Ok(())),
-            Self::Active(given) => (Self::Active(Given { unclean, ..given }), Ok(())),
-            Self::Ended(ended) => (Self::Ended(Ended { given: Given { unclean, ..ended.given }, ..ended }), Ok(())),
-            Self::Asked(_) | Self::Allowed(_) => (self, Err(Impossible::TooEarly)),
-            Self::Denied(_) | Self::Failed(_) | Self::Closed(_) => (self, Err(Impossible::TooLate)),
-        }
-    }
-
-    /// Only what has ended is closed: else it stays live, and whoever watches ends it again.
-    fn close(self, at: jiff::Timestamp) -> (Self, Result<(), Impossible>) {
-        match self {
-            Self::Ended(mut ended) => {
-                ended.given.unclean = None;
-                (Self::Closed(Closed { ended, at }), Ok(()))
-            }
-            Self::Asked(_) | Self::Allowed(_) | Self::Activating(_) | Self::Active(_) => {
-                (self, Err(Impossible::TooEarly))
-            }
-            Self::Denied(_) | Self::Failed(_) | Self::Closed(_) => (self, Err(Impossible::TooLate)),
         }
     }
 }
@@ -570,7 +363,7 @@ fn shortened(argv: &[Bytes]) -> (Vec<Bytes>, bool) {
     (kept, false)
 }
 
-fn clipped(text: &str) -> String {
+pub(super) fn clipped(text: &str) -> String {
     let mut end = text.len().min(MAX_TEXT_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -1,0 +1,237 @@
+//! `[roles.…]`
+
+use std::collections::BTreeSet;
+
+use crate::command::Command;
+use crate::decision::Cwd;
+use crate::rule::Role;
+use crate::subject::{AsWhom, PathGlob};
+
+use super::build::Build;
+use super::collect::Head;
+use super::reader::{Entry, Table, boolean, one_or_more, text, texts};
+use super::source::Place;
+use super::supported::Context;
+
+/// A role with what checks need of its text.
+pub(super) struct RoleDraft {
+    pub(super) role: Role,
+    pub(super) place: Place,
+    /// Where each command stands.
+    pub(super) commands: Vec<Place>,
+    pub(super) group_grants_more: bool,
+}
+
+pub(super) fn read(build: &mut Build<'_>, head: &Head<'_>) -> RoleDraft {
+    let name = head.name.value.clone();
+    let source = build.findings.short_place(&head.name.place);
+    let mut draft = RoleDraft {
+        role: Role { name, source, ..Role::default() },
+        place: head.name.place.clone(),
+        commands: Vec::new(),
+        group_grants_more: false,
+    };
+    let Some(mut table) = Table::of(&head.entry, "a role", &mut build.findings) else { return draft };
+    let role = &mut draft.role;
+    role.summary = table.take("summary").and_then(|entry| text(&entry, &mut build.findings)).map(|text| text.value);
+    if let Some(entry) = table.take("run") {
+        let mut commands = build.commands(&entry);
+        commands.sort_by_key(|(command, _)| Vec::<String>::from(command.clone()));
+        commands.dedup_by(|(one, _), (other, _)| one == other);
+        (role.run, draft.commands) = commands.into_iter().unzip();
+    }
+    role.shell = table.take("shell").and_then(|entry| boolean(&entry, &mut build.findings)).unwrap_or(false);
+    role.as_whom = table.take("as").map(|entry| as_whom(build, &entry)).unwrap_or_default();
+    if let Some(entry) = table.take_new(Context::Role, "edit", &mut build.findings) {
+        role.edit = edit(build, &entry);
+    }
+    role.create = flag(build, table.take("create"), "create");
+    role.groups = names(build, &mut table, "groups");
+    role.membership = names(build, &mut table, "membership");
+    role.sudoers = sudoers(build, &mut table);
+    role.login = login(build, &mut table, &head.name.value);
+    role.pam = names(build, &mut table, "pam");
+    how(build, &mut table, role);
+    role.includes = includes(build, &mut table);
+    draft.group_grants_more =
+        table.take("group-grants-more").and_then(|entry| boolean(&entry, &mut build.findings)).unwrap_or(false);
+    table.finish(&mut build.findings);
+    let gives = !(role.run.is_empty() && role.edit.is_empty() && role.includes.is_empty() && role.pam.is_empty());
+    let lends = !(role.groups.is_empty() && role.membership.is_empty() && role.sudoers.is_empty() && role.login.is_empty());
+    if !gives && !lends && !role.shell {
+        let hint = Some("give it `run`, `shell = true` or `includes`".to_owned());
+        build.findings.error(&draft.place, format!("role \"{}\" gives nothing", role.name), "no command, no shell", hint);
+    }
+    draft
+}
+
+fn flag(build: &mut Build<'_>, entry: Option<Entry<'_>>, key: &str) -> bool {
+    let Some(entry) = entry else { return false };
+    super::reader::not_yet(Context::Role, key, &entry.key, &mut build.findings);
+    boolean(&entry, &mut build.findings).unwrap_or(false)
+}
+
+/// `as`, in a role or as a condition.
+pub(super) fn as_whom(build: &mut Build<'_>, entry: &Entry<'_>) -> Vec<AsWhom> {
+    let mut all = Vec::new();
+    for one in one_or_more(entry, &mut build.findings) {
+        match AsWhom::try_from(one.value) {
+            Ok(whom) => all.push(whom),
+            Err(error) => {
+                let hint = Some("write \"user\", \"user:group\", \":group\", \"#1002\" or \"ALL\"".to_owned());
+                build.findings.error(&one.place, error.to_string(), "no account", hint);
+            }
+        }
+    }
+    all.sort_by_key(ToString::to_string);
+    all.dedup();
+    all
+}
+
+/// `edit`, in a role or as a condition.
+pub(super) fn edit(build: &mut Build<'_>, entry: &Entry<'_>) -> Vec<PathGlob> {
+    let mut all = Vec::new();
+    for one in texts(entry, &mut build.findings) {
+        match PathGlob::try_from(one.value) {
+            Ok(glob) => all.push(glob),
+            Err(error) => build.findings.error(&one.place, error.to_string(), "no path", None),
+        }
+    }
+    all.sort_by_key(ToString::to_string);
+    all
+}
+
+fn names(build: &mut Build<'_>, table: &mut Table<'_>, key: &'static str) -> Vec<String> {
+    let Some(entry) = table.take_new(Context::Role, key, &mut build.findings) else { return Vec::new() };
+    let mut all: Vec<String> = Vec::new();
+    for one in texts(&entry, &mut build.findings) {
+        let id = one.value.strip_prefix('#').is_some_and(|number| crate::subject::id(number).is_some());
+        let sound = if key == "pam" { one.value == "sudo" } else { id || crate::subject::is_account_name(&one.value) };
+        if !sound {
+            let hint = if key == "pam" { "pam = [\"sudo\"]".to_owned() } else { "write the group without `%`".to_owned() };
+            build.findings.error(&one.place, format!("{:?} cannot stand in {key}", one.value), "no name", Some(hint));
+        }
+        all.push(one.value);
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn sudoers(build: &mut Build<'_>, table: &mut Table<'_>) -> Vec<String> {
+    let Some(entry) = table.take_new(Context::Role, "sudoers", &mut build.findings) else { return Vec::new() };
+    let commands = build.commands(&entry);
+    let mut lines = Vec::new();
+    for (command, place) in commands {
+        let literal = match &command {
+            Command::All => true,
+            Command::One { program, arguments } => program.is_literal() && arguments.iter().all(crate::pattern::Element::is_literal),
+        };
+        if !literal {
+            build.findings.error(&place, "patterns do not translate to sudoers", "not literal", Some("list every command".to_owned()));
+        }
+        lines.push(command.written());
+    }
+    lines.sort();
+    lines
+}
+
+fn login(build: &mut Build<'_>, table: &mut Table<'_>, role: &str) -> Vec<String> {
+    let Some(entry) = table.take_new(Context::Role, "login", &mut build.findings) else { return Vec::new() };
+    let mut all = Vec::new();
+    for one in texts(&entry, &mut build.findings) {
+        let sound = one.value == "@self" || crate::subject::is_account_name(&one.value);
+        if !sound {
+            build.findings.error(&one.place, format!("{:?} in role {role} is no account", one.value), "no account", Some("write an account or \"@self\"".to_owned()));
+        }
+        all.push(one.value);
+    }
+    all.sort();
+    all
+}
+
+/// `env-keep`, `env-set`, `cwd`, `umask`, `caps`, `no-new-privs`, `leaves`.
+fn how(build: &mut Build<'_>, table: &mut Table<'_>, role: &mut Role) {
+    if let Some(entry) = table.take("env-keep") {
+        role.env_keep = env_keep(build, &entry);
+    }
+    if let Some(entry) = table.take("env-set") {
+        role.env_set = env_set(build, &entry);
+    }
+    if let Some(entry) = table.take("cwd")
+        && let Some(text) = text(&entry, &mut build.findings)
+    {
+        role.cwd = match text.value.as_str() {
+            "caller" => Some(Cwd::Caller),
+            "home" => Some(Cwd::Home),
+            "any" => Some(Cwd::Any),
+            path if path.starts_with('/') && !path.split('/').any(|part| part == "..") => Some(Cwd::Path(path.into())),
+            other => {
+                let hint = Some("write \"caller\", \"home\", \"any\" or an absolute path".to_owned());
+                build.findings.error(&text.place, format!("{other:?} is no working directory"), "not absolute", hint);
+                None
+            }
+        };
+    }
+    if let Some(entry) = table.take("umask")
+        && let Some(text) = text(&entry, &mut build.findings)
+    {
+        role.umask = u32::from_str_radix(&text.value, 8).ok().filter(|mask| *mask <= 0o777 && text.value.len() >= 3);
+        if role.umask.is_none() {
+            let hint = Some("write it in octal: \"027\"".to_owned());
+            build.findings.error(&text.place, format!("{:?} is no umask", text.value), "not three or four octal digits", hint);
+        }
+    }
+    if let Some(entry) = table.take_new(Context::Role, "caps", &mut build.findings) {
+        role.caps = Some(texts(&entry, &mut build.findings).into_iter().map(|text| text.value).collect());
+    }
+    role.no_new_privs = table.take("no-new-privs").and_then(|entry| boolean(&entry, &mut build.findings)).unwrap_or(false);
+    role.leaves = table.take("leaves").and_then(|entry| boolean(&entry, &mut build.findings)).unwrap_or(false);
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn env_keep(build: &mut Build<'_>, entry: &Entry<'_>) -> Vec<String> {
+    let mut all = Vec::new();
+    for one in texts(entry, &mut build.findings) {
+        let stem = one.value.strip_suffix('*').unwrap_or(&one.value);
+        if !(is_variable(stem) || one.value == "*") {
+            let hint = Some("write a name, or a name with `*` at its end".to_owned());
+            build.findings.error(&one.place, format!("{:?} is no variable", one.value), "not a name", hint);
+        } else if crate::environment::is_hostile(one.value.as_bytes()) {
+            let label = "chooses code that runs";
+            build.findings.warn(&one.place, format!("keeping {} lets the caller take over the command", one.value), label, None);
+        }
+        all.push(one.value);
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn env_set(build: &mut Build<'_>, entry: &Entry<'_>) -> Vec<(String, String)> {
+    let Some(table) = Table::of(entry, "env-set", &mut build.findings) else { return Vec::new() };
+    let mut all = Vec::new();
+    for (name, value) in table.entries() {
+        if !is_variable(&name.value) {
+            build.findings.error(&name.place, format!("{:?} is no variable", name.value), "not a name", None);
+        }
+        if let Some(text) = text(&value, &mut build.findings) {
+            if text.value.contains('\0') || text.value.starts_with("()") {
+                build.findings.error(&text.place, "this value cannot be set", "holds NUL or a function", None);
+            }
+            all.push((name.value, text.value));
+        }
+    }
+    all.sort();
+    all
+}
+
+fn includes(build: &mut Build<'_>, table: &mut Table<'_>) -> Vec<u32> {
+    let Some(entry) = table.take("includes") else { return Vec::new() };
+    let names = texts(&entry, &mut build.findings);
+    let all: BTreeSet<u32> = names.iter().filter_map(|name| build.role(name)).collect();
+    all.into_iter().collect()
+}
