@@ -4,8 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::conditions::{Manner, Setting};
 use crate::facts::Facts;
+use crate::identity::{self, Identity};
+use crate::pattern::Reading;
 use crate::policy::Policy;
+use crate::request::{Kind, Request};
+use crate::truth::Truth;
 
 /// One thing that a `[[duty]]` gives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -31,8 +36,41 @@ impl Duty {
 }
 
 /// Gives the duties that the requester of `facts` has at `now`; `root-is-root` (uid 0 with no person's loginuid) has all.
+///
+/// A duty is given, so it is read as an allow is: what is not known does not hold, and a sandbox or unit must be named.
 #[must_use]
 pub fn duties(policy: Option<&Policy>, facts: &Facts, now: jiff::Timestamp) -> BTreeSet<Duty> {
-    let _ = (policy, facts, now);
-    BTreeSet::new()
+    if identity::is_root_itself(facts) {
+        return Duty::ALL.into_iter().collect();
+    }
+    let Some(policy) = policy else { return BTreeSet::new() };
+    let request = nothing_asked();
+    let setting = Setting { policy, facts, request: &request, now, who: Identity::of(policy, facts) };
+    let mut places = Vec::new();
+    for key in setting.who.keys(Reading::Allow) {
+        policy.index.duties.collect(key, &mut places);
+    }
+    places.sort_unstable();
+    places.dedup();
+    let rules = places.into_iter().filter_map(|place| policy.content.duties.get(usize::try_from(place).ok()?));
+    let held = rules.filter(|rule| setting.judge(&rule.when, Manner::ALLOW, None) == Truth::True);
+    held.flat_map(|rule| rule.may.iter().copied()).collect()
+}
+
+/// A request that asks for nothing: duties and offers have conditions, but no act.
+pub(crate) fn nothing_asked() -> Request {
+    Request {
+        kind: Kind::Role,
+        argv: Vec::new(),
+        role: None,
+        user: None,
+        group: None,
+        reason: None,
+        ticket: None,
+        window: None,
+        break_glass: false,
+        env_names: Vec::new(),
+        cwd: None,
+        terminal: true,
+    }
 }

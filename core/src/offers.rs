@@ -2,9 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::command::Command;
+use crate::conditions::{Key, Manner, Setting};
+use crate::cover::{Candidate, Cover};
 use crate::decision::{Auth, Record};
+use crate::evaluate::Verdicts;
 use crate::facts::Facts;
+use crate::identity::{self, Identity};
+use crate::join::Joined;
 use crate::policy::Policy;
+use crate::request::Request;
+use crate::rule::{Allow, Role};
+use crate::truth::Truth;
 
 /// Whether an offer can be taken up now.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -54,9 +63,99 @@ pub struct Offer {
     pub commands: Vec<String>,
 }
 
-/// Lists what the requester of `facts` may ask for on this host, by role name.
+/// Lists what the requester of `facts` may ask for on this host, by role name. Rules of other hosts, of other origins, and those
+/// that a deny takes back wholly are left out; closed hours are told.
 #[must_use]
 pub fn offers(policy: Option<&Policy>, facts: &Facts, now: jiff::Timestamp) -> Vec<Offer> {
-    let _ = (policy, facts, now);
-    Vec::new()
+    let Some(policy) = policy else { return Vec::new() };
+    if identity::is_root_itself(facts) {
+        return Vec::new();
+    }
+    let nothing = crate::duty::nothing_asked();
+    let setting = Setting { policy, facts, request: &nothing, now, who: Identity::of(policy, facts) };
+    let mut offers = Vec::new();
+    for allow in setting.own_allows().into_iter().filter_map(|place| setting.allow(place)) {
+        for place in &allow.roles {
+            let Some(role) = policy.role(*place) else { continue };
+            let request = Request { role: Some(role.name.clone()), break_glass: allow.break_glass.is_some(), ..nothing.clone() };
+            let setting = Setting { policy, facts, request: &request, now, who: setting.who.clone() };
+            offers.extend(offer(&setting, allow, *place, role));
+        }
+    }
+    offers.sort_by(|one, other| (&one.role, one.break_glass, &one.rule).cmp(&(&other.role, other.break_glass, &other.rule)));
+    offers
+}
+
+fn offer(setting: &Setting<'_>, allow: &Allow, place: u32, role: &Role) -> Option<Offer> {
+    let mut in_time = true;
+    let mut otherwise = true;
+    setting.each(&allow.when, Manner::ALLOW, Some(place), &mut |key, truth| {
+        match key {
+            Key::Hours | Key::NotBefore | Key::NotAfter => in_time &= truth == Truth::True,
+            // What a request must be like to be covered says nothing against the offer.
+            Key::Run | Key::As | Key::Edit | Key::Shell => {}
+            Key::Who | Key::Hosts | Key::Roles | Key::Groups | Key::Membership | Key::Sudoers | Key::Login | Key::Origin | Key::Except => {
+                otherwise &= truth == Truth::True;
+            }
+        }
+        true
+    });
+    let over = allow.when.not_after.is_some_and(|end| setting.now >= end);
+    if !otherwise || over {
+        return None;
+    }
+    let policy = setting.policy;
+    let candidate = Candidate { allow, role: place, part: role, role_name: &role.name, cover: Cover::default() };
+    if Verdicts::of(setting, &policy.content.denies, &policy.index.denies).first(setting, Some(place)).is_some() {
+        return None;
+    }
+    let mut joined = Joined::of(&candidate);
+    for require in Verdicts::of(setting, &policy.content.requires, &policy.index.requires).matching(setting, Some(place)) {
+        joined.join(require, setting.request.break_glass);
+    }
+    let mut approvers: Vec<String> =
+        joined.approvals().iter().flat_map(|need| need.named()).map(|subject| policy.subject_name(subject)).collect();
+    approvers.sort();
+    approvers.dedup();
+    let mut run_as: Vec<String> = Vec::new();
+    let mut commands: Vec<String> = Vec::new();
+    for (_, part) in policy.parts_of(place) {
+        let shown = |command: &Command| command.written();
+        run_as.extend(part.as_whom.iter().map(ToString::to_string));
+        if part.as_whom.is_empty() {
+            run_as.push(if part.is_groups_only() { "yourself".to_owned() } else { "root".to_owned() });
+        }
+        commands.extend(part.run.iter().map(shown));
+        commands.extend(part.shell.then(|| "a shell".to_owned()));
+        commands.extend(part.edit.iter().map(|glob| format!("-e {glob}")));
+        commands.extend(part.groups.iter().map(|group| format!("group {group} for the session")));
+        commands.extend(part.membership.iter().map(|group| format!("membership of {group}")));
+        commands.extend(part.sudoers.iter().map(|line| format!("sudo {line}")));
+        commands.extend(part.login.iter().map(|account| format!("login as {account}")));
+    }
+    run_as.sort();
+    run_as.dedup();
+    let opening = if in_time {
+        Opening::Open
+    } else {
+        let starts = allow.when.not_before.filter(|start| *start > setting.now);
+        let opens_at = crate::hours::opens_at(&allow.when.hours, &policy.zones, starts.unwrap_or(setting.now)).or(starts);
+        Opening::Closed { hours: crate::denial::hours_in_words(policy, allow), opens_at }
+    };
+    Some(Offer {
+        role: role.name.clone(),
+        summary: role.summary.clone(),
+        rule: allow.name.clone(),
+        window: joined.window(),
+        auth: joined.auth(),
+        record: joined.record(),
+        approvals: joined.persons(),
+        approvers,
+        reason_needed: joined.needs_reason(),
+        ticket_needed: joined.needs_ticket(),
+        break_glass: allow.break_glass.is_some(),
+        opening,
+        run_as,
+        commands,
+    })
 }

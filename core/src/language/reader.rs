@@ -56,7 +56,6 @@ pub(super) struct Table<'t> {
     what: &'static str,
     map: &'t DeTable<'t>,
     taken: BTreeSet<&'static str>,
-    also: Vec<&'static str>,
 }
 
 /// A value with the place of its key.
@@ -86,13 +85,13 @@ impl<'t> Table<'t> {
             wrong_type(entry, "a table", findings);
             return None;
         };
-        Some(Self { file: entry.place.file, place: entry.place.clone(), what, map, taken: BTreeSet::new(), also: Vec::new() })
+        Some(Self { file: entry.place.file, place: entry.place.clone(), what, map, taken: BTreeSet::new() })
     }
 
     /// The top of a file.
     pub(super) fn of_root(file: usize, root: &'t Spanned<DeTable<'t>>) -> Self {
         let place = Place { file, span: root.span() };
-        Self { file, place, what: "a policy file", map: root.get_ref(), taken: BTreeSet::new(), also: Vec::new() }
+        Self { file, place, what: "a policy file", map: root.get_ref(), taken: BTreeSet::new() }
     }
 
     /// The place of what is absent: the table's header.
@@ -114,11 +113,6 @@ impl<'t> Table<'t> {
         Some(entry)
     }
 
-    /// Keys that other code reads from the same table.
-    pub(super) fn leave(&mut self, keys: &[&'static str]) {
-        self.also.extend_from_slice(keys);
-    }
-
     /// Every key with its value, in order of the file.
     pub(super) fn entries(&self) -> Vec<(Text, Entry<'t>)> {
         let mut all: Vec<(Text, Entry<'t>)> = self
@@ -137,10 +131,10 @@ impl<'t> Table<'t> {
     pub(super) fn finish(self, findings: &mut Findings<'_>) {
         for (key, _) in self.entries() {
             let name = key.value.as_str();
-            if self.taken.contains(name) || self.also.contains(&name) {
+            if self.taken.contains(name) {
                 continue;
             }
-            let known = self.taken.iter().chain(&self.also).copied();
+            let known = self.taken.iter().copied();
             let hint = match nearest(name, known.clone()) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None => format!("known here: {}", known.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")),
