@@ -1,2 +1,146 @@
-//! placeholder
-fn main() {}
+//! `jitsudo-session`: root, one per command, started ahead of its request and used once. It plays sudo's monitor: PAM, terminal, exec,
+//! the command's end at its deadline, and the record of it. It outlives the daemon's restarts.
+//!
+//! The way of one command, in order: [`act`] (the client tells the act again), [`audit`] (loginuid), [`authority`] (PAM),
+//! [`descriptors`], [`directory`], [`program`], [`launch`], [`supervise`], and [`record`] throughout.
+//!
+//! MUSTs
+//! 1. Every message of the client comes from the process that the spawner saw (`client`, tests `peer_*`).
+//! 2. The act has the digest that was decided about, or nothing runs (`act_of_another_digest_runs_nothing`).
+//! 3. No terminal of the caller's reaches the command (`descriptors`, `fd_tty_*`).
+//! 4. At the end nothing of the command is left, or it is said by name (`supervise`, `session_end_*`).
+//! 5. Taking away waits for no record; the record follows (`record`).
+#![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod act;
+mod audit;
+mod authority;
+mod client;
+mod descriptors;
+mod directory;
+mod failure;
+mod launch;
+mod limits;
+mod notice;
+mod processes;
+mod program;
+mod record;
+mod relay;
+mod schedule;
+mod screen;
+mod supervise;
+
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use jitsudo_core::event::EndCause;
+use jitsudo_link::INHERITED_FD;
+use jitsudo_link::session::Spec;
+use jitsudo_sys::cgroup::Cgroup;
+use jitsudo_sys::channel::Channel;
+use jitsudo_sys::{files, nix, signals};
+
+use client::Client;
+use failure::Failure;
+use processes::Processes;
+use record::Recorder;
+
+fn main() -> ExitCode {
+    // Whatever the starter had: a known beginning. Failures here leave the defaults, which are sound as well.
+    let _ = files::fill_standard();
+    let _ = nix::sys::prctl::set_dumpable(false);
+    let _ = nix::sys::prctl::set_name(c"jitsudo-session");
+    signals::reset_all();
+    let _ = signals::unblock_all();
+    signals::ignore(nix::libc::SIGPIPE);
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    // The command's terminal becomes this session's: it must lead one. It does already when this fails.
+    let _ = nix::unistd::setsid();
+    let Ok(spawner) = Channel::from_inherited(INHERITED_FD) else {
+        return ExitCode::from(64);
+    };
+    match wait_for_task(&spawner) {
+        Ok(Some(task)) => {
+            carry_out(task, spawner);
+            ExitCode::SUCCESS
+        }
+        // The spawner has closed: this one is not needed.
+        Ok(None) => ExitCode::SUCCESS,
+        Err(cause) => {
+            record::say_unattached(&cause);
+            ExitCode::from(70)
+        }
+    }
+}
+
+/// What a session is started for.
+struct Task {
+    spec: Spec,
+    client: OwnedFd,
+    cgroup: Option<OwnedFd>,
+}
+
+fn wait_for_task(spawner: &Channel) -> Result<Option<Task>, String> {
+    let message = spawner.receive().map_err(|error| format!("cannot read a spec: {error}"))?;
+    let Some(message) = message else {
+        return Ok(None);
+    };
+    let spec: Spec = serde_json::from_slice(&message.bytes).map_err(|error| format!("cannot read a spec: {error}"))?;
+    let mut descriptors = message.descriptors.into_iter();
+    match (descriptors.next(), descriptors.next(), descriptors.next(), &spec.cgroup) {
+        (Some(client), Some(cgroup), None, Some(_)) => Ok(Some(Task { spec, client, cgroup: Some(cgroup) })),
+        (Some(client), None, None, None) => Ok(Some(Task { spec, client, cgroup: None })),
+        _ => Err("a spec came with other descriptors than it tells of".to_owned()),
+    }
+}
+
+fn carry_out(task: Task, spawner: Channel) {
+    let Task { spec, client, cgroup } = task;
+    let mut recorder = Recorder::new(&spec, spawner);
+    let client = match Client::new(client, spec.peer) {
+        Ok(client) => Rc::new(client),
+        Err(error) => {
+            return not_started(&mut recorder, &Failure::trouble("watch the client's socket", &error));
+        }
+    };
+    match start(&spec, &client, cgroup) {
+        Ok(running) => supervise::until_the_end(&spec, &client, running, &mut recorder),
+        Err(failure) => {
+            client.say_last(&failure.answer());
+            drop(client);
+            not_started(&mut recorder, &failure);
+        }
+    }
+}
+
+/// Everything up to the running command. What was set up is undone when something fails (PAM by its own `Drop`).
+fn start(spec: &Spec, client: &Rc<Client>, cgroup: Option<OwnedFd>) -> Result<launch::Running, Failure> {
+    let processes = match cgroup {
+        Some(directory) => Processes::Cgroup(
+            Cgroup::from_directory(directory).map_err(|error| Failure::trouble("open the command's cgroup", &error))?,
+        ),
+        None => {
+            jitsudo_sys::descendants::adopt_orphans()
+                .map_err(|error| Failure::trouble("become the parent of orphans", &error))?;
+            Processes::Descendants
+        }
+    };
+    let told = act::receive(spec, client)?;
+    let descriptors = descriptors::sort(told.descriptors, told.act.options.terminal)?;
+    let home = processes::Home::of(spec)?;
+    let audit_session = audit::take_identity(&spec.requester);
+    let authority = authority::open(spec, &told.act.options, Rc::clone(client))?;
+    home.come_back()?;
+    let directory = directory::open(spec, &told.act.options, &descriptors.directory, client)?;
+    launch::launch(launch::Parts { spec, told: &told.beginning, act: &told.act, descriptors, directory, authority, processes, audit_session, client })
+}
+
+fn not_started(recorder: &mut Recorder, failure: &Failure) {
+    recorder.not_started(failure);
+    let cause = if matches!(failure, Failure::ClientGone) { EndCause::ClientLost } else { EndCause::NotStarted };
+    recorder.ended(cause);
+    recorder.closed();
+    recorder.finish();
+}
