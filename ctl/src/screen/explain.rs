@@ -140,4 +140,55 @@ mod tests {
              + allow \"web\" (10-web.toml:14)\n"
         );
     }
+
+    /// alice on web-1 at a terminal, asking to run systemctl as root.
+    fn facts() -> jitsudo_core::facts::Facts {
+        serde_json::from_value(json!({
+            "host": "web-1", "labels": [],
+            "requester": {"uid": 1001, "gid": 1001, "name": {"is": "alice"}, "groups": {"is": []}, "process_groups": {"is": []},
+                "lent_groups": [], "loginuid": {"is": 1001}, "login_name": {"is": "alice"}, "login_groups": "unknown",
+                "home": {"is": "/home/alice"}, "shell": {"is": "/bin/bash"}},
+            "origin": {"is": {"terminal": true, "sandbox": false, "unit": null, "console": {"is": false}, "ssh": {"is": false},
+                "address": {"is": null}}},
+            "target": {"is": {"uid": 0, "name": "root", "gid": 0, "group": null, "groups": [0], "home": "/root", "shell": "/bin/bash"}},
+            "executable": {"is": {"Ok": {"path": "/usr/bin/systemctl", "chain": [], "writable_by_others": null, "is_shell": false,
+                "same_file_as": []}}},
+            "cwd": {"is": "/home/alice"}, "rooted": [],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_the_evaluator_really_says_fits_the_screen() {
+        use jitsudo_core::language::{HostLookup, SourceFile, compile};
+        let text = "[roles.web-operator]\nsummary = \"Look after nginx\"\nrun = [\"/usr/bin/systemctl {restart,reload} nginx\"]\n\
+             [[allow]]\nname = \"on-call runs the web tier\"\nwho = [\"alice\"]\nroles = [\"web-operator\"]\nauth = \"none\"\n\
+             [[allow]]\nname = \"bob's\"\nwho = [\"bob\"]\nroles = [\"web-operator\"]\nauth = \"none\"\n\
+             [[deny]]\nname = \"nobody ssh\"\nrun = [\"/usr/bin/systemctl * ssh\"]\n";
+        let files = [SourceFile { name: "10-web.toml".to_owned(), bytes: text.as_bytes().to_vec() }];
+        let host = HostLookup { zone: &|_| None, resolve_directory: &|path| path.to_owned() };
+        let policy = compile(&files, &host).unwrap().policy;
+        let ask = |words: &[&str]| {
+            let mut request: jitsudo_core::request::Request = serde_json::from_value(json!({
+                "kind": "command", "argv": [], "role": null, "user": null, "group": null, "reason": null, "ticket": null,
+                "window": null, "break_glass": false, "env_names": [], "cwd": null, "terminal": true,
+            }))
+            .unwrap();
+            request.argv = words.iter().map(|word| jitsudo_bytes::Bytes::from(*word)).collect();
+            let visible = jitsudo_core::explain::Visible::Own;
+            screen(&jitsudo_core::explain::explain(Some(&policy), &facts(), &request, view().now, visible), &view())
+        };
+        let allowed = ask(&["systemctl", "restart", "nginx"]);
+        assert!(allowed.starts_with("allowed by rule \"on-call runs the web tier\" (10-web.toml:4)"), "{allowed}");
+        assert!(allowed.contains("+ allow \"on-call runs the web tier\""), "{allowed}");
+        let refused = ask(&["systemctl", "stop", "nginx"]);
+        assert!(refused.starts_with("refused: no rule covers it\n"), "{refused}");
+        assert!(!refused.contains("bob"), "other people's rules are not shown:\n{refused}");
+        let offers = jitsudo_core::offers::offers(Some(&policy), &facts(), view().now);
+        let offers = crate::screen::roles::list(&offers, &view());
+        assert!(offers.starts_with("web-operator  Look after nginx\n    1 h · no approval · as root · "), "{offers}");
+        for screen in [allowed, refused, ask(&["systemctl", "restart", "ssh"]), offers] {
+            assert!(screen.lines().all(|line| line.chars().count() <= crate::text::WIDTH), "{screen}");
+        }
+    }
 }
