@@ -1,18 +1,23 @@
 """Speaks to jitsudod as nobody should. peer.py CASE; prints what came back, one JSON message a line."""
-import json, os, socket, sys
+import os, socket, sys
 
-RUN = {"options": {"kind": "command", "user": None, "group": None, "role": None, "reason": None, "ticket": None,
-       "window": None, "break_glass": False, "env_set": [], "preserve": [], "chdir": None, "cwd": "/", "umask": 18,
-       "non_interactive": False, "terminal": False}, "argc": 1, "envc": 0, "strings": ["/usr/bin/id"], "open": False}
+OPTIONS = ('{"kind":"command","user":null,"group":null,"role":null,"reason":null,"ticket":null,"window":null,'
+           '"break_glass":false,"env_set":[],"preserve":[],"chdir":null,"cwd":"/","umask":18,"non_interactive":false,'
+           '"terminal":false}')
+RUN = '{"run":{"options":%s,"argc":1,"envc":0,"strings":["/usr/bin/id"],"open":false}}' % OPTIONS
 
 def connect():
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     peer.settimeout(20)
     peer.connect("/run/jitsudo/socket")
-    return peer, json.loads(peer.recv(65536))["hello"]
+    hello = peer.recv(65536).decode()
+    return peer, hello.split('"nonce":"')[1].split('"')[0]
 
-def run(nonce, version=1, **more):
-    return json.dumps({"nonce": nonce, "version": version, "say": {"run": RUN}, **more}).encode()
+def say(nonce, what, version=1, more=""):
+    return ('{"nonce":"%s","version":%d,"say":%s%s}' % (nonce, version, what, more)).encode()
+
+def run(nonce, version=1, more=""):
+    return say(nonce, RUN, version, more)
 
 def hear(peer):
     try:
@@ -28,8 +33,7 @@ def hear(peer):
         print("silence")
 
 case = sys.argv[1]
-peer, hello = connect()
-nonce = hello["nonce"]
+peer, nonce = connect()
 if case == "passed":
     # root connects; an unprivileged child sends on the inherited connection.
     child = os.fork()
@@ -50,9 +54,9 @@ elif case == "nonce":
 elif case == "version":
     peer.send(run(nonce, 99))
 elif case == "field":
-    peer.send(run(nonce, root="/tmp"))
+    peer.send(run(nonce, more=',"root":"/tmp"'))
 elif case == "uid":
-    peer.send(run(nonce, uid=0))
+    peer.send(run(nonce, more=',"uid":0'))
 elif case == "garbage":
     peer.send(bytes(range(256)))
 elif case == "oversized":
@@ -65,12 +69,12 @@ elif case == "cycle":
     for _ in range(50):
         socket.send_fds(peer, [b"{}"], [peer.fileno()] * 4)
 elif case == "order":
-    peer.send(json.dumps({"nonce": nonce, "version": 1, "say": {"more": {"number": 1, "strings": ["x"], "open": False}}}).encode())
+    peer.send(say(nonce, '{"more":{"number":1,"strings":["x"],"open":false}}'))
 elif case == "half":
     peer.shutdown(socket.SHUT_WR)
 elif case == "handover":
     # A client that asked for nothing: whatever comes, no session is ours.
-    peer.send(json.dumps({"nonce": nonce, "version": 1, "say": {"ask": "standing"}}).encode())
+    peer.send(say(nonce, '{"ask":"standing"}'))
 else:
     sys.exit("no such case")
 hear(peer)

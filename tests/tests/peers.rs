@@ -89,9 +89,10 @@ fn confused_deputy_06_setuid_wrapper_cannot_ask() {
 #[test]
 fn peer_auth_01_name_of_the_clients_socket_means_nothing() {
     let host = host("names");
-    let script = "import socket,json\ns=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET)\ns.bind('\\0;uid=0;pid=1;')\n\
-                  s.connect('/run/jitsudo/socket')\nn=json.loads(s.recv(65536))['hello']['nonce']\n\
-                  s.send(json.dumps({'nonce':n,'version':1,'say':{'ask':{'policy_apply':{'dry_run':False,'expect':None}}}}).encode())\n\
+    let script = "import socket\ns=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET)\ns.bind('\\0;uid=0;pid=1;')\n\
+                  s.connect('/run/jitsudo/socket')\nn=s.recv(65536).decode().split('\"nonce\":\"')[1].split('\"')[0]\n\
+                  ask='{\"ask\":{\"policy_apply\":{\"dry_run\":false,\"expect\":null}}}'\n\
+                  s.send(('{\"nonce\":\"%s\",\"version\":1,\"say\":%s}' % (n,ask)).encode())\n\
                   print(s.recv(65536).decode())\n";
     host.write("/opt/name.py", 0o644, script).unwrap();
     let output = host.run(&["python3", "/opt/name.py"]).as_user("bob").output().unwrap();
