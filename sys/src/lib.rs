@@ -25,6 +25,7 @@ pub mod pty;
 pub mod random;
 pub mod signals;
 pub mod spawn;
+pub mod status;
 pub mod syslog;
 pub mod terminal;
 pub mod timer;

@@ -134,7 +134,17 @@ fn start(spec: &Spec, client: &Rc<Client>, cgroup: Option<OwnedFd>) -> Result<la
     let authority = authority::open(spec, &told.act.options, Rc::clone(client))?;
     home.come_back()?;
     let directory = directory::open(spec, &told.act.options, &descriptors.directory, client)?;
-    launch::launch(launch::Parts { spec, told: &told.beginning, act: &told.act, descriptors, directory, authority, processes, audit_session, client })
+    launch::launch(launch::Parts {
+        spec,
+        told: &told.beginning,
+        act: &told.act,
+        descriptors,
+        directory,
+        authority,
+        processes,
+        audit_session,
+        client,
+    })
 }
 
 fn not_started(recorder: &mut Recorder, failure: &Failure) {

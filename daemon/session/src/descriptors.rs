@@ -1,0 +1,133 @@
+//! What the client passed: its standard descriptors, its working directory, its terminal.
+//!
+//! MUSTs
+//! 1. Exactly the announced number of descriptors, else nothing runs (`wrong_number_of_descriptors_is_refused`).
+//! 2. A terminal of the caller's never reaches the command: it is replaced by the session's (`fd_tty_terminal_is_replaced`, CVE-2016-2779).
+//! 3. Directories and O_PATH descriptors are refused as input and output (`fd_tty_directory_or_path_is_refused`).
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use jitsudo_protocol::client::FaultCode;
+use jitsudo_sys::nix::errno::Errno;
+use jitsudo_sys::{files, terminal};
+
+use crate::failure::Failure;
+
+/// One of descriptors 0, 1, 2.
+#[derive(Debug)]
+pub(crate) enum Standard {
+    /// It is the user's terminal: the command gets the session's.
+    Terminal,
+    /// A pipe, file, socket or device: the command gets it untouched.
+    Itself(OwnedFd),
+}
+
+/// All that was passed.
+#[derive(Debug)]
+pub(crate) struct Descriptors {
+    /// Input, output, error.
+    pub(crate) standard: [Standard; 3],
+    /// The working directory, O_PATH.
+    pub(crate) directory: OwnedFd,
+    /// The user's terminal.
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
+/// Sorts the descriptors that came with the act.
+pub(crate) fn sort(descriptors: Vec<OwnedFd>, with_terminal: bool) -> Result<Descriptors, Failure> {
+    let mut left = descriptors.into_iter();
+    let (Some(input), Some(output), Some(error), Some(directory)) =
+        (left.next(), left.next(), left.next(), left.next())
+    else {
+        return Err(wrong_number());
+    };
+    let terminal = left.next();
+    if left.next().is_some() || terminal.is_some() != with_terminal {
+        return Err(wrong_number());
+    }
+    if let Some(terminal) = &terminal {
+        let path_only = files::is_path_only(terminal.as_fd()).unwrap_or(true);
+        if path_only || !terminal::is_terminal(terminal.as_fd()) {
+            return Err(Failure::refused(FaultCode::Malformed, "what was passed as the terminal is none"));
+        }
+    }
+    let standard = [
+        standard("standard input", input, with_terminal)?,
+        standard("standard output", output, with_terminal)?,
+        standard("standard error", error, with_terminal)?,
+    ];
+    Ok(Descriptors { standard, directory, terminal })
+}
+
+fn standard(what: &str, descriptor: OwnedFd, with_terminal: bool) -> Result<Standard, Failure> {
+    let refuse =
+        |why: &str| Err(Failure::cannot(FaultCode::Malformed, format!("cannot use {what}: {why}"), Errno::EINVAL));
+    match files::is_path_only(descriptor.as_fd()) {
+        Ok(false) => {}
+        Ok(true) | Err(_) => return refuse("it is opened only as a path"),
+    }
+    match files::is_directory(descriptor.as_fd()) {
+        Ok(false) => {}
+        Ok(true) | Err(_) => return refuse("it is a directory"),
+    }
+    if terminal::is_terminal(descriptor.as_fd()) {
+        return if with_terminal {
+            Ok(Standard::Terminal)
+        } else {
+            refuse("it is a terminal that was not passed as one")
+        };
+    }
+    Ok(Standard::Itself(descriptor))
+}
+
+fn wrong_number() -> Failure {
+    Failure::refused(FaultCode::Malformed, "the act came with a wrong number of descriptors")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jitsudo_sys::pty::Pty;
+    use std::fs::File;
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    fn null() -> OwnedFd {
+        File::open("/dev/null").unwrap().into()
+    }
+    fn folder() -> OwnedFd {
+        File::open("/").unwrap().into()
+    }
+    fn tty() -> OwnedFd {
+        let pty = Pty::open(jitsudo_sys::nix::unistd::getuid().as_raw()).unwrap();
+        // The master may go: the slave stays a terminal as long as it is not asked for input. Keep it all the same.
+        std::mem::forget(pty.master);
+        pty.slave
+    }
+
+    #[test]
+    fn wrong_number_of_descriptors_is_refused() {
+        for count in [0, 3, 5, 6] {
+            let given = (0..count).map(|_| null()).collect();
+            assert!(matches!(sort(given, false), Err(Failure::Refused { .. })), "{count}");
+        }
+        assert!(matches!(sort(vec![null(), null(), null(), folder()], true), Err(Failure::Refused { .. })));
+        assert!(matches!(sort(vec![null(), null(), null(), folder(), null()], true), Err(Failure::Refused { .. })));
+    }
+
+    #[test]
+    fn fd_tty_terminal_is_replaced() {
+        let sorted = sort(vec![null(), tty(), null(), folder(), tty()], true).unwrap();
+        assert!(matches!(sorted.standard, [Standard::Itself(_), Standard::Terminal, Standard::Itself(_)]));
+        assert!(sort(vec![null(), tty(), null(), folder()], false).is_err());
+    }
+
+    #[test]
+    fn fd_tty_directory_or_path_is_refused() {
+        assert!(sort(vec![folder(), null(), null(), folder()], false).is_err());
+        let path =
+            std::fs::OpenOptions::new().read(true).custom_flags(jitsudo_sys::nix::libc::O_PATH).open("/etc/shadow");
+        assert!(
+            sort(vec![null(), null(), path.unwrap().as_fd().try_clone_to_owned().unwrap(), folder()], false).is_err()
+        );
+    }
+}

@@ -1,0 +1,235 @@
+//! Terminal, environment, and the step from a decided act to a running command.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use jitsudo_bytes::Bytes;
+use jitsudo_core::environment::{self, Inputs};
+use jitsudo_core::facts::Fact;
+use jitsudo_core::name::Uid;
+use jitsudo_link::session::Spec;
+use jitsudo_protocol::act::{Act, ActKind};
+use jitsudo_protocol::client::FaultCode;
+use jitsudo_protocol::session::FromSession;
+use jitsudo_sys::nix::errno::Errno;
+use jitsudo_sys::nix::sys::signal::Signal;
+use jitsudo_sys::nix::sys::signalfd::SignalFd;
+use jitsudo_sys::nix::sys::wait::waitpid;
+use jitsudo_sys::nix::unistd::Pid;
+use jitsudo_sys::pty::Pty;
+use jitsudo_sys::spawn::{self, Plan, StartError, Step};
+use jitsudo_sys::terminal::{self, Modes, Size};
+use jitsudo_sys::{clock, signals};
+
+use crate::act::Beginning;
+use crate::authority::Authority;
+use crate::client::Client;
+use crate::descriptors::{Descriptors, Standard};
+use crate::directory;
+use crate::failure::{Failure, words_of};
+use crate::processes::Processes;
+use crate::program;
+use crate::relay::Relay;
+
+/// How long a program may take from clone to exec (a network file system that hangs).
+const EXEC_MS: u16 = 10_000;
+/// Bits that the caller's umask is joined with.
+const UMASK: u32 = 0o022;
+
+/// All that was prepared.
+pub(crate) struct Parts<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) told: &'a Beginning,
+    pub(crate) act: &'a Act,
+    pub(crate) descriptors: Descriptors,
+    pub(crate) directory: OwnedFd,
+    pub(crate) authority: Authority,
+    pub(crate) processes: Processes,
+    pub(crate) audit_session: Option<u32>,
+    pub(crate) client: &'a Client,
+}
+
+/// A running command and what belongs to it.
+pub(crate) struct Running {
+    /// Its process id and process group.
+    pub(crate) pid: i32,
+    /// CLOCK_BOOTTIME at its start.
+    pub(crate) started_ms: u64,
+    pub(crate) kind: ActKind,
+    pub(crate) relay: Option<Relay>,
+    pub(crate) processes: Processes,
+    pub(crate) authority: Authority,
+    pub(crate) audit_session: Option<u32>,
+    pub(crate) signals: SignalFd,
+}
+
+/// Starts the command.
+pub(crate) fn launch(parts: Parts<'_>) -> Result<Running, Failure> {
+    let Parts { spec, told, act, descriptors, directory, authority, processes, audit_session, client } = parts;
+    // Blocked before there is a child, so that no change of it is missed; a blocked SIGTTOU lets it take the foreground.
+    let signals = signals::take(&[
+        Signal::SIGCHLD,
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGTSTP,
+        Signal::SIGTTIN,
+        Signal::SIGTTOU,
+    ])
+    .map_err(|error| Failure::trouble("take signals", &error))?;
+    let pty = match &descriptors.terminal {
+        Some(users) => {
+            Some(open_pty(spec, told, users.as_fd()).map_err(|error| Failure::trouble("make a terminal", &error))?)
+        }
+        None => None,
+    };
+    let pid = start(spec, told, act, &descriptors, &directory, &authority, &processes, pty.as_ref())?;
+    // The command has its own copies; kept here they would hold pipes open after it.
+    drop((descriptors, directory));
+    let (relay, stream) = match pty.map(Relay::new).transpose() {
+        Ok(Some((relay, stream))) => (Some(relay), Some(stream)),
+        Ok(None) => (None, None),
+        Err(error) => {
+            processes.kill();
+            return Err(Failure::trouble("make the terminal's stream", &error));
+        }
+    };
+    client.send(&FromSession::Started { stream: stream.is_some() }, stream);
+    Ok(Running {
+        pid,
+        started_ms: clock::boottime_ms(),
+        kind: act.options.kind,
+        relay,
+        processes,
+        authority,
+        audit_session,
+        signals,
+    })
+}
+
+/// The session's terminal: the target's, of the user's size and modes, controlled by this process.
+fn open_pty(spec: &Spec, told: &Beginning, users: BorrowedFd<'_>) -> io::Result<Pty> {
+    let pty = Pty::open(spec.target.uid.0)?;
+    let size =
+        Size { rows: told.size.rows, columns: told.size.columns, width: told.size.width, height: told.size.height };
+    terminal::set_size(pty.master.as_fd(), size)?;
+    // A terminal that was hung up meanwhile gives no modes: then the kernel's defaults do.
+    if let Ok(modes) = Modes::of(users) {
+        let _ = modes.set(pty.slave.as_fd());
+    }
+    terminal::make_controlling(pty.slave.as_fd())?;
+    Ok(pty)
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call, all of it needed: a struct would only repeat Parts")]
+fn start(
+    spec: &Spec,
+    told: &Beginning,
+    act: &Act,
+    descriptors: &Descriptors,
+    directory: &OwnedFd,
+    authority: &Authority,
+    processes: &Processes,
+    pty: Option<&Pty>,
+) -> Result<i32, Failure> {
+    let arguments = program::arguments(&spec.executable, act);
+    let variables = environment_of(spec, act, &arguments, authority, pty.map(|pty| pty.name.as_str()));
+    let path = std::ffi::CString::new(spec.executable.path.0.clone())
+        .map_err(|_| Failure::refused(FaultCode::Malformed, "a NUL byte in the program's path"))?;
+    let [input, output, error] = &descriptors.standard;
+    let standard = [of(input, pty)?, of(output, pty)?, of(error, pty)?];
+    let in_foreground = told.foreground && !told.background;
+    let plan = Plan {
+        path,
+        arguments: program::c_strings(arguments.into_iter().map(|word| word.0))?,
+        environment: program::c_strings(variables)?,
+        standard,
+        foreground_of: pty.filter(|_| in_foreground).map(|pty| pty.slave.as_fd()),
+        cgroup: processes.directory(),
+        directory: directory.as_fd(),
+        account: directory::target(&spec.target),
+        limits: authority.limits.clone(),
+        nice: authority.nice,
+        cpus: spec.process.cpus.clone(),
+        umask: spec.process.umask | spec.run_as.umask.unwrap_or(UMASK),
+        no_new_privs: spec.run_as.no_new_privs,
+        hangup_ignored: spec.process.hangup_ignored,
+    };
+    let now = clock::now();
+    if now.boottime_ms >= spec.ends_boottime_ms || now.wall_ns >= spec.ends_at.as_nanosecond() {
+        let message = "cannot start: the time was over before the command began".to_owned();
+        return Err(Failure::cannot(FaultCode::Busy, message, Errno::ETIME));
+    }
+    // Last of all, so that little time is left for a change.
+    program::verify(&spec.executable, spec.run_as.safe_chain)?;
+    let mut started = spawn::start(&plan).map_err(|error| not_executed(&spec.executable.path, error))?;
+    if let Err(error) = started.executed(EXEC_MS) {
+        processes.kill();
+        let pid = Pid::from_raw(started.pid);
+        let _ = jitsudo_sys::nix::sys::signal::kill(pid, Signal::SIGKILL);
+        if error.errno != Errno::ETIMEDOUT {
+            // A process that hangs in the kernel would hang this one as well.
+            let _ = waitpid(pid, None);
+        }
+        return Err(not_executed(&spec.executable.path, error));
+    }
+    Ok(started.pid)
+}
+
+fn of<'a>(standard: &'a Standard, pty: Option<&'a Pty>) -> Result<BorrowedFd<'a>, Failure> {
+    match (standard, pty) {
+        (Standard::Itself(descriptor), _) => Ok(descriptor.as_fd()),
+        (Standard::Terminal, Some(pty)) => Ok(pty.slave.as_fd()),
+        (Standard::Terminal, None) => Err(Failure::refused(FaultCode::Malformed, "a terminal without a terminal")),
+    }
+}
+
+fn environment_of(
+    spec: &Spec,
+    act: &Act,
+    arguments: &[Bytes],
+    authority: &Authority,
+    tty: Option<&str>,
+) -> Vec<Vec<u8>> {
+    let known = |fact: &Fact<String>| fact.known().cloned().unwrap_or_default();
+    let (user, home) = (known(&spec.requester.name), known(&spec.requester.home));
+    let mut command = vec![spec.executable.path.clone()];
+    command.extend(arguments.iter().skip(1).cloned());
+    let pam: Vec<Bytes> = authority.environment.iter().cloned().map(Bytes).collect();
+    let is_nobody_elses = matches!(spec.requester.loginuid, Fact::Is(None | Some(Uid::ROOT)));
+    let variables = environment::build(&Inputs {
+        caller: &act.env,
+        assignments: &act.options.env_set,
+        pam: &pam,
+        run_as: &spec.run_as,
+        root_is_root: spec.requester.uid == Uid::ROOT && is_nobody_elses,
+        target: &spec.target,
+        uid: spec.requester.uid,
+        gid: spec.requester.gid,
+        user: &user,
+        home: &home,
+        command: &command,
+        secure_path: &spec.secure_path,
+        tty,
+        login: act.options.kind == ActKind::LoginShell,
+        id: &spec.session.access,
+    });
+    variables.into_iter().map(|(name, value)| [name.0.as_slice(), b"=", &value.0].concat()).collect()
+}
+
+fn not_executed(path: &Bytes, error: StartError) -> Failure {
+    let path = path.visible();
+    let words = words_of(error.errno as i32);
+    if error.step != Step::Execute {
+        return Failure::cannot(FaultCode::Internal, format!("cannot {}: {words}", error.step.words()), error.errno);
+    }
+    let failure = Failure::cannot(FaultCode::Program, format!("cannot execute {path}: {words}"), error.errno);
+    match error.errno {
+        Errno::ENOEXEC => failure.with_hint("it is no program, and no script with a #! line"),
+        Errno::ENOENT => failure.with_hint("its interpreter (the #! line, or the dynamic loader) does not exist"),
+        Errno::EACCES => failure.with_hint("the target user may not execute it, or its file system is mounted noexec"),
+        Errno::E2BIG => failure.with_hint("its arguments and environment are too long for the kernel"),
+        _ => failure,
+    }
+}

@@ -1,0 +1,70 @@
+//! The lines that a requester reads while a session runs and at its end.
+
+use jitsudo_bytes::Bytes;
+use jitsudo_core::Timestamp;
+use jitsudo_sys::local_time;
+
+/// How a command is called in a sentence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Called {
+    /// `-s`, `-i`.
+    Shell,
+    /// Anything else.
+    Command,
+}
+
+/// Before the end.
+pub(crate) fn left(words: &str, ends_at: Timestamp) -> String {
+    format!("{words} left in this window (ends {})", clock(ends_at, true))
+}
+
+/// At the end: how many programs beside the command itself.
+pub(crate) fn over(called: Called, others: usize) -> String {
+    let this = if called == Called::Shell { "this shell" } else { "this command" };
+    match others {
+        0 => format!("the time is over; {this} was ended"),
+        1 => format!("the time is over; {this} and 1 program it started were ended"),
+        count => format!("the time is over; {this} and {count} programs it started were ended"),
+    }
+}
+
+/// After the command, when programs of it run on.
+pub(crate) fn still_running(names: &[Bytes], count: usize, ends_at: Timestamp) -> String {
+    const SHOWN: usize = 5;
+    let mut list: Vec<String> = names.iter().take(SHOWN).map(Bytes::visible).collect();
+    if count > list.len() {
+        list.push("…".to_owned());
+    }
+    let (list, at) = (list.join(", "), clock(ends_at, false));
+    if count == 1 {
+        format!("1 program still runs under this grant and will be ended at {at} ({list})")
+    } else {
+        format!("{count} programs still run under this grant and will be ended at {at} ({list})")
+    }
+}
+
+fn clock(at: Timestamp, seconds: bool) -> String {
+    match local_time::of(at.as_second()) {
+        Some(time) if seconds => format!("{:02}:{:02}:{:02}", time.hour, time.minute, time.second),
+        Some(time) => format!("{:02}:{:02}", time.hour, time.minute),
+        None => at.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_count_and_name_programs() {
+        let at = Timestamp::from_second(1_790_000_000).unwrap();
+        let names = [Bytes::from("apache2"), Bytes::from("rota\u{1b}telogs")];
+        let line = still_running(&names, 2, at);
+        assert!(line.starts_with("2 programs still run under this grant and will be ended at "), "{line}");
+        assert!(line.ends_with(" (apache2, rota\\u{1b}telogs)"), "{line}");
+        assert!(still_running(&names[..1], 1, at).starts_with("1 program still runs"));
+        assert!(still_running(&names, 9, at).ends_with(", …)"));
+        assert_eq!(over(Called::Shell, 2), "the time is over; this shell and 2 programs it started were ended");
+        assert_eq!(over(Called::Command, 0), "the time is over; this command was ended");
+    }
+}
