@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn cut_ends_with_the_last_of_joined_hours() {
-        let entry = |start, stop, cut| Hours { days: 0x7f, start: start * 60, stop: stop * 60, zone: 0, cut };
+        let entry = |start: u16, stop: u16, cut| Hours { days: 0x7f, start: start * 60, stop: stop * 60, zone: 0, cut };
         let now: Timestamp = "2026-11-20T09:00:00+01:00".parse().unwrap();
         let until = |clock: &str| Some(format!("2026-11-20T{clock}:00+01:00").parse::<Timestamp>().unwrap());
         assert_eq!(cut_at(&[entry(8, 12, true)], &[cet()], now), until("12:00"));
