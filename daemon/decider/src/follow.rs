@@ -1,0 +1,399 @@
+//! What follows by itself: the spawner's words, durable batches, the spool, and the clock.
+
+use std::collections::BTreeMap;
+
+use jitsudo_core::event::{EndCause, Entry, Event};
+use jitsudo_core::id::SessionId;
+use jitsudo_core::state::Access;
+use jitsudo_ledger::{AppendError, Priority, spool};
+use jitsudo_link::spawner::{FromSpawner, LookFailure, ToSpawner};
+use jitsudo_sys::syslog::Severity;
+
+use crate::daemon::{Daemon, offset_ms, wall};
+use crate::ledger::Written;
+use crate::lines;
+use crate::policy::InForce;
+use crate::words;
+use crate::work::{After, What};
+
+/// Between two looks at the spool when nobody says that there is something.
+const SPOOL_MS: u64 = 5_000;
+/// Between two tries to mend the ledger.
+const MEND_MS: u64 = 5_000;
+/// Between two heads.
+const PUBLISH_MS: u64 = 60_000;
+/// A wall clock that moves further against the boot clock between two ticks was set.
+const STEP_MS: i128 = 2_000;
+/// How long past its end an access without a word is still waited for.
+const OVERDUE_MS: u64 = 60_000;
+
+impl Daemon {
+    /// What is done before the first client.
+    pub(crate) fn begin(&mut self) {
+        self.connect_spawner();
+        if let Some(trouble) = self.policy.trouble() {
+            let text = trouble.to_owned();
+            self.tell(Severity::Error, &text);
+        }
+        self.ledger_opened();
+        self.look_at_spool();
+        let enrolled = if self.settings.host.is_some() { "" } else { " (not enrolled)" };
+        self.notify.send(&format!("READY=1\nSTATUS=Deciding for {}{enrolled}", self.host));
+    }
+
+    fn ledger_opened(&mut self) {
+        let cuts = self.ledger.take_cuts();
+        let stamp = self.stamp();
+        let entries: Vec<Entry> = cuts.into_iter().map(|event| stamp.entry(event)).collect();
+        if !entries.is_empty() {
+            self.ledger.append(entries, Priority::Essential);
+        }
+    }
+
+    /// The spawner says something.
+    pub(crate) fn spawner_said(&mut self, message: FromSpawner) {
+        match message {
+            FromSpawner::Ready { policy } => self.spawner_is_ready(policy),
+            FromSpawner::Looked { number, peer, facts, process } => {
+                self.looked(number, peer, *facts, process.as_deref());
+            }
+            FromSpawner::LookFailed { number, cause } => {
+                if let Some(pending) = self.pending.remove(&number) {
+                    self.fail(pending.client, words::look_fault(&cause));
+                }
+            }
+            FromSpawner::Started { number, pid: _ } => {
+                if let Some(pending) = self.pending.remove(&number) {
+                    self.hand_over(pending.client);
+                }
+            }
+            FromSpawner::StartRefused { number, cause, disagree } => {
+                if let Some(pending) = self.pending.remove(&number)
+                    && let What::Start(id) = pending.what
+                {
+                    self.start_refused(pending.client, id, &cause, disagree);
+                }
+            }
+            FromSpawner::Applied { number, outcome } => self.applied(number, outcome),
+            FromSpawner::Spooled => self.look_at_spool(),
+            FromSpawner::SessionGone { session } => {
+                let now_ms = self.now_ms();
+                self.gone.entry(session).or_insert(now_ms);
+                self.look_at_spool();
+            }
+        }
+    }
+
+    fn spawner_is_ready(&mut self, policy: Option<String>) {
+        if policy.as_deref() != self.policy.digest() {
+            self.policy = InForce::load(&self.places.policy, self.places.root);
+        }
+        if policy.as_deref() != self.policy.digest() {
+            self.tell(
+                Severity::Error,
+                "the spawner has another policy in force: what it does not agree with is refused",
+            );
+        }
+        self.spawner.is_now_ready(policy);
+        if std::mem::take(&mut self.times.spawner_away_told) {
+            self.tell(Severity::Notice, "jitsudo-spawn is back");
+        }
+        self.look_at_spool();
+    }
+
+    /// The connection to the spawner is lost. What waited for facts is told; what was being started may have begun, and its session
+    /// says so in the spool.
+    pub(crate) fn spawner_lost(&mut self, cause: &str) {
+        let now_ms = self.now_ms();
+        self.spawner.drop_connection(cause, now_ms);
+        for pending in std::mem::take(&mut self.pending).into_values() {
+            self.fail(pending.client, words::spawner_fault(cause));
+        }
+    }
+
+    /// Reads the applied policy again.
+    pub(crate) fn reload_policy(&mut self) {
+        self.policy = InForce::load(&self.places.policy, self.places.root);
+        if let Some(trouble) = self.policy.trouble() {
+            let text = trouble.to_owned();
+            self.tell(Severity::Error, &text);
+        }
+    }
+
+    /// Does what had to wait for the disk.
+    pub(crate) fn settle_ledger(&mut self) {
+        for finished in self.ledger.finished() {
+            let after = self.after.remove(&finished.ticket);
+            let outcome = finished.outcome.map(|written| self.tell_written(written));
+            match after {
+                None => {}
+                Some(After::Start(prepared)) => self.recorded(*prepared, outcome),
+                Some(After::Spool(names)) => {
+                    self.spool.settled(&names);
+                    if outcome.is_ok() {
+                        self.folded(names);
+                    }
+                }
+                Some(After::Applied { client, outcome }) => self.tell_applied(client, &outcome, true),
+                Some(After::Lost) => {}
+            }
+        }
+        self.ledger_opened();
+        self.tell_ledger_trouble();
+    }
+
+    fn tell_written(&mut self, written: Written) {
+        for (seq, entry, json) in &written.lines {
+            let access = entry.event.access().and_then(|id| self.ledger.state().access(id));
+            let told = lines::of_entry(*seq, entry, json, access);
+            self.outputs.tell(told);
+        }
+        if let Some(sealed) = written.sealed {
+            let event = Event::SegmentSealed {
+                segment: sealed.segment,
+                last_seq: sealed.head.seq,
+                head: sealed.head.hash.to_string(),
+            };
+            let entry = self.stamp().entry(event);
+            self.ledger.append(vec![entry], Priority::Essential);
+        }
+    }
+
+    fn tell_ledger_trouble(&mut self) {
+        match self.ledger.trouble().map(AppendError::to_string) {
+            Some(trouble) if !self.times.ledger_trouble_told => {
+                self.times.ledger_trouble_told = true;
+                self.tell(Severity::Alert, &format!("{trouble}; nothing is given until that is mended"));
+            }
+            None if self.times.ledger_trouble_told => {
+                self.times.ledger_trouble_told = false;
+                self.tell(Severity::Notice, "the ledger takes records again");
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn folded(&mut self, names: Vec<String>) {
+        // While it is away the files stay, and are told of at the next look.
+        let _ = self.spawner.order(&ToSpawner::Folded { names }, None);
+        self.watch_spawner();
+    }
+
+    /// Folds in what lies in the spool.
+    pub(crate) fn look_at_spool(&mut self) {
+        self.times.spool_ms = self.now_ms().saturating_add(SPOOL_MS);
+        let listing = match spool::read_dir(&self.places.spool) {
+            Ok(listing) => listing,
+            Err(error) => {
+                let text = format!("cannot read the spool {}: {error}", self.places.spool.display());
+                return self.tell(Severity::Error, &text);
+            }
+        };
+        let plan = self.spool.plan(listing, self.ledger.state(), self.places.root, wall(self.moment));
+        for (name, why) in plan.refused {
+            self.tell(Severity::Error, &format!("spool file {name} is not folded in: {why}"));
+        }
+        for names in plan.already.chunks(256) {
+            self.folded(names.to_vec());
+        }
+        for (names, entries) in plan.batches {
+            let ticket = self.ledger.append(entries, Priority::Essential);
+            self.after.insert(ticket, After::Spool(names));
+        }
+    }
+
+    /// What the clock asks for.
+    pub(crate) fn tick(&mut self) {
+        let now_ms = self.now_ms();
+        self.keep_watchdog(now_ms);
+        self.accept_again();
+        self.drop_the_silent();
+        self.drop_the_unanswered(now_ms);
+        self.connect_spawner();
+        self.tell_spawner_away();
+        self.watch_clock();
+        for (uid, count, seconds) in self.limits.close_minutes(now_ms) {
+            let event = Event::DenialsCounted { uid: jitsudo_core::name::Uid(uid), count, seconds };
+            let entry = self.stamp().entry(event);
+            self.ledger.append(vec![entry], Priority::Ordinary);
+        }
+        if now_ms >= self.times.spool_ms {
+            self.look_at_spool();
+        }
+        if now_ms >= self.times.mend_ms {
+            self.times.mend_ms = now_ms.saturating_add(MEND_MS);
+            if self.ledger.mend() {
+                self.ledger_opened();
+            }
+            self.tell_ledger_trouble();
+        }
+        self.end_the_lost(now_ms);
+        self.publish_head(now_ms);
+    }
+
+    fn keep_watchdog(&mut self, now_ms: u64) {
+        if let Some(every_ms) = self.times.watchdog_every_ms
+            && now_ms >= self.times.watchdog_ms
+        {
+            self.times.watchdog_ms = now_ms.saturating_add(every_ms.saturating_sub(self.patience.tick_ms));
+            self.notify.send("WATCHDOG=1");
+        }
+    }
+
+    fn drop_the_unanswered(&mut self, now_ms: u64) {
+        let over: Vec<u64> =
+            self.pending.iter().filter(|(_, one)| one.until_ms <= now_ms).map(|(number, _)| *number).collect();
+        for number in over {
+            if let Some(pending) = self.pending.remove(&number) {
+                self.fail(pending.client, words::look_fault(&LookFailure::TimedOut));
+            }
+        }
+    }
+
+    fn tell_spawner_away(&mut self) {
+        if self.spawner.policy().is_none() && !self.times.spawner_away_told {
+            self.times.spawner_away_told = true;
+            let text = format!("jitsudo-spawn is away ({}): nothing can be given", self.spawner.cause());
+            self.tell(Severity::Warning, &text);
+        }
+    }
+
+    fn watch_clock(&mut self) {
+        let offset = offset_ms(self.moment);
+        let by_ms = offset - std::mem::replace(&mut self.times.offset_ms, offset);
+        if by_ms.abs() > STEP_MS {
+            let by_ms = i64::try_from(by_ms).unwrap_or(i64::MAX);
+            let entry = self.stamp().entry(Event::ClockStepped { by_ms });
+            self.ledger.append(vec![entry], Priority::Essential);
+        }
+    }
+
+    /// Accesses that nobody will say a word about any more: of another boot, of a session that is gone, long past their end.
+    fn end_the_lost(&mut self, now_ms: u64) {
+        let under_way = self.after.values().any(|after| matches!(after, After::Spool(_) | After::Lost));
+        if under_way || self.ledger.trouble().is_some() {
+            return;
+        }
+        let stamp = self.stamp();
+        let clock = Clock { now_ms, boot: &self.boot, last_word_ms: self.patience.last_word_ms };
+        let (state, gone) = (self.ledger.state(), &self.gone);
+        let lost = state.live_accesses().map(|access| last_words(access, &clock, gone));
+        let entries: Vec<Entry> = lost.flatten().map(|event| stamp.entry(event)).collect();
+        self.gone.retain(|session, _| {
+            state
+                .access(&session.access)
+                .is_some_and(|access| matches!(access, Access::Activating(_) | Access::Active(_)))
+        });
+        for batch in entries.chunks(256) {
+            let ticket = self.ledger.append(batch.to_vec(), Priority::Essential);
+            self.after.insert(ticket, After::Lost);
+        }
+    }
+
+    fn publish_head(&mut self, now_ms: u64) {
+        let head = self.ledger.head();
+        if now_ms < self.times.publish_ms || head.seq <= self.times.published_seq || self.ledger.trouble().is_some() {
+            return;
+        }
+        self.times.publish_ms = now_ms.saturating_add(PUBLISH_MS);
+        // Our own word on it is one event more, and no activity.
+        self.times.published_seq = head.seq.saturating_add(1);
+        let event = Event::HeadPublished { head_seq: head.seq, head: head.hash.to_string() };
+        let entry = self.stamp().entry(event);
+        self.ledger.append(vec![entry], Priority::Ordinary);
+    }
+}
+
+/// What decides whether an access is lost.
+struct Clock<'a> {
+    now_ms: u64,
+    boot: &'a str,
+    last_word_ms: u64,
+}
+
+/// What is to be written of an access that nobody else will write about.
+fn last_words(access: &Access, clock: &Clock<'_>, gone: &BTreeMap<SessionId, u64>) -> Vec<Event> {
+    let Some(given) = access.given() else { return Vec::new() };
+    let id = || access.id().clone();
+    let ended = match access {
+        Access::Ended(_) => true,
+        Access::Activating(_) | Access::Active(_) => false,
+        Access::Asked(_) | Access::Allowed(_) | Access::Denied(_) | Access::Failed(_) | Access::Closed(_) => {
+            return Vec::new();
+        }
+    };
+    if given.ends.boot != clock.boot {
+        // No process and nothing in /run outlives a boot.
+        let end = (!ended).then(|| Event::Ended { id: id(), cause: EndCause::Lost });
+        return end.into_iter().chain([Event::Closed { id: id() }]).collect();
+    }
+    if ended {
+        // Only whoever looks at the host may say that nothing remains.
+        return Vec::new();
+    }
+    let had_a_word = access.sessions().all(|session| session.outcome.is_some());
+    let silent_since = |since_ms: u64| clock.now_ms >= since_ms.saturating_add(clock.last_word_ms);
+    let is_gone =
+        access.sessions().any(|session| gone.get(&session.id).is_some_and(|since_ms| silent_since(*since_ms)));
+    if is_gone {
+        let cause = if had_a_word { EndCause::Finished } else { EndCause::Lost };
+        // The spawner saw its group empty, or has written what could not be removed.
+        let close = given.unclean.is_none().then(|| Event::Closed { id: id() });
+        return [Event::Ended { id: id(), cause }].into_iter().chain(close).collect();
+    }
+    if !had_a_word && clock.now_ms >= given.ends.boottime_ms.saturating_add(OVERDUE_MS) {
+        return vec![Event::Ended { id: id(), cause: EndCause::Lost }];
+    }
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Asked, Stamp};
+    use crate::tests::samples;
+    use jitsudo_core::Timestamp;
+    use jitsudo_core::id::AccessId;
+    use jitsudo_core::state::State;
+    use jitsudo_link::facts::Peer;
+
+    fn given(boot: &str) -> (AccessId, State) {
+        let (id, facts, request) = (AccessId::new(1, [1; 10]), samples::facts(), samples::request(&["id"]));
+        let peer = Peer { pid: 7, uid: 1000, gid: 1000 };
+        let asked = Asked { id: &id, peer, facts: &facts, process: None, request: &request, digest: "d", policy: "p" };
+        let stamp = Stamp { host: "h".into(), boot: boot.into(), wall: Timestamp::UNIX_EPOCH, boottime_ms: 1 };
+        let target = facts.target.known().cloned().flatten().unwrap();
+        let mut state = State::default();
+        let entries = asked.given(&stamp, &samples::terms(), &target, Timestamp::UNIX_EPOCH, 1_000_000);
+        entries.iter().for_each(|entry| state.apply(entry));
+        (id, state)
+    }
+
+    fn words(state: &State, id: &AccessId, now_ms: u64, gone_ms: Option<u64>) -> Vec<&'static str> {
+        let session = SessionId { access: id.clone(), number: 1 };
+        let gone = gone_ms.map(|since_ms| (session, since_ms)).into_iter().collect();
+        let clock = Clock { now_ms, boot: "now", last_word_ms: 10_000 };
+        state.live_accesses().flat_map(|access| last_words(access, &clock, &gone)).map(|event| event.name()).collect()
+    }
+
+    #[test]
+    fn expiry_clock_12_access_of_another_boot_is_lost_and_closed() {
+        let (id, state) = given("before");
+        assert_eq!(words(&state, &id, 5, None), ["ended", "closed"]);
+    }
+
+    #[test]
+    fn session_that_is_gone_has_ten_seconds_for_its_last_word() {
+        let (id, state) = given("now");
+        assert_eq!(words(&state, &id, 5_000, None), Vec::<&str>::new());
+        assert_eq!(words(&state, &id, 14_999, Some(5_000)), Vec::<&str>::new());
+        assert_eq!(words(&state, &id, 15_000, Some(5_000)), ["ended", "closed"]);
+    }
+
+    #[test]
+    fn access_long_past_its_end_without_a_word_is_ended_not_closed() {
+        let (id, state) = given("now");
+        assert_eq!(words(&state, &id, 1_059_999, None), Vec::<&str>::new());
+        assert_eq!(words(&state, &id, 1_060_000, None), ["ended"]);
+    }
+}

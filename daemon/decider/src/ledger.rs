@@ -1,0 +1,327 @@
+//! The ledger as the decider uses it: batches in, durable or refused out, and the state that they add up to.
+//!
+//! MUSTs
+//! 1. A batch counts only once it is durable; the state follows what is durable (`refused_batch_changes_no_state`).
+//! 2. A ledger that does not open refuses to give, and is tried again; it never stops the daemon, but for one that another daemon
+//!    writes (`session_end_08_*`).
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use jitsudo_core::event::{Entry, Event};
+use jitsudo_core::state::State;
+use jitsudo_ledger::{
+    AppendError, Body, Committer, Cut, Fold, FoldError, Head, Line, OpenError, Options, Priority, Receipt, Reopened,
+    Sealed, Writer,
+};
+use jitsudo_sys::nix::sys::eventfd::EventFd;
+
+/// Names a batch that is on its way.
+pub(crate) type Ticket = u64;
+
+enum Done {
+    Batch(Ticket, Result<Receipt, AppendError>),
+    Reopened(Result<Reopened, OpenError>),
+}
+
+/// A batch that is durable or refused.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) ticket: Ticket,
+    pub(crate) outcome: Result<Written, AppendError>,
+}
+
+/// A durable batch.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// Sequence, entry and JSON of each line.
+    pub(crate) lines: Vec<(u64, Entry, String)>,
+    /// A segment was sealed before it.
+    pub(crate) sealed: Option<Sealed>,
+}
+
+/// The ledger.
+pub(crate) struct Ledger {
+    dir: PathBuf,
+    wake: Arc<EventFd>,
+    committer: Option<Committer>,
+    sender: Sender<Done>,
+    receiver: Receiver<Done>,
+    waiting: HashMap<Ticket, Vec<(Entry, String)>>,
+    next: Ticket,
+    state: State,
+    head: Head,
+    trouble: Option<AppendError>,
+    reopening: bool,
+    /// Cut from the end, to be recorded.
+    cuts: Vec<Cut>,
+}
+
+impl Ledger {
+    /// Opens the ledger. One that cannot be opened is tried again later.
+    ///
+    /// # Errors
+    /// Another process writes it.
+    pub(crate) fn open(dir: &Path, wake: Arc<EventFd>) -> Result<Self, OpenError> {
+        let (sender, receiver) = channel();
+        let mut ledger = Self {
+            dir: dir.to_path_buf(),
+            wake,
+            committer: None,
+            sender,
+            receiver,
+            waiting: HashMap::new(),
+            next: 0,
+            state: State::default(),
+            head: Head::START,
+            trouble: None,
+            reopening: false,
+            cuts: Vec::new(),
+        };
+        match ledger.try_open() {
+            Err(error @ OpenError::Locked) => return Err(error),
+            Err(error) => ledger.trouble = Some(AppendError::Unsure(error.to_string())),
+            Ok(()) => {}
+        }
+        Ok(ledger)
+    }
+
+    fn try_open(&mut self) -> Result<(), OpenError> {
+        let mut opened = Writer::open(&self.dir, States, Options::default())?;
+        let started = |what: &str, source: std::io::Error| OpenError::Io { what: what.to_owned(), source };
+        self.state = opened
+            .writer
+            .state()
+            .map_err(|error| started("fold the ledger", std::io::Error::other(error.to_string())))?
+            .clone();
+        self.head = opened.writer.head();
+        self.cuts.extend(opened.cut);
+        let committer = Committer::start(opened.writer).map_err(|error| started("start the ledger's thread", error))?;
+        self.committer = Some(committer);
+        self.trouble = None;
+        Ok(())
+    }
+
+    /// Tries what did not work before: opening, or reading again after a failed write. True when it has just opened.
+    pub(crate) fn mend(&mut self) -> bool {
+        if self.committer.is_none() {
+            match self.try_open() {
+                Ok(()) => return true,
+                Err(error) => self.trouble = Some(AppendError::Unsure(error.to_string())),
+            }
+        } else if self.trouble.as_ref().is_some_and(AppendError::needs_reopen) && !self.reopening {
+            self.reopening = true;
+            let done = self.done();
+            if let Some(committer) = &self.committer {
+                committer.reopen(move |outcome| done(Done::Reopened(outcome)));
+            }
+        }
+        false
+    }
+
+    /// Hands a batch over; it shows up in [`Ledger::finished`] when it is durable or refused.
+    pub(crate) fn append(&mut self, entries: Vec<Entry>, priority: Priority) -> Ticket {
+        self.next += 1;
+        let ticket = self.next;
+        let mut lines = Vec::with_capacity(entries.len());
+        let mut bodies = Vec::with_capacity(entries.len());
+        let mut unfit = entries.is_empty();
+        for entry in entries {
+            let json = serde_json::to_string(&entry).unwrap_or_default();
+            match Body::new(json.clone()) {
+                Ok(body) => bodies.push(body),
+                Err(_) => unfit = true,
+            }
+            lines.push((entry, json));
+        }
+        self.waiting.insert(ticket, lines);
+        let done = self.done();
+        match &self.committer {
+            _ if unfit => done(Done::Batch(ticket, Err(AppendError::Unfit))),
+            Some(committer) => committer.submit(bodies, priority, move |outcome| done(Done::Batch(ticket, outcome))),
+            None => {
+                let trouble = self.trouble.clone().unwrap_or(AppendError::Stopped);
+                done(Done::Batch(ticket, Err(trouble)));
+            }
+        }
+        ticket
+    }
+
+    fn done(&self) -> impl FnOnce(Done) + Send + 'static {
+        let (sender, wake) = (self.sender.clone(), Arc::clone(&self.wake));
+        move |done| {
+            // Both fail only while the daemon ends.
+            let _ = sender.send(done);
+            let _ = wake.write(1);
+        }
+    }
+
+    /// What became durable, or was refused, since the last call.
+    pub(crate) fn finished(&mut self) -> Vec<Finished> {
+        let mut finished = Vec::new();
+        while let Ok(done) = self.receiver.try_recv() {
+            match done {
+                Done::Batch(ticket, outcome) => {
+                    let lines = self.waiting.remove(&ticket).unwrap_or_default();
+                    finished.push(Finished { ticket, outcome: self.settle(lines, outcome) });
+                }
+                Done::Reopened(outcome) => {
+                    self.reopening = false;
+                    match outcome {
+                        Ok(reopened) => {
+                            self.head = reopened.head;
+                            self.cuts.extend(reopened.cut);
+                            self.trouble = None;
+                        }
+                        Err(error) => self.trouble = Some(AppendError::Unsure(error.to_string())),
+                    }
+                }
+            }
+        }
+        finished
+    }
+
+    fn settle(
+        &mut self,
+        lines: Vec<(Entry, String)>,
+        outcome: Result<Receipt, AppendError>,
+    ) -> Result<Written, AppendError> {
+        let receipt = match outcome {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                // Busy and unfit batches say nothing of the ledger.
+                if !matches!(error, AppendError::Busy | AppendError::Unfit) {
+                    self.trouble = Some(error.clone());
+                }
+                return Err(error);
+            }
+        };
+        self.trouble = None;
+        self.head = receipt.head;
+        lines.iter().for_each(|(entry, _)| self.state.apply(entry));
+        let numbered = (receipt.first_seq..).zip(lines).map(|(seq, (entry, json))| (seq, entry, json));
+        Ok(Written { lines: numbered.collect(), sealed: receipt.sealed })
+    }
+
+    /// What the durable events add up to.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The last durable line.
+    pub(crate) fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Why nothing can be recorded now.
+    pub(crate) fn trouble(&self) -> Option<&AppendError> {
+        self.trouble.as_ref()
+    }
+
+    /// Where its files are.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What was cut from the end and is not recorded yet, as events.
+    pub(crate) fn take_cuts(&mut self) -> Vec<Event> {
+        let cuts = std::mem::take(&mut self.cuts).into_iter();
+        cuts.map(|cut| Event::ChainCut { segment: cut.segment, bytes: cut.bytes }).collect()
+    }
+}
+
+/// How lines add up: core's state.
+pub(crate) struct States;
+
+impl Fold for States {
+    type State = State;
+
+    fn empty(&self) -> State {
+        State::default()
+    }
+
+    fn restore(&self, snapshot: &[u8]) -> Result<State, FoldError> {
+        serde_json::from_slice(snapshot).map_err(|error| FoldError(error.to_string()))
+    }
+
+    fn apply(&self, state: &mut State, line: &Line<'_>) -> Result<(), FoldError> {
+        let entry: Entry = serde_json::from_slice(line.bytes()).map_err(|error| FoldError(error.to_string()))?;
+        state.apply(&entry);
+        Ok(())
+    }
+
+    fn snapshot(&self, state: &State) -> Result<String, FoldError> {
+        serde_json::to_string(state).map_err(|error| FoldError(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Stamp;
+    use jitsudo_core::Timestamp;
+
+    fn wake() -> Arc<EventFd> {
+        Arc::new(EventFd::new().unwrap())
+    }
+
+    fn entry(by_ms: i64) -> Entry {
+        let stamp = Stamp { host: "h".into(), boot: "b".into(), wall: Timestamp::UNIX_EPOCH, boottime_ms: 1 };
+        stamp.entry(Event::HeadPublished { head_seq: 1, head: by_ms.to_string() })
+    }
+
+    fn wait(ledger: &mut Ledger) -> Vec<Finished> {
+        ledger.wake.read().unwrap();
+        ledger.finished()
+    }
+
+    #[test]
+    fn durable_batches_add_up_and_survive_a_restart() {
+        let dir = crate::tests::folder("ledger");
+        let mut ledger = Ledger::open(&dir, wake()).unwrap();
+        let ticket = ledger.append(vec![entry(1), entry(2)], Priority::Ordinary);
+        let finished = wait(&mut ledger);
+        assert_eq!(finished[0].ticket, ticket);
+        let written = finished[0].outcome.as_ref().unwrap();
+        let first = written.lines[0].0;
+        assert_eq!(written.lines[1].0, first + 1);
+        let (state, head) = (ledger.state().clone(), ledger.head());
+        drop(ledger);
+        let ledger = Ledger::open(&dir, wake()).unwrap();
+        assert_eq!((ledger.state(), ledger.head()), (&state, head));
+        assert_eq!(ledger.state().published().unwrap().head, "2");
+    }
+
+    #[test]
+    fn session_end_08_second_daemon_finds_the_ledger_locked() {
+        let dir = crate::tests::folder("ledger-locked");
+        let _first = Ledger::open(&dir, wake()).unwrap();
+        assert!(matches!(Ledger::open(&dir, wake()), Err(OpenError::Locked)));
+    }
+
+    #[test]
+    fn crash_recovery_03_ledger_that_does_not_open_refuses_and_is_tried_again() {
+        let dir = crate::tests::folder("ledger-late").join("later");
+        let mut ledger = Ledger::open(&dir, wake()).unwrap();
+        ledger.append(vec![entry(1)], Priority::Essential);
+        assert!(wait(&mut ledger)[0].outcome.is_err());
+        assert!(!ledger.mend() && ledger.trouble().is_some());
+        std::fs::DirBuilder::new().create(&dir).unwrap();
+        assert!(ledger.mend() && ledger.trouble().is_none());
+        ledger.append(vec![entry(1)], Priority::Essential);
+        assert!(wait(&mut ledger)[0].outcome.is_ok());
+    }
+
+    #[test]
+    fn refused_batch_changes_no_state() {
+        let dir = crate::tests::folder("ledger-refused");
+        let mut ledger = Ledger::open(&dir, wake()).unwrap();
+        let before = ledger.state().clone();
+        ledger.append(Vec::new(), Priority::Ordinary);
+        assert!(matches!(wait(&mut ledger)[0].outcome, Err(AppendError::Unfit)));
+        assert_eq!(ledger.state(), &before);
+        assert!(ledger.trouble().is_none());
+    }
+}

@@ -1,0 +1,212 @@
+//! Reading the ledger for `jitctl log`, on a thread of its own: a long file delays nobody but who asked for it.
+//!
+//! MUST: without the duty `see` an account gets only lines of accesses that its own uid asked for (`info_leak_07_*`).
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use jitsudo_protocol::client::{Fault, FaultCode};
+use jitsudo_sys::nix::sys::eventfd::EventFd;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Most bytes of one answer.
+pub(crate) const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// Which lines somebody wants.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// Whom the answer is for.
+    pub(crate) client: u64,
+    /// Only this account's; `None` = everybody's.
+    pub(crate) uid: Option<u32>,
+    /// Accesses that are known to be that account's.
+    pub(crate) own: BTreeSet<String>,
+    /// Only this access.
+    pub(crate) id: Option<String>,
+    /// Only accesses that this account asked for.
+    pub(crate) user: Option<String>,
+    /// Only later lines.
+    pub(crate) after: Option<u64>,
+    /// At most so many, the newest.
+    pub(crate) limit: usize,
+}
+
+/// What was found, oldest first.
+pub(crate) type Found = Result<Vec<Value>, Fault>;
+
+/// The thread that reads.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    sender: Sender<Wanted>,
+    receiver: Receiver<(u64, Found)>,
+}
+
+impl Reader {
+    /// Starts the thread; it ends with the reader.
+    pub(crate) fn start(dir: &Path, wake: Arc<EventFd>) -> io::Result<Self> {
+        let (sender, jobs) = channel::<Wanted>();
+        let (answers, receiver) = channel();
+        let dir: PathBuf = dir.to_path_buf();
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || {
+            while let Ok(wanted) = jobs.recv() {
+                let client = wanted.client;
+                if answers.send((client, find(&dir, wanted))).is_err() || wake.write(1).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { sender, receiver })
+    }
+
+    /// Has something read; false when the thread is gone.
+    pub(crate) fn ask(&self, wanted: Wanted) -> bool {
+        self.sender.send(wanted).is_ok()
+    }
+
+    /// What was found since the last call.
+    pub(crate) fn found(&self) -> Vec<(u64, Found)> {
+        self.receiver.try_iter().collect()
+    }
+}
+
+/// What of a line decides whose it is.
+#[derive(Deserialize)]
+struct Glance<'a> {
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    session: Option<Cow<'a, str>>,
+    #[serde(default)]
+    uid: Option<u32>,
+    #[serde(borrow, default)]
+    user: Option<Cow<'a, str>>,
+}
+
+/// Decides line by line, oldest first.
+struct Filter {
+    wanted: Wanted,
+    of_user: BTreeSet<String>,
+}
+
+impl Filter {
+    fn keeps(&mut self, line: &[u8]) -> bool {
+        let Ok(glance) = serde_json::from_slice::<Glance<'_>>(line) else { return false };
+        let session = glance.session.as_deref().and_then(|session| session.split('.').next());
+        let access = glance.id.as_deref().or(session);
+        if let Some(id) = access.filter(|_| glance.event == "requested") {
+            if self.wanted.uid.is_some() && glance.uid == self.wanted.uid {
+                self.wanted.own.insert(id.to_owned());
+            }
+            if self.wanted.user.is_some() && glance.user.as_deref() == self.wanted.user.as_deref() {
+                self.of_user.insert(id.to_owned());
+            }
+        }
+        let counted = glance.event == "denials_counted" && glance.uid == self.wanted.uid;
+        let own = self.wanted.uid.is_none() || counted || access.is_some_and(|id| self.wanted.own.contains(id));
+        let of_user = self.wanted.user.is_none() || access.is_some_and(|id| self.of_user.contains(id));
+        let meant = self.wanted.id.as_deref().is_none_or(|text| access.is_some_and(|id| is_meant(text, id)));
+        own && of_user && meant
+    }
+}
+
+/// The whole id, its end, or at least three of the six characters that people see (as `State::find`).
+pub(crate) fn is_meant(text: &str, id: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    match text.len() {
+        0..3 => false,
+        3..7 => id.get(id.len().saturating_sub(6)..).is_some_and(|short| short.starts_with(&text)),
+        _ => id.ends_with(&text),
+    }
+}
+
+fn find(dir: &Path, wanted: Wanted) -> Found {
+    let (limit, after) = (wanted.limit, wanted.after);
+    // Whose an access is stands in its first line: with a lower bound the caller names the accesses that began before it.
+    let from = after.map_or(0, |after| after.saturating_add(1));
+    let mut filter = Filter { wanted, of_user: BTreeSet::new() };
+    let trouble = |error: &dyn std::fmt::Display| Fault {
+        code: FaultCode::Ledger,
+        message: format!("cannot read the ledger: {error}"),
+        hint: Some("jitctl audit verify (as root)".to_owned()),
+    };
+    let lines = jitsudo_ledger::read(dir, from, |line| filter.keeps(line.bytes())).map_err(|error| trouble(&error))?;
+    let mut newest: VecDeque<Vec<u8>> = VecDeque::new();
+    for line in lines {
+        // A line that is none is the verifier's business; the others are still an answer.
+        let Ok(line) = line else { continue };
+        if newest.len() >= limit {
+            newest.pop_front();
+        }
+        newest.push_back(line.bytes);
+    }
+    let bytes: usize = newest.iter().map(Vec::len).sum();
+    if bytes > MAX_BYTES {
+        return Err(Fault {
+            code: FaultCode::NotSupported,
+            message: format!("cannot answer: these {} events are more than 8 MiB", newest.len()),
+            hint: Some("ask for fewer: --limit 1000".to_owned()),
+        });
+    }
+    Ok(newest.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn everything() -> Wanted {
+        Wanted { client: 1, uid: None, own: BTreeSet::new(), id: None, user: None, after: None, limit: 100 }
+    }
+
+    const ONE: &str = "01jd000000000000000000aaaa";
+    const TWO: &str = "01jd000000000000000000bbbb";
+
+    fn lines() -> Vec<String> {
+        vec![
+            format!(r#"{{"event":"requested","id":"{ONE}","uid":1000,"user":"alice"}}"#),
+            format!(r#"{{"event":"requested","id":"{TWO}","uid":1001,"user":"bob"}}"#),
+            format!(r#"{{"event":"session_starting","session":"{ONE}.1","uid":1001}}"#),
+            format!(r#"{{"event":"session_exit","session":"{TWO}.1","pid":1}}"#),
+            r#"{"event":"spawner_refused","id":null,"cause":"x"}"#.to_owned(),
+            r#"{"event":"denials_counted","uid":1000,"count":3}"#.to_owned(),
+        ]
+    }
+
+    fn kept(wanted: Wanted) -> Vec<usize> {
+        let mut filter = Filter { wanted, of_user: BTreeSet::new() };
+        let lines = lines();
+        (0..lines.len()).filter(|place| filter.keeps(lines[*place].as_bytes())).collect()
+    }
+
+    #[test]
+    fn info_leak_07_an_account_sees_its_own_accesses_only() {
+        assert_eq!(kept(Wanted { uid: Some(1000), ..everything() }), [0, 2, 5]);
+        // uid 1001 is a target in alice's session: that is not asking for it.
+        assert_eq!(kept(Wanted { uid: Some(1001), ..everything() }), [1, 3]);
+        assert_eq!(kept(Wanted { uid: Some(1002), ..everything() }), Vec::<usize>::new());
+        assert_eq!(kept(everything()), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn peer_auth_08_naming_another_user_or_access_shows_nothing_of_theirs() {
+        assert_eq!(kept(Wanted { uid: Some(1001), user: Some("alice".into()), ..everything() }), Vec::<usize>::new());
+        assert_eq!(kept(Wanted { uid: Some(1001), id: Some(ONE.into()), ..everything() }), Vec::<usize>::new());
+        assert_eq!(kept(Wanted { user: Some("alice".into()), ..everything() }), [0, 2]);
+        assert_eq!(kept(Wanted { id: Some("00bbbb".into()), ..everything() }), [1, 3]);
+    }
+
+    #[test]
+    fn accesses_known_before_count_when_reading_on() {
+        let mut wanted = Wanted { uid: Some(1000), ..everything() };
+        wanted.own.insert(ONE.to_owned());
+        let mut filter = Filter { wanted, of_user: BTreeSet::new() };
+        assert!(filter.keeps(lines()[2].as_bytes()));
+    }
+}

@@ -1,0 +1,107 @@
+//! The applied policy, as root's worker left it: read by descriptor, root's, writable by nobody else.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use jitsudo_core::policy::Policy;
+use jitsudo_protocol::digest;
+use jitsudo_sys::nix::fcntl::OFlag;
+
+/// Largest compiled policy, bytes.
+const MAX_BYTES: u64 = 512 * 1024 * 1024;
+
+/// The policy in force.
+#[derive(Debug, Default)]
+pub(crate) struct InForce {
+    policy: Option<Policy>,
+    digest: Option<String>,
+    trouble: Option<String>,
+}
+
+impl InForce {
+    /// The policy; `None` when none was applied or it cannot be read.
+    pub(crate) fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref()
+    }
+
+    /// Its digest.
+    pub(crate) fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
+    }
+
+    /// Why there is one that cannot be used.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Loads what is applied now. What cannot be used is no policy, and says so.
+    pub(crate) fn load(path: &Path, root: u32) -> Self {
+        match read(path, root) {
+            Ok(None) => Self::default(),
+            Ok(Some(bytes)) => match Policy::from_compiled(&bytes) {
+                Ok(policy) => Self { policy: Some(policy), digest: Some(digest::of_bytes(&bytes)), trouble: None },
+                Err(error) => Self { trouble: Some(error.to_string()), ..Self::default() },
+            },
+            Err(cause) => Self {
+                trouble: Some(format!("cannot use the applied policy {}: {cause}", path.display())),
+                ..Self::default()
+            },
+        }
+    }
+}
+
+fn read(path: &Path, root: u32) -> Result<Option<Vec<u8>>, String> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let metadata = file.metadata().map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    if metadata.uid() != root {
+        return Err(format!("it belongs to uid {}, not to root", metadata.uid()));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(format!("others can write it (mode {:04o})", metadata.mode() & 0o7777));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("it is longer than {MAX_BYTES} bytes"));
+    }
+    Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn own() -> u32 {
+        jitsudo_sys::nix::unistd::geteuid().as_raw()
+    }
+
+    #[test]
+    fn file_that_others_write_own_or_link_is_no_policy() {
+        let folder = crate::tests::folder("policy");
+        let path = folder.join("applied.json");
+        assert!(InForce::load(&path, own()).trouble().is_none());
+        std::fs::write(&path, b"{").unwrap();
+        let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o660);
+        assert!(InForce::load(&path, own()).trouble().unwrap().contains("others can write it (mode 0660)"));
+        mode(0o640);
+        assert!(InForce::load(&path, own() + 1).trouble().unwrap().contains("not to root"));
+        let damaged = InForce::load(&path, own());
+        assert!(damaged.policy().is_none() && damaged.trouble().is_some());
+        let link = folder.join("link.json");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(InForce::load(&link, own()).trouble().is_some());
+        assert!(InForce::load(&folder, own()).trouble().unwrap().contains("not a regular file"));
+    }
+}

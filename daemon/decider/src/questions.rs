@@ -1,0 +1,337 @@
+//! The questions of `jitctl`: own things without a duty, others' with one, applying a policy for uid 0 alone.
+//!
+//! MUSTs
+//! 1. Every question names nobody: what is own is decided by the kernel's uid of the connection (`peer_auth_08_*`).
+//! 2. Others' things need the duty `see`, others' rules the duty `policy` (`question_about_others_*`).
+
+use std::rc::Rc;
+
+use jitsudo_bytes::Bytes;
+use jitsudo_core::duty::{Duty, duties};
+use jitsudo_core::event::Event;
+use jitsudo_core::explain::{Visible, explain};
+use jitsudo_core::facts::Facts;
+use jitsudo_core::name::Uid;
+use jitsudo_core::offers::offers;
+use jitsudo_core::request::{Kind, Request};
+use jitsudo_ledger::Priority;
+use jitsudo_link::facts::About;
+use jitsudo_link::spawner::{ApplyOutcome, ToSpawner};
+use jitsudo_protocol::client::{Ask, Fault, FaultCode};
+use serde_json::{Value, json};
+
+use crate::answers;
+use crate::client::malformed;
+use crate::daemon::{Daemon, wall};
+use crate::log::Wanted;
+use crate::words;
+use crate::work::{After, Pending, What};
+
+/// Questions about the ledger that are read at once.
+const MAX_READING: usize = 16;
+/// Most events of one answer.
+const MAX_EVENTS: u32 = 100_000;
+
+impl Daemon {
+    /// Answers at once, or asks for facts first.
+    pub(crate) fn begin_ask(&mut self, client: u64, ask: Ask) {
+        let Some(uid) = self.clients.get(&client).map(|client| client.peer.uid) else { return };
+        match ask {
+            Ask::PolicyStatus => {
+                let status = self.policy_status();
+                self.give_items(client, vec![status]);
+            }
+            Ask::Status => {
+                let status = self.status();
+                self.give_items(client, vec![status]);
+            }
+            Ask::Sessions { ended, all: false } => {
+                let sessions = answers::sessions(self.ledger.state(), Some(Uid(uid)), ended);
+                self.give_items(client, sessions);
+            }
+            Ask::Log { ref id, ref user, limit, .. } => {
+                let long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > 256);
+                if !(1..=MAX_EVENTS).contains(&limit) || long(id) || long(user) {
+                    return self.fail(client, malformed("cannot answer: a limit is from 1 to 100000, a name short"));
+                }
+                match ask {
+                    Ask::Log { all: true, .. } => self.ask_facts(client, ask),
+                    own => self.read_log(client, own),
+                }
+            }
+            Ask::Explain { ref argv, .. } if argv.is_empty() => {
+                self.fail(client, malformed("cannot explain: no command was given"));
+            }
+            Ask::PolicyApply { dry_run, expect } => self.begin_apply(client, uid, dry_run, expect),
+            Ask::Standing | Ask::Roles | Ask::Sessions { all: true, .. } | Ask::Explain { .. } => {
+                self.ask_facts(client, ask);
+            }
+        }
+    }
+
+    fn give_items(&mut self, client: u64, items: Vec<Value>) {
+        self.answer(client, &answers::parts(items));
+    }
+
+    fn ask_facts(&mut self, client: u64, ask: Ask) {
+        let about = match &ask {
+            // Another's facts only once the own ones showed the duty.
+            Ask::Explain { argv, target, group, user: None } => self.about(argv, target, group, None),
+            _ => self.about(&[], &None, &None, None),
+        };
+        self.look(client, about, What::Ask(ask));
+    }
+
+    fn about(&self, argv: &[Bytes], user: &Option<String>, group: &Option<String>, subject: Option<String>) -> About {
+        let same_as =
+            if argv.is_empty() { &[] } else { self.policy.policy().map_or(&[][..], |one| one.deny_programs()) };
+        let words = argv.iter().enumerate().skip(1).filter(|(_, word)| word.0.first() == Some(&b'/'));
+        About {
+            user: user.clone(),
+            group: group.clone(),
+            program: argv.first().cloned(),
+            shell: None,
+            words: words.take(64).map(|(place, word)| (place, word.clone())).collect(),
+            same_as: same_as.to_vec(),
+            subject,
+        }
+    }
+
+    /// The facts that a question needed are here.
+    pub(crate) fn answer_ask(&mut self, client: u64, ask: Ask, facts: &Facts) {
+        let now = wall(self.moment);
+        let policy = self.policy.policy();
+        let duties = duties(policy, facts, now);
+        match ask {
+            Ask::Standing => {
+                let requester = &facts.requester;
+                let offers = offers(policy, facts, now);
+                let user = requester.name.known().map(String::as_str);
+                let digest = self.policy.digest();
+                let standing = answers::standing(&self.host, requester.uid, user, digest, self.ledger.state(), &offers);
+                self.give_items(client, vec![standing]);
+            }
+            Ask::Roles => {
+                let offers = offers(policy, facts, now);
+                let items = offers.iter().filter_map(|offer| serde_json::to_value(offer).ok()).collect();
+                self.give_items(client, items);
+            }
+            Ask::Sessions { ended, all: _ } => {
+                if !duties.contains(&Duty::See) {
+                    return self.fail(client, duty_fault("others' sessions", "see"));
+                }
+                let sessions = answers::sessions(self.ledger.state(), None, ended);
+                self.give_items(client, sessions);
+            }
+            Ask::Log { .. } => {
+                if !duties.contains(&Duty::See) {
+                    return self.fail(client, duty_fault("others' events", "see"));
+                }
+                self.read_log(client, ask);
+            }
+            Ask::Explain { ref argv, ref target, ref group, user: Some(ref user) } => {
+                if !duties.contains(&Duty::Policy) {
+                    return self.fail(client, duty_fault("what another account may do", "policy"));
+                }
+                let about = self.about(argv, target, group, Some(user.clone()));
+                self.look(client, about, What::ExplainOther(ask));
+            }
+            Ask::Explain { argv, target, group, user: None } => {
+                let visible = if duties.contains(&Duty::Policy) { Visible::All } else { Visible::Own };
+                self.give_explanation(client, facts, &request(argv, target, group), visible);
+            }
+            Ask::PolicyStatus | Ask::Status | Ask::PolicyApply { .. } => {}
+        }
+    }
+
+    /// The other account's facts are here; the duty was checked before they were asked for.
+    pub(crate) fn explain_other(&mut self, client: u64, ask: Ask, facts: &Facts) {
+        if let Ask::Explain { argv, target, group, .. } = ask {
+            self.give_explanation(client, facts, &request(argv, target, group), Visible::All);
+        }
+    }
+
+    fn give_explanation(&mut self, client: u64, facts: &Facts, request: &Request, visible: Visible) {
+        let explanation = explain(self.policy.policy(), facts, request, wall(self.moment), visible);
+        self.give_items(client, serde_json::to_value(explanation).into_iter().collect());
+    }
+
+    fn read_log(&mut self, client: u64, ask: Ask) {
+        let Ask::Log { id, user, after, limit, all } = ask else { return };
+        let Some(uid) = self.clients.get(&client).map(|client| Uid(client.peer.uid)) else { return };
+        if self.reading.len() >= MAX_READING || self.reading.values().filter(|other| **other == uid).count() >= 2 {
+            return self.fail(client, words::busy("the ledger is being read for others"));
+        }
+        let state = self.ledger.state();
+        let of_uid = state.all().filter(|access| !all && access.asked_for().uid == uid);
+        let own = of_uid.map(|access| access.id().to_string()).collect();
+        let wanted = Wanted {
+            client,
+            uid: (!all).then_some(uid.0),
+            own,
+            id,
+            user,
+            after,
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        };
+        if self.reader.ask(wanted) {
+            self.reading.insert(client, uid);
+        } else {
+            self.fail(client, words::ledger_fault(&jitsudo_ledger::AppendError::Stopped));
+        }
+    }
+
+    /// What was read is told.
+    pub(crate) fn settle_log(&mut self) {
+        for (client, found) in self.reader.found() {
+            self.reading.remove(&client);
+            match found {
+                Ok(items) => self.give_items(client, items),
+                Err(fault) => self.fail(client, fault),
+            }
+        }
+    }
+
+    fn begin_apply(&mut self, client: u64, uid: u32, dry_run: bool, expect: Option<String>) {
+        if uid != self.places.root {
+            let fault = Fault {
+                code: FaultCode::Duty,
+                message: "cannot apply a policy: only root does".to_owned(),
+                hint: Some("`jitctl policy check` needs no right".to_owned()),
+            };
+            return self.fail(client, fault);
+        }
+        let Some(channel) = self.clients.get(&client).map(|client| Rc::clone(&client.channel)) else { return };
+        let number = self.number();
+        match self.spawner.order(&ToSpawner::Apply { number, dry_run, expect }, Some(&channel)) {
+            Ok(()) => {
+                let until_ms = self.now_ms().saturating_add(self.patience.work_ms);
+                self.pending.insert(number, Pending { client, what: What::Apply { dry_run }, until_ms });
+            }
+            Err(not_taken) => {
+                let fault = self.not_taken(not_taken);
+                self.fail(client, fault);
+            }
+        }
+        self.watch_spawner();
+    }
+
+    /// The spawner's worker is done. What it put in force is in force here from now on.
+    pub(crate) fn applied(&mut self, number: u64, outcome: ApplyOutcome) {
+        let Some(pending) = self.pending.remove(&number) else {
+            // Nobody waits any more, but the policy may be another one now.
+            return self.reload_policy();
+        };
+        let What::Apply { dry_run } = pending.what else { return };
+        let event = match &outcome {
+            ApplyOutcome::Done(applied) if !dry_run => {
+                self.reload_policy();
+                Some(Event::PolicyApplied {
+                    policy: applied.policy.clone(),
+                    rules: applied.rules,
+                    roles: applied.roles,
+                    files: applied.files.clone(),
+                    previous: applied.previous.clone(),
+                })
+            }
+            ApplyOutcome::Refused { text, errors } if !dry_run => {
+                let cause = text.lines().next().unwrap_or_default().chars().take(500).collect();
+                Some(Event::PolicyRefused { cause, errors: *errors })
+            }
+            ApplyOutcome::Done(_) | ApplyOutcome::Refused { .. } | ApplyOutcome::Failed(_) => None,
+        };
+        match event {
+            Some(event) => {
+                let entry = self.stamp().entry_for(Some(Uid(self.places.root)), Some("root".to_owned()), event);
+                let ticket = self.ledger.append(vec![entry], Priority::Essential);
+                self.after.insert(ticket, After::Applied { client: pending.client, outcome });
+            }
+            None => self.tell_applied(pending.client, &outcome, !dry_run),
+        }
+    }
+
+    /// Tells the outcome of an apply.
+    pub(crate) fn tell_applied(&mut self, client: u64, outcome: &ApplyOutcome, in_force: bool) {
+        let mut item = serde_json::to_value(outcome).unwrap_or_default();
+        if let Some(Value::Object(done)) = item.get_mut("done") {
+            done.insert("applied".to_owned(), Value::Bool(in_force));
+        }
+        self.give_items(client, vec![item]);
+    }
+
+    fn policy_status(&self) -> Value {
+        let counts = self.policy.policy().map(|policy| policy.counts()).unwrap_or_default();
+        let rules = counts.allows + counts.requires + counts.denies + counts.duties;
+        let mut status = answers::policy_status(
+            self.policy.digest(),
+            rules as u64,
+            counts.roles as u64,
+            self.ledger.state().policy(),
+        );
+        if let (Some(trouble), Value::Object(fields)) = (self.policy.trouble(), &mut status) {
+            fields.insert("trouble".to_owned(), Value::String(trouble.to_owned()));
+        }
+        status
+    }
+
+    fn status(&self) -> Value {
+        let state = self.ledger.state();
+        let running = |access: &&jitsudo_core::state::Access| {
+            access.sessions().any(|session| answers::is_running(access, session))
+        };
+        let segments = std::fs::read_dir(self.ledger.dir()).map_or(0, |entries| {
+            entries.flatten().filter(|entry| entry.file_name().to_string_lossy().ends_with(".jsonl")).count()
+        });
+        let (journald, syslog) = self.outputs.are_up();
+        let up = |up: bool| if up { "up" } else { "down" };
+        let head = self.ledger.head();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "host": self.host,
+            "enrolled": self.settings.host.is_some(),
+            "boot": self.boot,
+            "since": self.since,
+            "policy": self.policy.digest(),
+            "policy_trouble": self.policy.trouble(),
+            "spawner": {
+                "connected": self.spawner.policy().is_some(),
+                "policy": self.spawner.policy().cloned().flatten(),
+            },
+            "ledger": {
+                "seq": head.seq,
+                "hash": head.hash.to_string(),
+                "segments": segments,
+                "sound": self.ledger.trouble().is_none(),
+                "cause": self.ledger.trouble().map(ToString::to_string),
+            },
+            "outputs": {"journald": up(journald), "syslog": up(syslog), "lost": self.outputs.lost()},
+            "sessions": state.live_accesses().filter(running).count(),
+            "connections": self.limits.connections(),
+        })
+    }
+}
+
+fn request(argv: Vec<Bytes>, user: Option<String>, group: Option<String>) -> Request {
+    Request {
+        kind: Kind::Command,
+        argv,
+        role: None,
+        user,
+        group,
+        reason: None,
+        ticket: None,
+        window: None,
+        break_glass: false,
+        env_names: Vec::new(),
+        cwd: None,
+        terminal: true,
+    }
+}
+
+fn duty_fault(what: &str, duty: &str) -> Fault {
+    Fault {
+        code: FaultCode::Duty,
+        message: format!("cannot show {what}: that needs the duty `{duty}`"),
+        hint: Some("without --all, or another account's name, it shows your own".to_owned()),
+    }
+}

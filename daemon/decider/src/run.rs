@@ -1,0 +1,234 @@
+//! A run: act → facts → decision → durable record → start. Nothing is given before its record and its end are durable.
+//!
+//! MUSTs
+//! 1. `Start` leaves only for a batch that is durable (`crash_recovery_03_*`).
+//! 2. What this version cannot do (authentication, approval) is a denial (`give` refuses it).
+//! 3. Who asks is the kernel's word of this connection; what the spawner says of it must agree (`looked`).
+
+use std::rc::Rc;
+
+use jitsudo_core::decision::{Auth, Cause, Decision, Denial, Terms};
+use jitsudo_core::evaluate::evaluate;
+use jitsudo_core::event::Event;
+use jitsudo_core::facts::{Fact, Facts};
+use jitsudo_core::id::{AccessId, SessionId};
+use jitsudo_core::name::Uid;
+use jitsudo_core::request::Request;
+use jitsudo_ledger::{AppendError, Priority};
+use jitsudo_link::facts::{About, Peer, Process};
+use jitsudo_link::spawner::{Start, ToSpawner};
+use jitsudo_link::{ask, ends};
+use jitsudo_protocol::act::Act;
+use jitsudo_protocol::client::{Denied, Fault, FaultCode, FromDecider};
+use jitsudo_protocol::digest;
+use jitsudo_sys::syslog::Severity;
+
+use crate::client::fault;
+use crate::daemon::{Daemon, wall};
+use crate::limits;
+use crate::record::Asked;
+use crate::spawner::NotTaken;
+use crate::words::{self, Recorded};
+use crate::work::{After, Pending, Prepared, What};
+
+/// How long facts are waited for: two seconds are theirs, the rest is the queue's.
+const LOOK_MS: u64 = 10_000;
+
+impl Daemon {
+    /// Begins a run.
+    pub(crate) fn begin_run(&mut self, client: u64, act: Box<Act>) {
+        let about = ask::about(&act, self.policy.policy().map_or(&[], |policy| policy.deny_programs()));
+        self.look(client, about, What::Run(act));
+    }
+
+    /// Asks for facts about a connection.
+    pub(crate) fn look(&mut self, client: u64, about: About, what: What) {
+        let number = self.number();
+        let Some(channel) = self.clients.get(&client).map(|client| Rc::clone(&client.channel)) else { return };
+        match self.spawner.order(&ToSpawner::Look { number, about }, Some(&channel)) {
+            Ok(()) => {
+                let until_ms = self.now_ms().saturating_add(LOOK_MS);
+                self.pending.insert(number, Pending { client, what, until_ms });
+            }
+            Err(not_taken) => {
+                let fault = self.not_taken(not_taken);
+                self.fail(client, fault);
+            }
+        }
+        self.watch_spawner();
+    }
+
+    /// The next number of a question.
+    pub(crate) fn number(&mut self) -> u64 {
+        let number = self.next_number;
+        self.next_number = self.next_number.wrapping_add(1);
+        number
+    }
+
+    /// Why an order was not taken, for the requester.
+    pub(crate) fn not_taken(&self, not_taken: NotTaken) -> Fault {
+        match not_taken {
+            NotTaken::Away => words::spawner_fault(self.spawner.cause()),
+            NotTaken::Busy => words::busy("too many are waiting"),
+            NotTaken::TooLong => Fault {
+                code: FaultCode::NotSupported,
+                message: "cannot take the request: its options, or the programs that denies name, exceed 64 KiB"
+                    .to_owned(),
+                hint: None,
+            },
+        }
+    }
+
+    /// Fills in what the host's settings say.
+    pub(crate) fn complete(&self, facts: &mut Facts) {
+        facts.host.clone_from(&self.host);
+        facts.labels.clone_from(&self.settings.labels);
+    }
+
+    /// Decides about an act.
+    pub(crate) fn decide_run(&mut self, client: u64, act: Act, peer: Peer, facts: &Facts, process: Option<&Process>) {
+        let request = ask::request(&act);
+        let now = wall(self.moment);
+        let decision = evaluate(self.policy.policy(), facts, &request, now);
+        let Ok(random) = jitsudo_sys::random::bytes::<10>() else {
+            return self.fail(client, fault(FaultCode::Internal, "cannot make an id: the kernel has no random bytes"));
+        };
+        let id = AccessId::new(u64::try_from(now.as_millisecond()).unwrap_or(0), random);
+        let digest = digest::of_act(peer.uid, &act);
+        let policy = self.policy.digest().unwrap_or_default().to_owned();
+        let asked = Asked { id: &id, peer, facts, process, request: &request, digest: &digest, policy: &policy };
+        match decision {
+            Decision::Deny(denial) if denial.cause == Cause::NoPolicy && self.policy.trouble().is_some() => {
+                let fault = Fault {
+                    code: FaultCode::Policy,
+                    message: "cannot decide: the applied policy cannot be used".to_owned(),
+                    hint: Some("jitctl policy apply (as root); journalctl -u jitsudod".to_owned()),
+                };
+                self.fail(client, fault);
+            }
+            Decision::Deny(denial) => self.deny(client, &asked, &denial),
+            Decision::Allow(terms) => self.give(client, &asked, &terms, act),
+        }
+    }
+
+    fn deny(&mut self, client: u64, asked: &Asked<'_>, denial: &Denial) {
+        let denied = self.record_denial(asked, denial);
+        self.answer(client, &[FromDecider::Denied(denied)]);
+    }
+
+    /// Refusing never waits: it is recorded as soon as can be, and says so only where nothing speaks against it.
+    fn record_denial(&mut self, asked: &Asked<'_>, denial: &Denial) -> Denied {
+        let recorded = match self.limits.denied(asked.peer.uid, self.now_ms()) {
+            limits::Denial::Counted => Recorded::Counted,
+            limits::Denial::Listed => {
+                let entries = asked.denied(&self.stamp(), denial);
+                self.ledger.append(entries, Priority::Ordinary);
+                if self.ledger.trouble().is_some() { Recorded::Not } else { Recorded::As(asked.id) }
+            }
+        };
+        words::denied(denial, asked.facts, asked.request, recorded)
+    }
+
+    fn give(&mut self, client: u64, asked: &Asked<'_>, terms: &Terms, act: Act) {
+        if terms.auth != Auth::None || terms.approvals > 0 {
+            return self.deny(client, asked, &beyond_this_version(asked.request));
+        }
+        let Fact::Is(Some(target)) = &asked.facts.target else {
+            return self.deny(client, asked, &Denial { cause: Cause::UnknownTarget, detail: Vec::new(), by: None });
+        };
+        let now = wall(self.moment);
+        let ends_at = ends::at(terms, asked.request, asked.facts, now);
+        let ends_boottime_ms = ends::boottime_ms(ends_at, now, self.now_ms());
+        let entries = asked.given(&self.stamp(), terms, target, ends_at, ends_boottime_ms);
+        let priority = if terms.when_full { Priority::Essential } else { Priority::Ordinary };
+        let ticket = self.ledger.append(entries, priority);
+        let start = Start {
+            session: SessionId { access: asked.id.clone(), number: 1 },
+            requester: asked.peer.uid,
+            digest: asked.digest.to_owned(),
+            policy: asked.policy.to_owned(),
+            rule: terms.rule.clone(),
+            role: terms.role.clone(),
+            target: target.uid.0,
+            ends_at,
+            ends_boottime_ms,
+        };
+        self.after.insert(ticket, After::Start(Box::new(Prepared { client, act, start })));
+    }
+
+    /// The record of a start is durable, or is not.
+    pub(crate) fn recorded(&mut self, prepared: Prepared, outcome: Result<(), AppendError>) {
+        let Prepared { client, act, start } = prepared;
+        if let Err(error) = outcome {
+            return self.fail(client, words::ledger_fault(&error));
+        }
+        let id = start.session.access.clone();
+        let Some(channel) = self.clients.get(&client).map(|client| Rc::clone(&client.channel)) else {
+            return self.activation_failed(id, "the client went away before its command was started");
+        };
+        let number = self.number();
+        let (first, more) = act.split();
+        let mut orders = vec![ToSpawner::Start { number, start: Box::new(start), act: Box::new(first) }];
+        orders.extend(more.into_iter().map(|more| ToSpawner::More { number, more }));
+        match self.spawner.orders(&orders, Some(&channel)) {
+            Ok(()) => {
+                let until_ms = self.now_ms().saturating_add(self.patience.work_ms);
+                self.pending.insert(number, Pending { client, what: What::Start(id), until_ms });
+            }
+            Err(not_taken) => {
+                let fault = self.not_taken(not_taken);
+                self.activation_failed(id, &fault.message);
+                self.fail(client, fault);
+            }
+        }
+        self.watch_spawner();
+    }
+
+    /// The spawner did not start it.
+    pub(crate) fn start_refused(&mut self, client: u64, id: AccessId, cause: &str, disagree: bool) {
+        let cause = jitsudo_bytes::Bytes::from(cause).visible();
+        let fault = Fault {
+            code: if disagree { FaultCode::Internal } else { FaultCode::Spawner },
+            message: if disagree {
+                format!("cannot start the command: jitsudo-spawn does not agree: {cause}")
+            } else {
+                format!("cannot start the command: {cause}")
+            },
+            hint: Some(format!("nothing was given; this is recorded as {}", id.short())),
+        };
+        if disagree {
+            self.tell(Severity::Error, &format!("{} the spawner does not agree: {cause}", id.short()));
+        }
+        self.activation_failed(id, &cause);
+        self.fail(client, fault);
+    }
+
+    pub(crate) fn activation_failed(&mut self, id: AccessId, cause: &str) {
+        let entry = self.stamp().entry(Event::ActivationFailed { id, cause: cause.to_owned() });
+        self.ledger.append(vec![entry], Priority::Essential);
+    }
+
+    /// Facts arrived: whose, and for what.
+    pub(crate) fn looked(&mut self, number: u64, peer: Peer, mut facts: Facts, process: Option<&Process>) {
+        let Some(pending) = self.pending.remove(&number) else { return };
+        let Some(client) = self.clients.get(&pending.client) else { return };
+        let connected = Peer { pid: client.peer.pid, uid: client.peer.uid, gid: client.peer.gid };
+        let other = matches!(pending.what, What::ExplainOther(_));
+        if peer != connected || (!other && facts.requester.uid != Uid(connected.uid)) {
+            let fault = fault(FaultCode::Internal, "cannot tell who asks: the spawner sees somebody else");
+            return self.refuse(pending.client, fault);
+        }
+        self.complete(&mut facts);
+        match pending.what {
+            What::Run(act) => self.decide_run(pending.client, *act, peer, &facts, process),
+            What::Ask(ask) => self.answer_ask(pending.client, ask, &facts),
+            What::ExplainOther(ask) => self.explain_other(pending.client, ask, &facts),
+            What::Start(_) | What::Apply { .. } => {}
+        }
+    }
+}
+
+fn beyond_this_version(request: &Request) -> Denial {
+    let what = if request.break_glass { "break-glass" } else { "authentication or approval" };
+    Denial { cause: Cause::NotSupported, detail: vec![format!("the rule needs {what}")], by: None }
+}

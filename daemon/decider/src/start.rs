@@ -1,0 +1,181 @@
+//! How the daemon begins: under systemd with an activated socket, or as the unprivileged child of `--foreground`.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use jitsudo_link::settings::{self, Settings};
+use jitsudo_sys::channel::Channel;
+use jitsudo_sys::nix::sys::prctl;
+use jitsudo_sys::nix::sys::resource::{Resource, getrlimit, setrlimit};
+use jitsudo_sys::nix::sys::signal::Signal;
+use jitsudo_sys::nix::unistd::{Gid, Uid, getresgid, getresuid, getuid, setgroups, setresgid, setresuid};
+use jitsudo_sys::{clock, files, pidfd, signals};
+
+use crate::daemon::{Daemon, Setup, StartError};
+use crate::places::{Patience, Places};
+
+/// The account of the decider.
+pub(crate) const ACCOUNT: &str = "_jitsudo";
+/// The first descriptor that systemd passes (sd_listen_fds(3)).
+const FIRST_PASSED: i32 = 3;
+/// Descriptors wanted: connections, and room beside them.
+const DESCRIPTORS: u64 = 4096;
+
+/// Why the daemon does not begin, or ended badly.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// No socket came from systemd.
+    NotActivated,
+    /// The settings cannot be used.
+    Settings(String),
+    /// The account of the decider is not there, or cannot be taken.
+    Account(String),
+    /// Something of the daemon's own.
+    Start(StartError),
+    /// The system's word, and on what.
+    Io {
+        /// *cannot* is in front of it.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotActivated => f.write_str(
+                "no socket from systemd: `systemctl start jitsudod.socket`, or run `jitsudod --foreground` as root",
+            ),
+            Self::Settings(why) => write!(f, "cannot use {}: {why}", jitsudo_link::SETTINGS),
+            Self::Account(why) => write!(f, "cannot become {ACCOUNT}: {why}"),
+            Self::Start(error) => error.fmt(f),
+            Self::Io { what, source } => write!(f, "cannot {what}: {source}"),
+        }
+    }
+}
+
+impl Failure {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
+
+/// Serves the socket that systemd passed.
+pub(crate) fn activated() -> Result<(), Failure> {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    // Not unset afterwards: this process starts no other one.
+    if variable("LISTEN_PID") != std::process::id().to_string() || variable("LISTEN_FDS") != "1" {
+        return Err(Failure::NotActivated);
+    }
+    let listener = Channel::from_inherited(FIRST_PASSED).map_err(Failure::io("take the socket from systemd"))?;
+    serve(listener, None)
+}
+
+/// Serves the inherited socket as `_jitsudo`, as long as the process that started this one lives.
+pub(crate) fn unprivileged() -> Result<(), Failure> {
+    let listener =
+        Channel::from_inherited(jitsudo_link::INHERITED_FD).map_err(Failure::io("take the inherited socket"))?;
+    let parent = u32::try_from(jitsudo_sys::nix::unistd::getppid().as_raw()).unwrap_or(0);
+    let parent = pidfd::open(parent).map_err(Failure::io("watch the process that started this one"))?;
+    if getuid().is_root() {
+        become_unprivileged()?;
+    }
+    serve(listener, Some(parent))
+}
+
+fn serve(listener: Channel, stop: Option<OwnedFd>) -> Result<(), Failure> {
+    files::fill_standard().map_err(Failure::io("open /dev/null"))?;
+    let taken = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+    let signals = signals::take(&taken).map_err(Failure::io("take signals"))?;
+    prctl::set_dumpable(false).map_err(|errno| Failure::io("hide from debuggers")(errno.into()))?;
+    raise_descriptors();
+    let settings = read_settings()?;
+    let nodename = jitsudo_sys::nix::unistd::gethostname()
+        .map_err(|errno| Failure::io("read the host's name")(errno.into()))?
+        .to_string_lossy()
+        .into_owned();
+    let setup = Setup {
+        listener,
+        signals: Some(signals),
+        places: Places::of_production(),
+        patience: Patience::default(),
+        settings,
+        nodename,
+        stop,
+    };
+    let mut daemon = Daemon::prepare(setup).map_err(Failure::Start)?;
+    daemon.serve().map_err(Failure::io("wait for clients"))
+}
+
+fn read_settings() -> Result<Settings, Failure> {
+    match fs::read_to_string(jitsudo_link::SETTINGS) {
+        Ok(text) => settings::parse(&text).map_err(|error| Failure::Settings(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Settings::default()),
+        Err(error) => Err(Failure::Settings(error.to_string())),
+    }
+}
+
+/// Where it is not allowed the present limit holds, and accepting pauses when it is reached.
+fn raise_descriptors() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < DESCRIPTORS
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(DESCRIPTORS), hard);
+    }
+}
+
+/// Takes the account for good: no group, no capability, no way back.
+fn become_unprivileged() -> Result<(), Failure> {
+    let refused = |errno: jitsudo_sys::nix::errno::Errno| Failure::Account(errno.desc().to_owned());
+    let (uid, gid) = account()?;
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    setgroups(&[]).map_err(refused)?;
+    setresgid(gid, gid, gid).map_err(refused)?;
+    setresuid(uid, uid, uid).map_err(refused)?;
+    let (users, groups) = (getresuid().map_err(refused)?, getresgid().map_err(refused)?);
+    let taken = [users.real, users.effective, users.saved].iter().all(|one| *one == uid)
+        && [groups.real, groups.effective, groups.saved].iter().all(|one| *one == gid);
+    if !taken || uid.is_root() {
+        return Err(Failure::Account("the kernel did not take every id".to_owned()));
+    }
+    prctl::set_no_new_privs().map_err(refused)
+}
+
+/// uid and gid of `_jitsudo`, from the file itself: no NSS module runs in these processes.
+pub(crate) fn account() -> Result<(u32, u32), Failure> {
+    let passwd = fs::read_to_string("/etc/passwd").map_err(|error| Failure::Account(error.to_string()))?;
+    find_account(&passwd).ok_or_else(|| {
+        Failure::Account(format!("no such account in /etc/passwd; `useradd --system --no-create-home {ACCOUNT}`"))
+    })
+}
+
+fn find_account(passwd: &str) -> Option<(u32, u32)> {
+    let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let found = fields.into_iter().find_map(|fields| match fields.as_slice() {
+        [name, _, uid, gid, ..] if *name == ACCOUNT => Some((uid.parse().ok()?, gid.parse().ok()?)),
+        _ => None,
+    });
+    found.filter(|(uid, gid)| *uid != 0 && *gid != 0)
+}
+
+/// Milliseconds of the boot clock, for pauses.
+pub(crate) fn now_ms() -> u64 {
+    clock::boottime_ms()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn account_is_found_whole_and_is_never_root() {
+        assert_eq!(find_account("root:x:0:0::/:\n_jitsudo:x:997:996::/:/bin/false\n"), Some((997, 996)));
+        for passwd in ["_jitsudo2:x:9:9::/:", "_jitsudo:x:0:9::/:", "_jitsudo:x:9:0::/:", "_jitsudo:x", ""] {
+            assert_eq!(find_account(passwd), None, "{passwd}");
+        }
+    }
+}

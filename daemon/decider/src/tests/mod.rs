@@ -1,0 +1,14 @@
+//! The daemon on real sockets, with peers that misbehave and a spawner that is played.
+
+pub(crate) mod samples;
+
+use std::path::PathBuf;
+
+/// An empty folder of this test's own, writable by its owner alone.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let path = std::env::temp_dir().join(format!("jitsudod-{}-{name}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+    path
+}
