@@ -95,6 +95,8 @@ pub(crate) struct PolicyStatus {
     pub(crate) applied_at: Option<Timestamp>,
     /// By whom.
     pub(crate) applied_by: Option<String>,
+    /// Why the applied policy cannot be used.
+    pub(crate) trouble: Option<String>,
 }
 
 /// What came of an apply.
@@ -154,12 +156,26 @@ pub(crate) struct Status {
     pub(crate) spawner: SpawnerStatus,
     /// The ledger.
     pub(crate) ledger: LedgerStatus,
+    /// Why the applied policy cannot be used.
+    pub(crate) policy_trouble: Option<String>,
     /// Where copies of events go.
-    pub(crate) outputs: std::collections::BTreeMap<String, String>,
+    pub(crate) outputs: Outputs,
     /// Running sessions.
     pub(crate) sessions: Option<u64>,
     /// Open connections.
     pub(crate) connections: Option<u64>,
+}
+
+/// Where copies of events go: `up` or `down`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Outputs {
+    /// journald.
+    pub(crate) journald: String,
+    /// The syslog daemon.
+    pub(crate) syslog: String,
+    /// Copies that were dropped since the daemon started; the ledger has them.
+    pub(crate) lost: u64,
 }
 
 /// What the decider knows of its spawner.

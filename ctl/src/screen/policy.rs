@@ -5,6 +5,9 @@ use crate::text::{View, counted, digest, visible, visible_lines, wrapped};
 
 /// The screen of `jitctl policy status`.
 pub(crate) fn status(status: &PolicyStatus, view: &View) -> String {
+    if let Some(trouble) = &status.trouble {
+        return format!("{}\n  hint: jitctl policy apply\n", visible(trouble));
+    }
     let Some(policy) = &status.policy else {
         return "no policy is applied: nobody is allowed anything but root\n  hint: jitctl policy apply\n".to_owned();
     };
@@ -86,6 +89,7 @@ mod tests {
             files: vec!["/etc/jitsudo/policy.d/10-web.toml".to_owned()],
             applied_at: Some("2026-10-04T12:00:00Z".parse().unwrap()),
             applied_by: Some("root".to_owned()),
+            trouble: None,
         };
         assert_eq!(
             status(&shown, &view()),
@@ -94,6 +98,8 @@ mod tests {
                 "ab".repeat(32)
             )
         );
+        let broken = PolicyStatus { trouble: Some("cannot use it: \u{7}".to_owned()), ..PolicyStatus::default() };
+        assert_eq!(status(&broken, &view()), "cannot use it: \\u{7}\n  hint: jitctl policy apply\n");
         assert!(status(&PolicyStatus::default(), &view()).starts_with("no policy is applied"));
     }
 }

@@ -21,9 +21,12 @@ pub(crate) fn screen(status: &Status, view: &View) -> String {
         (true, false) => "has another policy loaded than the decider",
     };
     line(spawner == "connected", "spawner", spawner.to_owned());
-    match &status.policy {
-        Some(policy) => line(true, "policy", digest(policy)),
-        None => line(false, "policy", "none applied: nobody is allowed anything but root".to_owned()),
+    match (&status.policy, &status.policy_trouble) {
+        (_, Some(trouble)) => {
+            line(false, "policy", format!("{}; nobody is allowed anything but root", visible(trouble)))
+        }
+        (Some(policy), None) => line(true, "policy", digest(policy)),
+        (None, None) => line(true, "policy", "none applied: nobody is allowed anything but root".to_owned()),
     }
     let ledger = &status.ledger;
     let mut words = format!("{}, head {}", count_events(ledger.seq), digest(&ledger.hash));
@@ -35,8 +38,12 @@ pub(crate) fn screen(status: &Status, view: &View) -> String {
         words = format!("{cause}; {words}");
     }
     line(ledger.sound, "ledger", words);
-    for (name, state) in &status.outputs {
-        line(state == "up", &visible(name), visible(state));
+    let outputs = &status.outputs;
+    for (name, state) in [("journald", &outputs.journald), ("syslog", &outputs.syslog)] {
+        line(state == "up", name, visible(state));
+    }
+    if outputs.lost > 0 {
+        line(false, "copies", format!("{} dropped; the ledger has them", counted_copies(outputs.lost)));
     }
     if let (Some(sessions), Some(connections)) = (status.sessions, status.connections) {
         line(true, "now", format!("{}, {}", counted(sessions, "session"), counted(connections, "connection")));
@@ -49,7 +56,12 @@ pub(crate) fn is_well(status: &Status) -> bool {
     status.spawner.connected
         && status.spawner.policy == status.policy
         && status.ledger.sound
-        && status.outputs.values().all(|state| state == "up")
+        && status.policy_trouble.is_none()
+        && [&status.outputs.journald, &status.outputs.syslog].into_iter().all(|state| state == "up")
+}
+
+fn counted_copies(number: u64) -> String {
+    if number == 1 { "1 was".to_owned() } else { format!("{} were", count(number)) }
 }
 
 fn count_events(seq: u64) -> String {
@@ -67,7 +79,7 @@ mod tests {
             "version": "0.1.0", "host": "web-1", "boot": "b", "since": "2026-10-04T10:15:00Z", "policy": "ab".repeat(32),
             "spawner": {"connected": true, "policy": "ab".repeat(32)},
             "ledger": {"seq": 18204, "hash": "cd".repeat(32), "segments": 3, "sound": true, "cause": null},
-            "outputs": {"journald": "up", "syslog": "up"}, "sessions": 1, "connections": 2,
+            "outputs": {"journald": "up", "syslog": "up", "lost": 0}, "policy_trouble": null, "enrolled": false, "sessions": 1, "connections": 2,
         })
     }
 
@@ -89,7 +101,8 @@ mod tests {
         value["spawner"] = json!({"connected": false, "policy": null});
         value["ledger"]["sound"] = json!(false);
         value["ledger"]["cause"] = json!("cannot write the ledger: no space left");
-        value["outputs"]["syslog"] = json!("down");
+        value["outputs"] = json!({"journald": "up", "syslog": "down", "lost": 1200});
+        value["policy_trouble"] = json!("cannot use the applied policy /x: others can write it");
         let status: Status = serde_json::from_value(value).unwrap();
         assert!(!is_well(&status));
         let text = screen(&status, &view());
@@ -97,6 +110,8 @@ mod tests {
             "bad   spawner  not connected",
             "bad   ledger   cannot write the ledger: no space left; ",
             "bad   syslog   down",
+            "bad   copies   1 200 were dropped",
+            "bad   policy   cannot use the applied policy /x: others can write it; nobody",
         ] {
             assert!(text.contains(line), "{text}");
         }
