@@ -132,7 +132,7 @@ pub(crate) struct Applied {
     pub(crate) files: Vec<String>,
     /// The compiler's warnings.
     pub(crate) warnings: String,
-    /// Rules that are new, gone, changed.
+    /// Rules and roles that are new, gone, changed: `allow NAME`, `role NAME`.
     pub(crate) added: Vec<String>,
     /// See `added`.
     pub(crate) removed: Vec<String>,
@@ -184,8 +184,6 @@ pub(crate) struct Outputs {
 pub(crate) struct SpawnerStatus {
     /// It is there.
     pub(crate) connected: bool,
-    /// The policy that it has loaded.
-    pub(crate) policy: Option<String>,
 }
 
 /// How the ledger is.

@@ -46,7 +46,7 @@ pub(crate) fn change(applied: &Applied) -> String {
         }
     }
     if applied.added.is_empty() && applied.removed.is_empty() && applied.changed.is_empty() {
-        text.push_str("  = no rule changes\n");
+        text.push_str("  = nothing changes\n");
     }
     if !applied.warnings.is_empty() {
         text.push_str(&visible_lines(&applied.warnings));
@@ -67,7 +67,7 @@ mod tests {
             rules: 3,
             roles: 1,
             files: vec!["10-web.toml".to_owned()],
-            added: vec!["on-call runs the web tier".to_owned()],
+            added: vec!["allow on-call runs the web tier".to_owned()],
             removed: vec!["old\u{1b}[2J".to_owned()],
             changed: vec!["nights".to_owned()],
             warnings: "warning: x\n  = hint: y".to_owned(),
@@ -75,7 +75,7 @@ mod tests {
         };
         assert_eq!(
             change(&applied),
-            "policy 4f2a91c03d2e (in force now: none): 3 rules and 1 role from 1 file\n  + on-call runs the web tier\n  \
+            "policy 4f2a91c03d2e (in force now: none): 3 rules and 1 role from 1 file\n  + allow on-call runs the web tier\n  \
              - old\\u{1b}[2J\n  ~ nights\nwarning: x\n  = hint: y\n"
         );
     }

@@ -15,12 +15,8 @@ pub(crate) fn screen(status: &Status, view: &View) -> String {
         daemon.push_str(&format!(", up for {}", view.since(since)));
     }
     line(true, "daemon", daemon);
-    let spawner = match (status.spawner.connected, status.spawner.policy == status.policy) {
-        (false, _) => "not connected: nothing can be started",
-        (true, true) => "connected",
-        (true, false) => "has another policy loaded than the decider",
-    };
-    line(spawner == "connected", "spawner", spawner.to_owned());
+    let spawner = if status.spawner.connected { "connected" } else { "not connected: nothing can be started" };
+    line(status.spawner.connected, "spawner", spawner.to_owned());
     match (&status.policy, &status.policy_trouble) {
         (_, Some(trouble)) => {
             line(false, "policy", format!("{}; nobody is allowed anything but root", visible(trouble)))
@@ -29,7 +25,7 @@ pub(crate) fn screen(status: &Status, view: &View) -> String {
         (None, None) => line(true, "policy", "none applied: nobody is allowed anything but root".to_owned()),
     }
     let ledger = &status.ledger;
-    let mut words = format!("{}, head {}", count_events(ledger.seq), digest(&ledger.hash));
+    let mut words = format!("{}, head {}", counted(ledger.seq, "line"), digest(&ledger.hash));
     if let Some(segments) = ledger.segments {
         words.push_str(&format!(", {}", counted(segments, "segment")));
     }
@@ -54,7 +50,6 @@ pub(crate) fn screen(status: &Status, view: &View) -> String {
 /// True when everything is as it should be.
 pub(crate) fn is_well(status: &Status) -> bool {
     status.spawner.connected
-        && status.spawner.policy == status.policy
         && status.ledger.sound
         && status.policy_trouble.is_none()
         && [&status.outputs.journald, &status.outputs.syslog].into_iter().all(|state| state == "up")
@@ -62,10 +57,6 @@ pub(crate) fn is_well(status: &Status) -> bool {
 
 fn counted_copies(number: u64) -> String {
     if number == 1 { "1 was".to_owned() } else { format!("{} were", count(number)) }
-}
-
-fn count_events(seq: u64) -> String {
-    if seq == 1 { "1 event".to_owned() } else { format!("{} events", count(seq)) }
 }
 
 #[cfg(test)]
@@ -90,7 +81,7 @@ mod tests {
         assert_eq!(
             screen(&status, &view()),
             "ok    daemon   jitsudod 0.1.0 on web-1, up for 2 h\nok    spawner  connected\nok    policy   abababababab\n\
-             ok    ledger   18 204 events, head cdcdcdcdcdcd, 3 segments\nok    journald up\nok    syslog   up\n\
+             ok    ledger   18 204 lines, head cdcdcdcdcdcd, 3 segments\nok    journald up\nok    syslog   up\n\
              ok    now      1 session, 2 connections\n"
         );
     }
