@@ -1,0 +1,241 @@
+//! The conversation with jitsudod: hello, the act, and a no or a session.
+//!
+//! MUSTs
+//! 1. The socket is at a fixed path and root's, or nothing is said to it.
+//! 2. A hand-over counts only when the kernel says that uid 0 sent it (`hand_over_of_another_account_does_not_count`).
+
+use std::io;
+use std::path::Path;
+
+use jitsudo_protocol::act::Act;
+use jitsudo_protocol::client::{Denied, Fault, FaultCode, FromClient, FromDecider, Say};
+use jitsudo_protocol::{MAX_DATAGRAM, VERSION};
+use jitsudo_sys::channel::{Channel, ChannelError, Message};
+
+pub(crate) use jitsudo_protocol::SOCKET;
+
+/// A session that was handed over.
+#[derive(Debug)]
+pub(crate) struct HandOver {
+    /// `ID.1`
+    pub(crate) session: String,
+    /// The socket to it.
+    pub(crate) channel: Channel,
+}
+
+/// Why there is no session.
+#[derive(Debug)]
+pub(crate) enum NoSession {
+    /// Nobody listens, or the connection broke before an answer.
+    Unreachable(io::Error),
+    /// Somebody but root listens.
+    NotOurs,
+    /// Not allowed.
+    Denied(Denied),
+    /// It cannot be done.
+    Fault(Fault),
+}
+
+/// The exit status for a fault.
+pub(crate) fn code_of(code: FaultCode) -> u8 {
+    match code {
+        FaultCode::Version
+        | FaultCode::Busy
+        | FaultCode::Ledger
+        | FaultCode::Spawner
+        | FaultCode::Directory
+        | FaultCode::Internal
+        | FaultCode::Unknown => 69,
+        FaultCode::Malformed
+        | FaultCode::Credentials
+        | FaultCode::UnknownTarget
+        | FaultCode::Program
+        | FaultCode::Duty
+        | FaultCode::NotFound
+        | FaultCode::Policy
+        | FaultCode::NotSupported => 1,
+    }
+}
+
+/// Asks for the act and waits for the answer, however long people take.
+pub(crate) fn ask(act: &Act) -> Result<HandOver, NoSession> {
+    let channel = Channel::connect(Path::new(SOCKET)).map_err(NoSession::Unreachable)?;
+    if channel.peer().map_err(NoSession::Unreachable)?.uid != 0 {
+        return Err(NoSession::NotOurs);
+    }
+    converse(&channel, act)
+}
+
+fn converse(channel: &Channel, act: &Act) -> Result<HandOver, NoSession> {
+    channel.ask_for_credentials().map_err(NoSession::Unreachable)?;
+    let nonce = match read(&next(channel)?)? {
+        FromDecider::Hello { oldest, newest, nonce, .. } if (oldest..=newest).contains(&VERSION) => nonce,
+        FromDecider::Hello { oldest, newest, .. } => {
+            let message =
+                format!("cannot talk to jitsudod: it speaks versions {oldest} to {newest}, this program {VERSION}");
+            let hint = Some("install the jitsudo that belongs to it".to_owned());
+            return Err(NoSession::Fault(Fault { code: FaultCode::Version, message, hint }));
+        }
+        FromDecider::Denied(denied) => return Err(NoSession::Denied(denied)),
+        FromDecider::Fault(fault) => return Err(NoSession::Fault(fault)),
+        FromDecider::Answer { .. } | FromDecider::HandOver { .. } | FromDecider::Unknown => return Err(unexpected()),
+    };
+    let (start, more) = act.split();
+    let parts = std::iter::once(Say::Run(Box::new(start))).chain(more.into_iter().map(Say::More));
+    for say in parts {
+        let message = FromClient { nonce: nonce.clone(), version: VERSION, say };
+        let bytes = serde_json::to_vec(&message).map_err(|error| NoSession::Unreachable(error.into()))?;
+        if bytes.len() > MAX_DATAGRAM {
+            return Err(too_long());
+        }
+        // The daemon may have answered and closed already: its answer says more than our broken pipe.
+        if channel.send(&bytes, &[]).is_err() {
+            break;
+        }
+    }
+    answer(channel)
+}
+
+fn answer(channel: &Channel) -> Result<HandOver, NoSession> {
+    loop {
+        let message = next(channel)?;
+        match read(&message)? {
+            FromDecider::Denied(denied) => return Err(NoSession::Denied(denied)),
+            FromDecider::Fault(fault) => return Err(NoSession::Fault(fault)),
+            FromDecider::HandOver { session } => return take_over(message, session),
+            // A later version's news while we wait.
+            FromDecider::Unknown => {}
+            FromDecider::Hello { .. } | FromDecider::Answer { .. } => return Err(unexpected()),
+        }
+    }
+}
+
+fn take_over(message: Message, session: String) -> Result<HandOver, NoSession> {
+    if message.sender.map(|sender| sender.uid) != Some(0) {
+        let message = "cannot take the session: it was not root who handed it over".to_owned();
+        return Err(NoSession::Fault(Fault { code: FaultCode::Credentials, message, hint: None }));
+    }
+    let mut descriptors = message.descriptors.into_iter();
+    match (descriptors.next(), descriptors.next()) {
+        (Some(socket), None) => Ok(HandOver { session, channel: Channel::from_descriptor(socket) }),
+        _ => Err(unexpected()),
+    }
+}
+
+fn next(channel: &Channel) -> Result<Message, NoSession> {
+    match channel.receive() {
+        Ok(Some(message)) => Ok(message),
+        Ok(None) => Err(NoSession::Unreachable(io::Error::other("it closed the connection without an answer"))),
+        Err(ChannelError::Io(error)) => Err(NoSession::Unreachable(error)),
+        Err(ChannelError::Truncated) => Err(unexpected()),
+    }
+}
+
+fn read(message: &Message) -> Result<FromDecider, NoSession> {
+    serde_json::from_slice(&message.bytes).map_err(|_| unexpected())
+}
+
+fn unexpected() -> NoSession {
+    let message = "cannot understand jitsudod: it sent what does not belong here".to_owned();
+    NoSession::Fault(Fault { code: FaultCode::Internal, message, hint: Some("journalctl -t jitsudod".to_owned()) })
+}
+
+fn too_long() -> NoSession {
+    let message = "cannot send the request: its options are too long".to_owned();
+    NoSession::Fault(Fault { code: FaultCode::Malformed, message, hint: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jitsudo_bytes::Bytes;
+    use jitsudo_protocol::act::{ActKind, ActOptions, Assembler, Progress};
+    use std::os::fd::AsFd as _;
+
+    fn act() -> Act {
+        let options = ActOptions {
+            kind: ActKind::Command,
+            user: None,
+            group: None,
+            role: None,
+            reason: None,
+            ticket: None,
+            window: None,
+            break_glass: false,
+            env_set: vec![],
+            preserve: vec![],
+            chdir: None,
+            cwd: Bytes::from("/"),
+            umask: 0o22,
+            non_interactive: false,
+            terminal: false,
+        };
+        Act { options, argv: vec![Bytes(vec![b'x'; 40_000])], env: vec![Bytes::from("A=b")] }
+    }
+
+    fn say(channel: &Channel, message: &FromDecider) {
+        channel.send(&serde_json::to_vec(message).unwrap(), &[]).unwrap();
+    }
+
+    fn hello(newest: u32) -> FromDecider {
+        FromDecider::Hello { oldest: newest, newest, nonce: "n".repeat(32), host: "web-1".into() }
+    }
+
+    fn with_daemon(daemon: impl FnOnce(Channel) + Send + 'static) -> Result<HandOver, NoSession> {
+        let (near, far) = Channel::pair().unwrap();
+        let daemon = std::thread::spawn(move || daemon(far));
+        let outcome = converse(&near, &act());
+        drop(near);
+        daemon.join().unwrap();
+        outcome
+    }
+
+    #[test]
+    fn act_arrives_whole_with_the_nonce_and_the_answer_is_given() {
+        let outcome = with_daemon(|far| {
+            say(&far, &hello(VERSION));
+            let mut progress = None;
+            let told = loop {
+                let message = far.receive().unwrap().unwrap();
+                let told: FromClient = serde_json::from_slice(&message.bytes).unwrap();
+                assert_eq!((told.nonce, told.version), ("n".repeat(32), VERSION));
+                let next = match (told.say, progress.take()) {
+                    (Say::Run(start), None) => Assembler::begin(*start).unwrap(),
+                    (Say::More(more), Some(Progress::More(assembler))) => assembler.more(more).unwrap(),
+                    other => panic!("{other:?}"),
+                };
+                match next {
+                    Progress::Whole(act) => break act,
+                    more => progress = Some(more),
+                }
+            };
+            assert_eq!(told, act());
+            let denied = Denied { headline: "no".into(), detail: vec![], hint: None, id: None, by_person: false };
+            say(&far, &FromDecider::Denied(denied));
+        });
+        assert!(matches!(outcome, Err(NoSession::Denied(denied)) if denied.headline == "no"));
+    }
+
+    #[test]
+    fn hand_over_of_another_account_does_not_count() {
+        let (near, _far) = Channel::pair().unwrap();
+        let message = |uid| Message {
+            bytes: vec![],
+            descriptors: vec![near.as_fd().try_clone_to_owned().unwrap()],
+            sender: Some(jitsudo_sys::channel::Credentials { pid: 1, uid, gid: 0 }),
+        };
+        assert!(take_over(message(0), "x.1".into()).is_ok());
+        assert!(matches!(take_over(message(997), "x.1".into()), Err(NoSession::Fault(_))));
+        let unsigned = Message { sender: None, ..message(0) };
+        assert!(matches!(take_over(unsigned, "x.1".into()), Err(NoSession::Fault(_))));
+    }
+
+    #[test]
+    fn other_version_silence_and_nonsense_are_answers() {
+        let outcome = with_daemon(|far| say(&far, &hello(VERSION + 1)));
+        assert!(matches!(outcome, Err(NoSession::Fault(fault)) if fault.code == FaultCode::Version));
+        assert!(matches!(with_daemon(drop), Err(NoSession::Unreachable(_))));
+        let outcome = with_daemon(|far| far.send(b"{", &[]).unwrap());
+        assert!(matches!(outcome, Err(NoSession::Fault(_))));
+    }
+}

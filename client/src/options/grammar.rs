@@ -1,0 +1,284 @@
+//! getopt_long(3)'s grammar as sudo uses it: it stops at the first word that is no option; `NAME=value` words may stand between
+//! options; short options may be bundled; long ones may be shortened as long as they stay unique.
+
+use std::collections::VecDeque;
+
+use super::{Called, UsageError};
+
+/// An option without a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Flag {
+    Askpass,
+    Background,
+    Bell,
+    BreakGlass,
+    Edit,
+    Help,
+    List,
+    Login,
+    NoUpdate,
+    NoWait,
+    NonInteractive,
+    PreserveGroups,
+    RemoveTickets,
+    ResetTicket,
+    SetHome,
+    Shell,
+    Stdin,
+    Validate,
+    Version,
+}
+
+/// An option with a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Name {
+    Chdir,
+    For,
+    Group,
+    OtherUser,
+    Prompt,
+    Reason,
+    Role,
+    StatusFd,
+    Ticket,
+    User,
+}
+
+/// One thing that was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Word {
+    Flag(Flag),
+    Value(Name, Vec<u8>),
+    /// `-E`, `--preserve-env`, or that with a list.
+    Preserve(Option<Vec<u8>>),
+    Assignment(Vec<u8>),
+    /// An option of sudo's that this version does not have.
+    NotYet(String),
+}
+
+/// What an option means and takes.
+#[derive(Clone, Copy)]
+enum Meaning {
+    Flag(Flag),
+    Value(Name),
+    /// Takes a value that is thrown away with the option.
+    NotYet,
+    /// `-E`
+    Preserve,
+    /// `--preserve-env[=list]`
+    PreserveList,
+    /// `-h`: help, or with a word behind it the host that sudo -l is asked about.
+    HelpOrHost,
+}
+
+const SHORT: [(u8, Meaning); 28] = [
+    (b'A', Meaning::Flag(Flag::Askpass)),
+    (b'B', Meaning::Flag(Flag::Bell)),
+    (b'b', Meaning::Flag(Flag::Background)),
+    (b'C', Meaning::NotYet),
+    (b'D', Meaning::Value(Name::Chdir)),
+    (b'E', Meaning::Preserve),
+    (b'e', Meaning::Flag(Flag::Edit)),
+    (b'g', Meaning::Value(Name::Group)),
+    (b'H', Meaning::Flag(Flag::SetHome)),
+    (b'h', Meaning::HelpOrHost),
+    (b'i', Meaning::Flag(Flag::Login)),
+    (b'K', Meaning::Flag(Flag::RemoveTickets)),
+    (b'k', Meaning::Flag(Flag::ResetTicket)),
+    (b'l', Meaning::Flag(Flag::List)),
+    (b'N', Meaning::Flag(Flag::NoUpdate)),
+    (b'n', Meaning::Flag(Flag::NonInteractive)),
+    (b'P', Meaning::Flag(Flag::PreserveGroups)),
+    (b'p', Meaning::Value(Name::Prompt)),
+    (b'r', Meaning::NotYet),
+    (b'S', Meaning::Flag(Flag::Stdin)),
+    (b's', Meaning::Flag(Flag::Shell)),
+    (b'T', Meaning::NotYet),
+    (b't', Meaning::NotYet),
+    (b'U', Meaning::Value(Name::OtherUser)),
+    (b'u', Meaning::Value(Name::User)),
+    (b'V', Meaning::Flag(Flag::Version)),
+    (b'v', Meaning::Flag(Flag::Validate)),
+    // Deprecated upstream after CVE-2025-32463, and never to be had here.
+    (b'R', Meaning::NotYet),
+];
+/// Not sudo's.
+const SHORT_OURS: [(u8, Meaning); 1] = [(b'm', Meaning::Value(Name::Reason))];
+
+const LONG: [(&str, Meaning); 27] = [
+    ("askpass", Meaning::Flag(Flag::Askpass)),
+    ("background", Meaning::Flag(Flag::Background)),
+    ("bell", Meaning::Flag(Flag::Bell)),
+    ("chdir", Meaning::Value(Name::Chdir)),
+    ("chroot", Meaning::NotYet),
+    ("close-from", Meaning::NotYet),
+    ("command-timeout", Meaning::NotYet),
+    ("edit", Meaning::Flag(Flag::Edit)),
+    ("group", Meaning::Value(Name::Group)),
+    ("help", Meaning::Flag(Flag::Help)),
+    ("host", Meaning::NotYet),
+    ("list", Meaning::Flag(Flag::List)),
+    ("login", Meaning::Flag(Flag::Login)),
+    ("no-update", Meaning::Flag(Flag::NoUpdate)),
+    ("non-interactive", Meaning::Flag(Flag::NonInteractive)),
+    ("other-user", Meaning::Value(Name::OtherUser)),
+    ("preserve-env", Meaning::PreserveList),
+    ("preserve-groups", Meaning::Flag(Flag::PreserveGroups)),
+    ("prompt", Meaning::Value(Name::Prompt)),
+    ("remove-timestamp", Meaning::Flag(Flag::RemoveTickets)),
+    ("reset-timestamp", Meaning::Flag(Flag::ResetTicket)),
+    ("set-home", Meaning::Flag(Flag::SetHome)),
+    ("shell", Meaning::Flag(Flag::Shell)),
+    ("stdin", Meaning::Flag(Flag::Stdin)),
+    ("user", Meaning::Value(Name::User)),
+    ("validate", Meaning::Flag(Flag::Validate)),
+    ("version", Meaning::Flag(Flag::Version)),
+];
+/// SELinux's, where this is called sudo.
+const LONG_SUDO: [(&str, Meaning); 2] = [("role", Meaning::NotYet), ("type", Meaning::NotYet)];
+/// Not sudo's.
+const LONG_OURS: [(&str, Meaning); 8] = [
+    ("break-glass", Meaning::Flag(Flag::BreakGlass)),
+    ("for", Meaning::Value(Name::For)),
+    ("no-wait", Meaning::Flag(Flag::NoWait)),
+    ("reason", Meaning::Value(Name::Reason)),
+    ("role", Meaning::Value(Name::Role)),
+    ("status-fd", Meaning::Value(Name::StatusFd)),
+    ("ticket", Meaning::Value(Name::Ticket)),
+    ("type", Meaning::NotYet),
+];
+
+/// The words of a command line, read from the front.
+pub(super) struct Reader {
+    called: Called,
+    words: VecDeque<Vec<u8>>,
+    /// Letters of a bundle that were not read yet.
+    bundle: Vec<u8>,
+}
+
+impl Reader {
+    pub(super) fn new(called: Called, words: Vec<Vec<u8>>) -> Self {
+        Self { called, words: words.into(), bundle: Vec::new() }
+    }
+
+    /// The command: what was not read.
+    pub(super) fn rest(self) -> Vec<Vec<u8>> {
+        self.words.into()
+    }
+
+    /// Reads the next option or assignment; `None` at the first word of the command.
+    pub(super) fn next(&mut self) -> Result<Option<Word>, UsageError> {
+        if !self.bundle.is_empty() {
+            let bundle = std::mem::take(&mut self.bundle);
+            return self.short(&bundle).map(Some);
+        }
+        let Some(word) = self.words.front() else {
+            return Ok(None);
+        };
+        let is_option = word.first() == Some(&b'-') && word.len() > 1;
+        if !is_option && !is_assignment(word) {
+            return Ok(None);
+        }
+        let Some(word) = self.words.pop_front() else {
+            return Ok(None);
+        };
+        match word.as_slice() {
+            b"--" => Ok(None),
+            [b'-', b'-', name @ ..] => self.long(name).map(Some),
+            [b'-', bundle @ ..] => self.short(bundle).map(Some),
+            _ => Ok(Some(Word::Assignment(word))),
+        }
+    }
+
+    /// The first option of a bundle; what follows it is its value, or the next options.
+    fn short(&mut self, bundle: &[u8]) -> Result<Word, UsageError> {
+        let Some((letter, rest)) = bundle.split_first() else {
+            return Err(UsageError::silent());
+        };
+        let ours: &[(u8, Meaning)] = if self.called == Called::Sudo { &[] } else { &SHORT_OURS };
+        let shown = char::from(*letter).escape_default();
+        let Some((_, meaning)) = SHORT.iter().chain(ours).find(|(known, _)| known == letter) else {
+            return Err(UsageError::new(format!("invalid option -- '{shown}'")));
+        };
+        match meaning {
+            Meaning::Value(name) => Ok(Word::Value(*name, self.value_of(&shown.to_string(), rest)?)),
+            Meaning::NotYet => {
+                self.value_of(&shown.to_string(), rest)?;
+                Ok(Word::NotYet(format!("-{shown}")))
+            }
+            Meaning::HelpOrHost => {
+                let behind = self.words.front().is_some_and(|word| word.first() != Some(&b'-') && !is_assignment(word));
+                if rest.is_empty() && !behind {
+                    return Ok(Word::Flag(Flag::Help));
+                }
+                if rest.is_empty() {
+                    self.words.pop_front();
+                }
+                Ok(Word::NotYet("-h HOST".to_owned()))
+            }
+            Meaning::Flag(flag) => {
+                self.bundle = rest.to_vec();
+                Ok(Word::Flag(*flag))
+            }
+            Meaning::Preserve | Meaning::PreserveList => {
+                self.bundle = rest.to_vec();
+                Ok(Word::Preserve(None))
+            }
+        }
+    }
+
+    fn value_of(&mut self, shown: &str, rest: &[u8]) -> Result<Vec<u8>, UsageError> {
+        if !rest.is_empty() {
+            return Ok(rest.to_vec());
+        }
+        self.words.pop_front().ok_or_else(|| UsageError::new(format!("option requires an argument -- '{shown}'")))
+    }
+
+    fn long(&mut self, word: &[u8]) -> Result<Word, UsageError> {
+        let mut parts = word.splitn(2, |byte| *byte == b'=');
+        let (name, value) = (parts.next().unwrap_or_default(), parts.next().map(<[u8]>::to_vec));
+        let (full, meaning) = self.find(name)?;
+        let lonely = |word: Word| match &value {
+            None => Ok(word),
+            Some(_) => Err(UsageError::new(format!("option '--{full}' doesn't allow an argument"))),
+        };
+        match meaning {
+            Meaning::Flag(flag) => lonely(Word::Flag(flag)),
+            Meaning::HelpOrHost => lonely(Word::Flag(Flag::Help)),
+            Meaning::Preserve => lonely(Word::Preserve(None)),
+            Meaning::PreserveList => Ok(Word::Preserve(value)),
+            Meaning::Value(_) | Meaning::NotYet => {
+                let value = value.or_else(|| self.words.pop_front());
+                let value = value.ok_or_else(|| UsageError::new(format!("option '--{full}' requires an argument")))?;
+                match meaning {
+                    Meaning::Value(name) => Ok(Word::Value(name, value)),
+                    _ => Ok(Word::NotYet(format!("--{full}"))),
+                }
+            }
+        }
+    }
+
+    /// The option of that name, or the only one that begins so.
+    fn find(&self, name: &[u8]) -> Result<(&'static str, Meaning), UsageError> {
+        let own: &'static [(&str, Meaning)] = if self.called == Called::Sudo { &LONG_SUDO } else { &LONG_OURS };
+        let fitting: Vec<_> = LONG.iter().chain(own).filter(|(known, _)| known.as_bytes().starts_with(name)).collect();
+        let shown = name.escape_ascii();
+        if let Some(exact) = fitting.iter().find(|(known, _)| known.as_bytes() == name) {
+            return Ok(**exact);
+        }
+        match fitting.as_slice() {
+            [] => Err(UsageError::new(format!("unrecognized option '--{shown}'"))),
+            [only] => Ok(**only),
+            several => {
+                let list: Vec<String> = several.iter().map(|(known, _)| format!("'--{known}'")).collect();
+                let list = list.join(" ");
+                Err(UsageError::new(format!("option '--{shown}' is ambiguous; possibilities: {list}")))
+            }
+        }
+    }
+}
+
+/// A word that does not begin with `/` or `=` and contains `=`.
+fn is_assignment(word: &[u8]) -> bool {
+    !matches!(word.first(), None | Some(b'/' | b'=' | b'-')) && word.contains(&b'=')
+}

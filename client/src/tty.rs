@@ -1,0 +1,115 @@
+//! The user's terminal, by a description of our own: O_NONBLOCK on a shared one would break whoever has it next.
+//!
+//! MUSTs
+//! 1. Modes are changed only in the foreground, and given back on every way out (`Drop`).
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use jitsudo_sys::files;
+use jitsudo_sys::nix::errno::Errno;
+use jitsudo_sys::nix::unistd::{getpgrp, read, write};
+use jitsudo_sys::terminal::{self, Modes, OutputProcessing};
+
+/// The terminal that this program was called on.
+#[derive(Debug)]
+pub(crate) struct Tty {
+    file: File,
+    /// What the modes were before we changed them.
+    before: Option<Modes>,
+    output: OutputProcessing,
+}
+
+/// What came of reading or writing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Moved {
+    /// So many bytes.
+    Bytes(usize),
+    /// None now.
+    Nothing,
+    /// The terminal is gone.
+    HungUp,
+}
+
+impl Tty {
+    /// The controlling terminal, or whatever terminal is input, output or error; `None` without any.
+    pub(crate) fn open() -> Option<Self> {
+        let standard = files::standard();
+        let reopened = || {
+            standard.iter().filter(|one| terminal::is_terminal(**one)).find_map(|one| terminal::open_again(*one).ok())
+        };
+        let file = terminal::open_controlling().ok().or_else(reopened)?;
+        let [_, output, _] = standard;
+        // Others in the pipeline write to the terminal as well: they count on its output processing.
+        let output = if terminal::is_terminal(output) { OutputProcessing::Off } else { OutputProcessing::Kept };
+        Some(Self { file, before: None, output })
+    }
+
+    /// This process group is the terminal's foreground group.
+    pub(crate) fn is_foreground(&self) -> bool {
+        terminal::foreground(self.file.as_fd()).is_ok_and(|group| group == getpgrp().as_raw())
+    }
+
+    /// Makes it raw; false when that is not possible.
+    pub(crate) fn make_raw(&mut self) -> bool {
+        if !self.is_foreground() {
+            return false;
+        }
+        let Ok(now) = Modes::of(self.file.as_fd()) else {
+            return false;
+        };
+        // Raw already: what is to be given back is what was there before.
+        let before = self.before.take().unwrap_or(now);
+        let raw = before.raw(self.output).set(self.file.as_fd()).is_ok();
+        self.before = Some(before);
+        raw
+    }
+
+    /// Gives the modes back. In the background they are the shell's business by then.
+    pub(crate) fn restore(&mut self) {
+        if let Some(before) = self.before.take()
+            && self.is_foreground()
+        {
+            // Nothing can be done about a terminal that is gone.
+            let _ = before.set(self.file.as_fd());
+        }
+    }
+
+    /// The terminal turns newlines into carriage return and newline itself.
+    pub(crate) fn adds_carriage_returns(&self) -> bool {
+        Modes::of(self.file.as_fd()).is_ok_and(|modes| modes.adds_carriage_returns())
+    }
+
+    pub(crate) fn size(&self) -> terminal::Size {
+        terminal::size(self.file.as_fd()).unwrap_or_default()
+    }
+
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> Moved {
+        moved(read(&self.file, buffer))
+    }
+
+    pub(crate) fn write(&self, bytes: &[u8]) -> Moved {
+        moved(write(&self.file, bytes))
+    }
+}
+
+fn moved(outcome: Result<usize, Errno>) -> Moved {
+    match outcome {
+        Ok(0) => Moved::HungUp,
+        Ok(count) => Moved::Bytes(count),
+        Err(Errno::EAGAIN | Errno::EINTR) => Moved::Nothing,
+        Err(_) => Moved::HungUp,
+    }
+}
+
+impl Drop for Tty {
+    fn drop(&mut self) {
+        self.restore();
+    }
+}
+
+impl AsFd for Tty {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
