@@ -30,6 +30,9 @@ pub(crate) struct Now {
     pub(crate) boottime_ms: u64,
 }
 
+/// What the two clocks may have drifted and been rounded apart between decision and start, milliseconds.
+const CLOCK_SLACK_MS: u64 = 10;
+
 /// Judges a start; in words what does not agree.
 pub(crate) fn judge(
     applied: &Applied,
@@ -79,7 +82,7 @@ pub(crate) fn judge(
 fn check_end(terms: &Terms, facts: &Facts, act: &Act, start: &Start, now: Now) -> Result<(), String> {
     let request = jitsudo_link::ask::request(act);
     let latest = ends::at(terms, &request, facts, now.wall);
-    let latest_boottime = ends::boottime_ms(latest, now.wall, now.boottime_ms);
+    let latest_boottime = ends::boottime_ms(latest, now.wall, now.boottime_ms) + CLOCK_SLACK_MS;
     if start.ends_at > latest || start.ends_boottime_ms > latest_boottime {
         return Err(format!("the end {} is later than the terms give ({latest})", start.ends_at));
     }
