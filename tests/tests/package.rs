@@ -33,7 +33,7 @@ fn installs_runs_and_goes(suite: &str) {
          /var/lib/jitsudo/spool 2750 root:_jitsudo\n\
          /var/lib/jitsudo/recordings 700 root:root\n\
          /run/jitsudo/socket 666 root:root\n\
-         /run/jitsudo/spawner 600 _jitsudo:root\n"
+         /run/jitsudo/spawner 600 _jitsudo:_jitsudo\n"
     );
     let decider = host.sh("ps -o user= -C jitsudod").ok().unwrap();
     assert_eq!(decider.trim(), "_jitsudo", "the decider must have its own account");
