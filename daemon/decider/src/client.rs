@@ -53,6 +53,8 @@ pub(crate) struct Client {
     pub(crate) closing: bool,
     /// The kernel had no room: wait for it before anything else.
     pub(crate) blocked: bool,
+    /// It asked too much: not read before the next tick.
+    pub(crate) paused: bool,
     nonce: String,
     version: Option<u32>,
     out: VecDeque<Vec<u8>>,
@@ -79,6 +81,7 @@ impl Client {
             until_ms: Some(until_ms),
             closing: false,
             blocked: false,
+            paused: false,
             nonce,
             version: None,
             out: VecDeque::new(),

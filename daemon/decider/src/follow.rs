@@ -207,6 +207,7 @@ impl Daemon {
         let now_ms = self.now_ms();
         self.keep_watchdog(now_ms);
         self.accept_again();
+        self.resume_the_paused();
         self.drop_the_silent();
         self.drop_the_unanswered(now_ms);
         self.connect_spawner();
@@ -271,7 +272,9 @@ impl Daemon {
     /// Accesses that nobody will say a word about any more: of another boot, of a session that is gone, long past their end.
     fn end_the_lost(&mut self, now_ms: u64) {
         let under_way = self.after.values().any(|after| matches!(after, After::Spool(_) | After::Lost));
-        if under_way || self.ledger.trouble().is_some() {
+        // A full disk still takes endings.
+        let broken = self.ledger.trouble().is_some_and(|trouble| *trouble != AppendError::Full);
+        if under_way || broken {
             return;
         }
         let stamp = self.stamp();

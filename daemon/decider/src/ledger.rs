@@ -45,6 +45,7 @@ pub(crate) struct Written {
 /// The ledger.
 pub(crate) struct Ledger {
     dir: PathBuf,
+    reserve_bytes: u64,
     wake: Arc<EventFd>,
     committer: Option<Committer>,
     sender: Sender<Done>,
@@ -64,10 +65,11 @@ impl Ledger {
     ///
     /// # Errors
     /// Another process writes it.
-    pub(crate) fn open(dir: &Path, wake: Arc<EventFd>) -> Result<Self, OpenError> {
+    pub(crate) fn open(dir: &Path, reserve_bytes: u64, wake: Arc<EventFd>) -> Result<Self, OpenError> {
         let (sender, receiver) = channel();
         let mut ledger = Self {
             dir: dir.to_path_buf(),
+            reserve_bytes,
             wake,
             committer: None,
             sender,
@@ -89,7 +91,8 @@ impl Ledger {
     }
 
     fn try_open(&mut self) -> Result<(), OpenError> {
-        let mut opened = Writer::open(&self.dir, States, Options::default())?;
+        let mut opened =
+            Writer::open(&self.dir, States, Options { reserve_bytes: self.reserve_bytes, ..Options::default() })?;
         let started = |what: &str, source: std::io::Error| OpenError::Io { what: what.to_owned(), source };
         self.state = opened
             .writer
@@ -280,7 +283,7 @@ mod tests {
     #[test]
     fn durable_batches_add_up_and_survive_a_restart() {
         let dir = crate::tests::folder("ledger");
-        let mut ledger = Ledger::open(&dir, wake()).unwrap();
+        let mut ledger = Ledger::open(&dir, 0, wake()).unwrap();
         let ticket = ledger.append(vec![entry(1), entry(2)], Priority::Ordinary);
         let finished = wait(&mut ledger);
         assert_eq!(finished[0].ticket, ticket);
@@ -289,7 +292,7 @@ mod tests {
         assert_eq!(written.lines[1].0, first + 1);
         let (state, head) = (ledger.state().clone(), ledger.head());
         drop(ledger);
-        let ledger = Ledger::open(&dir, wake()).unwrap();
+        let ledger = Ledger::open(&dir, 0, wake()).unwrap();
         assert_eq!((ledger.state(), ledger.head()), (&state, head));
         assert_eq!(ledger.state().published().unwrap().head, "2");
     }
@@ -297,14 +300,14 @@ mod tests {
     #[test]
     fn session_end_08_second_daemon_finds_the_ledger_locked() {
         let dir = crate::tests::folder("ledger-locked");
-        let _first = Ledger::open(&dir, wake()).unwrap();
-        assert!(matches!(Ledger::open(&dir, wake()), Err(OpenError::Locked)));
+        let _first = Ledger::open(&dir, 0, wake()).unwrap();
+        assert!(matches!(Ledger::open(&dir, 0, wake()), Err(OpenError::Locked)));
     }
 
     #[test]
     fn crash_recovery_03_ledger_that_does_not_open_refuses_and_is_tried_again() {
         let dir = crate::tests::folder("ledger-late").join("later");
-        let mut ledger = Ledger::open(&dir, wake()).unwrap();
+        let mut ledger = Ledger::open(&dir, 0, wake()).unwrap();
         ledger.append(vec![entry(1)], Priority::Essential);
         assert!(wait(&mut ledger)[0].outcome.is_err());
         assert!(!ledger.mend() && ledger.trouble().is_some());
@@ -317,7 +320,7 @@ mod tests {
     #[test]
     fn refused_batch_changes_no_state() {
         let dir = crate::tests::folder("ledger-refused");
-        let mut ledger = Ledger::open(&dir, wake()).unwrap();
+        let mut ledger = Ledger::open(&dir, 0, wake()).unwrap();
         let before = ledger.state().clone();
         ledger.append(Vec::new(), Priority::Ordinary);
         assert!(matches!(wait(&mut ledger)[0].outcome, Err(AppendError::Unfit)));

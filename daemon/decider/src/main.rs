@@ -1,21 +1,21 @@
 //! `jitsudod`, the decider: accepts clients, decides, keeps the ledger, tells. It has an account of its own and no capability; it takes
 //! no descriptor from a client, calls no NSS and starts no program.
 //!
-//! One thread waits for everybody (`daemon`); the ledger's disk, the copies to journald and syslog, and reading the ledger have a
-//! thread each, and wake the loop through one eventfd.
+//! One thread waits for everybody (`daemon`); the ledger's disk, the copies to journald and syslog, and questions that take long have
+//! a thread each, and wake the loop through one eventfd.
 //!
-//! The way of a run: `daemon` (who is there) → `client` (what is said) → `run` (facts, decision, record, start) → `follow` (what the
+//! The way of a run: `connections` (who is there) → `client` (what is said) → `run` (facts, decision, record, start) → `follow` (what the
 //! spawner, the disk and the clock say later).
 
 mod answers;
 mod client;
+mod connections;
 mod daemon;
 mod follow;
 mod foreground;
 mod ledger;
 mod limits;
 mod lines;
-mod log;
 mod outputs;
 mod places;
 mod policy;
@@ -29,6 +29,7 @@ mod start;
 mod tests;
 mod words;
 mod work;
+mod worker;
 
 use std::io::Write as _;
 use std::process::ExitCode;

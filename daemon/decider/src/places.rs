@@ -11,6 +11,8 @@ pub(crate) struct Places {
     pub(crate) policy: PathBuf,
     /// The ledger's directory.
     pub(crate) ledger: PathBuf,
+    /// Bytes that the ledger keeps for endings on a full disk.
+    pub(crate) reserve_bytes: u64,
     /// The spool's directory.
     pub(crate) spool: PathBuf,
     /// journald's socket.
@@ -28,6 +30,7 @@ impl Places {
             spawner: jitsudo_link::SPAWNER_SOCKET.into(),
             policy: jitsudo_link::APPLIED_POLICY.into(),
             ledger: jitsudo_link::LEDGER.into(),
+            reserve_bytes: jitsudo_ledger::Options::default().reserve_bytes,
             spool: jitsudo_link::SPOOL.into(),
             journal: jitsudo_sys::journal::SOCKET.into(),
             syslog: jitsudo_sys::syslog::SOCKET.into(),

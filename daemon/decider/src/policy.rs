@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use jitsudo_core::policy::Policy;
 use jitsudo_protocol::digest;
@@ -15,7 +16,7 @@ const MAX_BYTES: u64 = 512 * 1024 * 1024;
 /// The policy in force.
 #[derive(Debug, Default)]
 pub(crate) struct InForce {
-    policy: Option<Policy>,
+    policy: Option<Arc<Policy>>,
     digest: Option<String>,
     trouble: Option<String>,
 }
@@ -23,7 +24,12 @@ pub(crate) struct InForce {
 impl InForce {
     /// The policy; `None` when none was applied or it cannot be read.
     pub(crate) fn policy(&self) -> Option<&Policy> {
-        self.policy.as_ref()
+        self.policy.as_deref()
+    }
+
+    /// The policy, to be kept while another one may come into force.
+    pub(crate) fn shared(&self) -> Option<Arc<Policy>> {
+        self.policy.clone()
     }
 
     /// Its digest.
@@ -41,7 +47,9 @@ impl InForce {
         match read(path, root) {
             Ok(None) => Self::default(),
             Ok(Some(bytes)) => match Policy::from_compiled(&bytes) {
-                Ok(policy) => Self { policy: Some(policy), digest: Some(digest::of_bytes(&bytes)), trouble: None },
+                Ok(policy) => {
+                    Self { policy: Some(Arc::new(policy)), digest: Some(digest::of_bytes(&bytes)), trouble: None }
+                }
                 Err(error) => Self { trouble: Some(error.to_string()), ..Self::default() },
             },
             Err(cause) => Self {

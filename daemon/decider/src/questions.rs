@@ -9,7 +9,7 @@ use std::rc::Rc;
 use jitsudo_bytes::Bytes;
 use jitsudo_core::duty::{Duty, duties};
 use jitsudo_core::event::Event;
-use jitsudo_core::explain::{Visible, explain};
+use jitsudo_core::explain::Visible;
 use jitsudo_core::facts::Facts;
 use jitsudo_core::name::Uid;
 use jitsudo_core::offers::offers;
@@ -21,14 +21,16 @@ use jitsudo_protocol::client::{Ask, Fault, FaultCode};
 use serde_json::{Value, json};
 
 use crate::answers;
-use crate::client::malformed;
+use crate::client::{fault, malformed};
 use crate::daemon::{Daemon, wall};
-use crate::log::Wanted;
 use crate::words;
 use crate::work::{After, Pending, What};
+use crate::worker::{Question, Unclear, Wanted};
 
-/// Questions about the ledger that are read at once.
-const MAX_READING: usize = 16;
+/// Long questions that wait or are being answered.
+const MAX_ASKING: usize = 16;
+/// Of those, one account's.
+const MAX_ASKING_OF_ACCOUNT: usize = 2;
 /// Most events of one answer.
 const MAX_EVENTS: u32 = 100_000;
 
@@ -138,7 +140,7 @@ impl Daemon {
             }
             Ask::Explain { argv, target, group, user: None } => {
                 let visible = if duties.contains(&Duty::Policy) { Visible::All } else { Visible::Own };
-                self.give_explanation(client, facts, &request(argv, target, group), visible);
+                self.give_explanation(client, facts.clone(), request(argv, target, group), visible);
             }
             Ask::PolicyStatus | Ask::Status | Ask::PolicyApply { .. } => {}
         }
@@ -147,48 +149,48 @@ impl Daemon {
     /// The other account's facts are here; the duty was checked before they were asked for.
     pub(crate) fn explain_other(&mut self, client: u64, ask: Ask, facts: &Facts) {
         if let Ask::Explain { argv, target, group, .. } = ask {
-            self.give_explanation(client, facts, &request(argv, target, group), Visible::All);
+            self.give_explanation(client, facts.clone(), request(argv, target, group), Visible::All);
         }
     }
 
-    fn give_explanation(&mut self, client: u64, facts: &Facts, request: &Request, visible: Visible) {
-        let explanation = explain(self.policy.policy(), facts, request, wall(self.moment), visible);
-        self.give_items(client, serde_json::to_value(explanation).into_iter().collect());
+    fn give_explanation(&mut self, client: u64, facts: Facts, request: Request, visible: Visible) {
+        let (policy, now) = (self.policy.shared(), wall(self.moment));
+        self.ask_worker(client, Question::Explain(Box::new(Unclear { policy, facts, request, now, visible })));
     }
 
     fn read_log(&mut self, client: u64, ask: Ask) {
         let Ask::Log { id, user, after, limit, all } = ask else { return };
         let Some(uid) = self.clients.get(&client).map(|client| Uid(client.peer.uid)) else { return };
-        if self.reading.len() >= MAX_READING || self.reading.values().filter(|other| **other == uid).count() >= 2 {
-            return self.fail(client, words::busy("the ledger is being read for others"));
-        }
-        let state = self.ledger.state();
-        let of_uid = state.all().filter(|access| !all && access.asked_for().uid == uid);
-        let own = of_uid.map(|access| access.id().to_string()).collect();
+        let of_uid = self.ledger.state().all().filter(|access| !all && access.asked_for().uid == uid);
         let wanted = Wanted {
-            client,
             uid: (!all).then_some(uid.0),
-            own,
+            own: of_uid.map(|access| access.id().to_string()).collect(),
             id,
             user,
             after,
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
         };
-        if self.reader.ask(wanted) {
-            self.reading.insert(client, uid);
+        self.ask_worker(client, Question::Log(wanted));
+    }
+
+    fn ask_worker(&mut self, client: u64, question: Question) {
+        let Some(uid) = self.clients.get(&client).map(|client| Uid(client.peer.uid)) else { return };
+        let of_account = self.asking.values().filter(|other| **other == uid).count();
+        if self.asking.len() >= MAX_ASKING || of_account >= MAX_ASKING_OF_ACCOUNT {
+            return self.fail(client, words::busy("other long questions are being answered"));
+        }
+        if self.worker.ask(client, question) {
+            self.asking.insert(client, uid);
         } else {
-            self.fail(client, words::ledger_fault(&jitsudo_ledger::AppendError::Stopped));
+            self.fail(client, fault(FaultCode::Internal, "cannot answer: the thread for questions is gone"));
         }
     }
 
-    /// What was read is told.
-    pub(crate) fn settle_log(&mut self) {
-        for (client, found) in self.reader.found() {
-            self.reading.remove(&client);
-            match found {
-                Ok(items) => self.give_items(client, items),
-                Err(fault) => self.fail(client, fault),
-            }
+    /// What the worker found out is told.
+    pub(crate) fn settle_worker(&mut self) {
+        for (client, answer) in self.worker.answered() {
+            self.asking.remove(&client);
+            self.answer(client, &answer);
         }
     }
 

@@ -1,6 +1,10 @@
 //! The daemon on real sockets, with peers that misbehave and a spawner that is played.
 
+mod asks;
+mod peers;
+mod runs;
 pub(crate) mod samples;
+mod scene;
 
 use std::path::PathBuf;
 

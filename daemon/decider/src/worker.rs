@@ -1,4 +1,4 @@
-//! Reading the ledger for `jitctl log`, on a thread of its own: a long file delays nobody but who asked for it.
+//! Questions that take long, on a thread of their own: a long ledger or a large policy delays nobody but who asks.
 //!
 //! MUST: without the duty `see` an account gets only lines of accesses that its own uid asked for (`info_leak_07_*`).
 
@@ -9,10 +9,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use jitsudo_protocol::client::{Fault, FaultCode};
+use jitsudo_core::Timestamp;
+use jitsudo_core::explain::{Visible, explain};
+use jitsudo_core::facts::Facts;
+use jitsudo_core::policy::Policy;
+use jitsudo_core::request::Request;
+use jitsudo_protocol::client::{Fault, FaultCode, FromDecider};
 use jitsudo_sys::nix::sys::eventfd::EventFd;
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::answers;
 
 /// Most bytes of one answer.
 pub(crate) const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -20,8 +27,6 @@ pub(crate) const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Which lines somebody wants.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
-    /// Whom the answer is for.
-    pub(crate) client: u64,
     /// Only this account's; `None` = everybody's.
     pub(crate) uid: Option<u32>,
     /// Accesses that are known to be that account's.
@@ -36,26 +41,41 @@ pub(crate) struct Wanted {
     pub(crate) limit: usize,
 }
 
-/// What was found, oldest first.
-pub(crate) type Found = Result<Vec<Value>, Fault>;
-
-/// The thread that reads.
+/// A request that is to be explained.
 #[derive(Debug)]
-pub(crate) struct Reader {
-    sender: Sender<Wanted>,
-    receiver: Receiver<(u64, Found)>,
+pub(crate) struct Unclear {
+    pub(crate) policy: Option<Arc<Policy>>,
+    pub(crate) facts: Facts,
+    pub(crate) request: Request,
+    pub(crate) now: Timestamp,
+    pub(crate) visible: Visible,
 }
 
-impl Reader {
-    /// Starts the thread; it ends with the reader.
+/// A question.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// Lines of the ledger.
+    Log(Wanted),
+    /// Why a decision would be what it is.
+    Explain(Box<Unclear>),
+}
+
+/// The thread that answers.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    sender: Sender<(u64, Question)>,
+    receiver: Receiver<(u64, Vec<FromDecider>)>,
+}
+
+impl Worker {
+    /// Starts the thread; it ends with the worker.
     pub(crate) fn start(dir: &Path, wake: Arc<EventFd>) -> io::Result<Self> {
-        let (sender, jobs) = channel::<Wanted>();
+        let (sender, questions) = channel::<(u64, Question)>();
         let (answers, receiver) = channel();
         let dir: PathBuf = dir.to_path_buf();
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || {
-            while let Ok(wanted) = jobs.recv() {
-                let client = wanted.client;
-                if answers.send((client, find(&dir, wanted))).is_err() || wake.write(1).is_err() {
+        std::thread::Builder::new().name("questions".to_owned()).spawn(move || {
+            while let Ok((client, question)) = questions.recv() {
+                if answers.send((client, answer(&dir, question))).is_err() || wake.write(1).is_err() {
                     return;
                 }
             }
@@ -63,14 +83,28 @@ impl Reader {
         Ok(Self { sender, receiver })
     }
 
-    /// Has something read; false when the thread is gone.
-    pub(crate) fn ask(&self, wanted: Wanted) -> bool {
-        self.sender.send(wanted).is_ok()
+    /// Hands a question over; false when the thread is gone.
+    pub(crate) fn ask(&self, client: u64, question: Question) -> bool {
+        self.sender.send((client, question)).is_ok()
     }
 
-    /// What was found since the last call.
-    pub(crate) fn found(&self) -> Vec<(u64, Found)> {
+    /// What was answered since the last call.
+    pub(crate) fn answered(&self) -> Vec<(u64, Vec<FromDecider>)> {
         self.receiver.try_iter().collect()
+    }
+}
+
+fn answer(dir: &Path, question: Question) -> Vec<FromDecider> {
+    match question {
+        Question::Log(wanted) => match find(dir, wanted) {
+            Ok(items) => answers::parts(items),
+            Err(fault) => vec![FromDecider::Fault(fault)],
+        },
+        Question::Explain(unclear) => {
+            let Unclear { policy, facts, request, now, visible } = *unclear;
+            let explanation = explain(policy.as_deref(), &facts, &request, now, visible);
+            answers::parts(serde_json::to_value(explanation).into_iter().collect())
+        }
     }
 }
 
@@ -126,7 +160,7 @@ pub(crate) fn is_meant(text: &str, id: &str) -> bool {
     }
 }
 
-fn find(dir: &Path, wanted: Wanted) -> Found {
+fn find(dir: &Path, wanted: Wanted) -> Result<Vec<Value>, Fault> {
     let (limit, after) = (wanted.limit, wanted.after);
     // Whose an access is stands in its first line: with a lower bound the caller names the accesses that began before it.
     let from = after.map_or(0, |after| after.saturating_add(1));
@@ -162,7 +196,7 @@ mod tests {
     use super::*;
 
     fn everything() -> Wanted {
-        Wanted { client: 1, uid: None, own: BTreeSet::new(), id: None, user: None, after: None, limit: 100 }
+        Wanted { uid: None, own: BTreeSet::new(), id: None, user: None, after: None, limit: 100 }
     }
 
     const ONE: &str = "01jd000000000000000000aaaa";
