@@ -121,12 +121,19 @@ impl Command {
         let Self::One { arguments, .. } = self else { return usize::MAX };
         let words = argv.get(1..).unwrap_or_default();
         let pairs = arguments.iter().zip(words).enumerate();
-        pairs.take_while(|(at, (element, word))| element.covers(&word.0, rooted.contains(&(at + 1)), Reading::Allow)).count()
+        pairs
+            .take_while(|(at, (element, word))| element.covers(&word.0, rooted.contains(&(at + 1)), Reading::Allow))
+            .count()
     }
 }
 
 /// Runs the elements as a machine over the words: all states at once, so time is elements × words and nothing goes back.
-fn cover_words(elements: &[Element], words: &[Bytes], rooted: &BTreeSet<usize>, reading: Reading) -> Option<Vec<usize>> {
+fn cover_words(
+    elements: &[Element],
+    words: &[Bytes],
+    rooted: &BTreeSet<usize>,
+    reading: Reading,
+) -> Option<Vec<usize>> {
     let mut secrets = BTreeSet::new();
     if !elements.iter().any(|element| element.many || element.is_rest()) {
         if elements.len() != words.len() {
@@ -165,7 +172,9 @@ fn cover_words(elements: &[Element], words: &[Bytes], rooted: &BTreeSet<usize>, 
             if let Some(state) = next.get_mut(to) {
                 *state = true;
             }
-            if element.many && let Some(state) = next_again.get_mut(place) {
+            if element.many
+                && let Some(state) = next_again.get_mut(place)
+            {
                 *state = true;
             }
         }
@@ -181,7 +190,10 @@ fn cover_words(elements: &[Element], words: &[Bytes], rooted: &BTreeSet<usize>, 
 /// A lone `...` may take nothing.
 fn pass_rests(elements: &[Element], done: &mut [bool]) {
     for (place, element) in elements.iter().enumerate() {
-        if element.is_rest() && done.get(place) == Some(&true) && let Some(state) = done.get_mut(place + 1) {
+        if element.is_rest()
+            && done.get(place) == Some(&true)
+            && let Some(state) = done.get_mut(place + 1)
+        {
             *state = true;
         }
     }
@@ -270,7 +282,8 @@ mod tests {
             ("/b/x <secret>", &["-p"], false, true),
         ];
         for (pattern, words, allow, deny) in table {
-            let argv: Vec<&[u8]> = std::iter::once(&b"/b/x"[..]).chain(words.iter().map(|word| word.as_bytes())).collect();
+            let argv: Vec<&[u8]> =
+                std::iter::once(&b"/b/x"[..]).chain(words.iter().map(|word| word.as_bytes())).collect();
             assert_eq!(covers(pattern, &argv, Reading::Allow).is_some(), *allow, "{pattern} allows {words:?}");
             assert_eq!(covers(pattern, &argv, Reading::Deny).is_some(), *deny, "{pattern} denies {words:?}");
         }

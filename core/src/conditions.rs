@@ -38,9 +38,11 @@ pub(crate) struct Manner {
 
 impl Manner {
     /// `[[allow]]` and `[[duty]]`.
-    pub(crate) const ALLOW: Self = Self { reading: Reading::Allow, anything: false, overlap: false, ordinary_origin: true };
+    pub(crate) const ALLOW: Self =
+        Self { reading: Reading::Allow, anything: false, overlap: false, ordinary_origin: true };
     /// `[[require]]`.
-    pub(crate) const REQUIRE: Self = Self { reading: Reading::Deny, anything: false, overlap: true, ordinary_origin: false };
+    pub(crate) const REQUIRE: Self =
+        Self { reading: Reading::Deny, anything: false, overlap: true, ordinary_origin: false };
     /// `[[deny]]`.
     pub(crate) fn deny(only_this_path: bool) -> Self {
         Self { reading: Reading::Deny, anything: !only_this_path, overlap: false, ordinary_origin: false }
@@ -88,7 +90,13 @@ impl Setting<'_> {
     }
 
     /// Hands every condition given to `visit` until it answers false.
-    pub(crate) fn each(&self, when: &When, manner: Manner, role: Option<u32>, visit: &mut dyn FnMut(Key, Truth) -> bool) {
+    pub(crate) fn each(
+        &self,
+        when: &When,
+        manner: Manner,
+        role: Option<u32>,
+        visit: &mut dyn FnMut(Key, Truth) -> bool,
+    ) {
         let reading = manner.reading;
         if let Some(who) = &when.who {
             let truth = Truth::any(who.iter().map(|subject| self.who.is(self.policy, subject, reading)));
@@ -123,31 +131,27 @@ impl Setting<'_> {
                 return;
             }
         }
-        let lists: [(Key, &Option<Vec<String>>, fn(&Role) -> &Vec<String>); 4] = [
-            (Key::Groups, &when.groups, |role| &role.groups),
-            (Key::Membership, &when.membership, |role| &role.membership),
-            (Key::Sudoers, &when.sudoers, |role| &role.sudoers),
-            (Key::Login, &when.login, |role| &role.login),
+        let lists = [
+            (Key::Groups, &when.groups),
+            (Key::Membership, &when.membership),
+            (Key::Sudoers, &when.sudoers),
+            (Key::Login, &when.login),
         ];
-        for (key, list, given) in lists {
+        for (key, list) in lists {
             if let Some(list) = list
-                && !visit(key, Truth::from(self.parts(role).any(|part| given(part).iter().any(|one| list.contains(one)))))
+                && !visit(key, Truth::from(self.parts(role).any(|part| gives_one_of(part, key, list))))
             {
                 return;
             }
         }
-        match &when.origin {
-            Some(origins) => {
-                if !visit(Key::Origin, self.origin(origins, reading)) {
-                    return;
-                }
-            }
-            None if manner.ordinary_origin => {
-                if !visit(Key::Origin, self.is_ordinary_origin()) {
-                    return;
-                }
-            }
-            None => {}
+        let origin = match &when.origin {
+            Some(origins) => Some(self.origin(origins, reading)),
+            None => manner.ordinary_origin.then(|| self.is_ordinary_origin()),
+        };
+        if let Some(truth) = origin
+            && !visit(Key::Origin, truth)
+        {
+            return;
         }
         if !when.hours.is_empty() {
             let open = when.hours.iter().any(|entry| {
@@ -218,9 +222,9 @@ impl Setting<'_> {
                 Fact::Is(Err(_)) => Truth::False,
                 Fact::Is(Ok(executable)) => {
                     let rooted = &self.facts.rooted_arguments;
-                    let runs = commands
-                        .iter()
-                        .any(|command| command.covers(executable, &self.request.argv, rooted, manner.reading).is_some());
+                    let runs = commands.iter().any(|command| {
+                        command.covers(executable, &self.request.argv, rooted, manner.reading).is_some()
+                    });
                     let lends = || self.parts(self.named_role()).any(Role::is_groups_only);
                     Truth::from(runs || (manner.anything && (executable.is_shell || lends())))
                 }
@@ -234,7 +238,8 @@ impl Setting<'_> {
                 if manner.anything && self.parts(role).any(Role::can_run_anything) {
                     return Truth::True;
                 }
-                let overlaps = manner.overlap && self.parts(role).any(|part| !part.run.is_empty() || part.can_run_anything());
+                let overlaps =
+                    manner.overlap && self.parts(role).any(|part| !part.run.is_empty() || part.can_run_anything());
                 if overlaps { Truth::Unknown } else { Truth::False }
             }
         }
@@ -244,11 +249,14 @@ impl Setting<'_> {
         if self.request.kind == Kind::Role {
             let root = [AsWhom { user: Some(Whom::Name("root".to_owned())), group: None }];
             let all = |entry: &AsWhom| entry.user == Some(Whom::All);
-            let mut given = self.parts(role).flat_map(|part| if part.as_whom.is_empty() { &root[..] } else { &part.as_whom });
+            let mut given =
+                self.parts(role).flat_map(|part| if part.as_whom.is_empty() { &root[..] } else { &part.as_whom });
             let listed = |one: &AsWhom| list.contains(one) || list.iter().any(all);
             return Truth::from(match reading {
                 Reading::Allow => role.is_some() && given.all(listed),
-                Reading::Deny => given.any(|one| listed(one) || all(one) || list.iter().any(|entry| entry.user == one.user)),
+                Reading::Deny => {
+                    given.any(|one| listed(one) || all(one) || list.iter().any(|entry| entry.user == one.user))
+                }
             });
         }
         match &self.facts.target {
@@ -280,11 +288,17 @@ impl Setting<'_> {
 
     fn edit(&self, when: &When, manner: Manner, role: Option<u32>) -> Truth {
         let globs = when.edit.as_deref().unwrap_or_default();
-        let is = |path: &jitsudo_bytes::Bytes| globs.iter().any(|glob| glob.0.ways.iter().any(|way| way.covers(&path.0, manner.reading)));
+        let is = |path: &jitsudo_bytes::Bytes| {
+            globs.iter().any(|glob| glob.0.ways.iter().any(|way| way.covers(&path.0, manner.reading)))
+        };
         match (self.request.kind, manner.reading) {
-            (Kind::Edit, Reading::Allow) => Truth::from(!self.request.argv.is_empty() && self.request.argv.iter().all(is)),
+            (Kind::Edit, Reading::Allow) => {
+                Truth::from(!self.request.argv.is_empty() && self.request.argv.iter().all(is))
+            }
             (Kind::Edit, Reading::Deny) => Truth::from(self.request.argv.iter().any(is)),
-            (Kind::Role, Reading::Deny) if manner.overlap && self.parts(role).any(|part| !part.edit.is_empty()) => Truth::Unknown,
+            (Kind::Role, Reading::Deny) if manner.overlap && self.parts(role).any(|part| !part.edit.is_empty()) => {
+                Truth::Unknown
+            }
             (Kind::Role | Kind::Command | Kind::Shell | Kind::LoginShell, _) => Truth::False,
         }
     }
@@ -333,4 +347,15 @@ impl Setting<'_> {
             }),
         }))
     }
+}
+
+/// Whether a role gives one of these groups, memberships, sudoers lines or logins.
+fn gives_one_of(role: &Role, key: Key, list: &[String]) -> bool {
+    let given = match key {
+        Key::Groups => &role.groups,
+        Key::Membership => &role.membership,
+        Key::Sudoers => &role.sudoers,
+        _ => &role.login,
+    };
+    given.iter().any(|one| list.contains(one))
 }

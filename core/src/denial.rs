@@ -81,7 +81,8 @@ fn own_roles(roles: &[&str]) -> String {
 /// True when the rule names the requester; others are never spoken of.
 pub(crate) fn is_own(setting: &Setting<'_>, allow: &Allow) -> bool {
     let who = allow.when.who.iter().flatten();
-    Truth::any(who.map(|subject| setting.who.is(setting.policy, subject, crate::pattern::Reading::Allow))) == Truth::True
+    Truth::any(who.map(|subject| setting.who.is(setting.policy, subject, crate::pattern::Reading::Allow)))
+        == Truth::True
 }
 
 fn failing(setting: &Setting<'_>, allow: &Allow, role: u32) -> Vec<Key> {
@@ -109,12 +110,16 @@ fn describe(
             Some(key) => {
                 let words = match key {
                     Key::Hosts => format!("your role {role} is not given on {host}"),
-                    Key::Origin => format!("your role {role} is not given from where you are (a sandbox, a service, another network)"),
+                    Key::Origin => format!(
+                        "your role {role} is not given from where you are (a sandbox, a service, another network)"
+                    ),
                     _ => format!("your role {role} is not given for this"),
                 };
                 (Near::OtherCondition, not_covered(words))
             }
-            None => (Near::NotNow, Denial { cause: Cause::NotNow, detail: vec![opening(setting, allow, role)], by: None }),
+            None => {
+                (Near::NotNow, Denial { cause: Cause::NotNow, detail: vec![opening(setting, allow, role)], by: None })
+            }
         },
         Some(miss) => {
             let (cause, words) = missed(setting, role, part, &miss);
@@ -134,7 +139,9 @@ fn missed(setting: &Setting<'_>, role: &str, part: &Role, miss: &Miss) -> (Cause
         Miss::Kind | Miss::Program => (Cause::NotCovered, format!("your role {role} does not cover this")),
         Miss::Arguments { words, entry } => {
             let shown = part.run.get(*entry).map(|command| command.shown()).unwrap_or_default();
-            let word = argv.get(words + 1).map_or_else(|| "so few words".to_owned(), |word| format!("`{}`", shorten(&word.visible())));
+            let word = argv
+                .get(words + 1)
+                .map_or_else(|| "so few words".to_owned(), |word| format!("`{}`", shorten(&word.visible())));
             (Cause::NotCovered, format!("your role {role} covers `{shown}`, not {word}"))
         }
         Miss::As => {
@@ -147,13 +154,19 @@ fn missed(setting: &Setting<'_>, role: &str, part: &Role, miss: &Miss) -> (Cause
             let group = if setting.request.group.is_some() { " with that group" } else { "" };
             (Cause::NotCovered, format!("your role {role} runs it as {whom}, not as {target}{group}"))
         }
-        Miss::Environment(name) => {
-            (Cause::Environment, format!("your role {role} does not let the variable {} through", shorten(&name.visible())))
+        Miss::Environment(name) => (
+            Cause::Environment,
+            format!("your role {role} does not let the variable {} through", shorten(&name.visible())),
+        ),
+        Miss::WorkingDirectory => {
+            (Cause::WorkingDirectory, format!("your role {role} does not let you choose the directory (-D)"))
         }
-        Miss::WorkingDirectory => (Cause::WorkingDirectory, format!("your role {role} does not let you choose the directory (-D)")),
         Miss::Unsafe(path) => (
             Cause::UnsafeProgram,
-            format!("{} can be written by others than root, so no rule that names commands runs it", shorten(&path.visible())),
+            format!(
+                "{} can be written by others than root, so no rule that names commands runs it",
+                shorten(&path.visible())
+            ),
         ),
     }
 }
@@ -174,7 +187,9 @@ fn opening(setting: &Setting<'_>, allow: &Allow, role: &str) -> String {
     }
     let words = hours_in_words(setting.policy, allow);
     match hours::opens_at(&when.hours, &setting.policy.zones, setting.now) {
-        Some(at) => format!("role {role} opens {words} (in {})", hours::duration_in_words(seconds_between(setting.now, at))),
+        Some(at) => {
+            format!("role {role} opens {words} (in {})", hours::duration_in_words(seconds_between(setting.now, at)))
+        }
         None => format!("role {role} opens {words}"),
     }
 }
@@ -198,7 +213,13 @@ fn break_glass_hint(setting: &Setting<'_>) -> Option<String> {
         return None;
     }
     let request = crate::request::Request { break_glass: true, ..setting.request.clone() };
-    let other = Setting { policy: setting.policy, facts: setting.facts, request: &request, now: setting.now, who: setting.who.clone() };
+    let other = Setting {
+        policy: setting.policy,
+        facts: setting.facts,
+        request: &request,
+        now: setting.now,
+        who: setting.who.clone(),
+    };
     let (joined, _) = crate::evaluate::choose_ignoring_reason(&other)?;
     let window = hours::duration_in_words(joined.window());
     let command = if setting.request.kind == Kind::Command { "CMD" } else { "-s" };

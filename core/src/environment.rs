@@ -73,7 +73,11 @@ pub struct TooLarge {
 
 impl std::fmt::Display for TooLarge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the environment has {} variables and {} bytes; at most {MAX_VARIABLES} and {MAX_BYTES} are read", self.variables, self.bytes)
+        write!(
+            f,
+            "the environment has {} variables and {} bytes; at most {MAX_VARIABLES} and {MAX_BYTES} are read",
+            self.variables, self.bytes
+        )
     }
 }
 impl std::error::Error for TooLarge {}
@@ -188,8 +192,10 @@ impl Keeper<'_> {
         if lists::is_ours(name) || value.starts_with(b"()") || !lists::is_name(name) {
             return false;
         }
-        let by_role = lists::is_kept_by(name, self.keep) || (self.root_is_root && self.keep.iter().any(|keep| keep == "*"));
-        let by_default = if self.login { matches!(name, b"TERM" | b"DISPLAY") } else { lists::is_kept_by_default(name) };
+        let by_role =
+            lists::is_kept_by(name, self.keep) || (self.root_is_root && self.keep.iter().any(|keep| keep == "*"));
+        let by_default =
+            if self.login { matches!(name, b"TERM" | b"DISPLAY") } else { lists::is_kept_by_default(name) };
         (by_role || by_default) && lists::is_sound(name, value)
     }
 }

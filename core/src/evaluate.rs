@@ -39,7 +39,10 @@ pub fn evaluate(policy: Option<&Policy>, facts: &Facts, request: &Request, now: 
         };
     }
     let Some(policy) = policy else {
-        return deny(plain(Cause::NoPolicy, "this host has no rules yet: an administrator runs `jitctl setup` (as root)"));
+        return deny(plain(
+            Cause::NoPolicy,
+            "this host has no rules yet: an administrator runs `jitctl setup` (as root)",
+        ));
     };
     if let Some(denial) = impossible(facts, request) {
         return deny(denial);
@@ -83,11 +86,15 @@ fn impossible(facts: &Facts, request: &Request) -> Option<Denial> {
     }
     let runs = match request.kind {
         Kind::Command => true,
-        Kind::Shell | Kind::LoginShell => !matches!(facts.executable, Fact::Is(Err(crate::facts::NoExecutable::NotAsked))),
+        Kind::Shell | Kind::LoginShell => {
+            !matches!(facts.executable, Fact::Is(Err(crate::facts::NoExecutable::NotAsked)))
+        }
         Kind::Edit | Kind::Role => false,
     };
     match &facts.executable {
-        Fact::Is(Err(why)) if runs => Some(Denial { cause: Cause::Unrunnable(why.clone()), detail: Vec::new(), by: None }),
+        Fact::Is(Err(why)) if runs => {
+            Some(Denial { cause: Cause::Unrunnable(why.clone()), detail: Vec::new(), by: None })
+        }
         Fact::Is(_) | Fact::Unknown => None,
     }
 }
@@ -261,8 +268,13 @@ impl<'a, R: Restricts> Verdicts<'a, R> {
         verdicts
     }
 
-    pub(crate) fn matching<'s>(&'s self, setting: &'s Setting<'_>, role: Option<u32>) -> impl Iterator<Item = &'a R> + 's {
-        let by_role = self.by_role.iter().filter(move |rule| setting.judge(rule.when(), rule.manner(), role) != Truth::False);
+    pub(crate) fn matching<'s>(
+        &'s self,
+        setting: &'s Setting<'_>,
+        role: Option<u32>,
+    ) -> impl Iterator<Item = &'a R> + 's {
+        let by_role =
+            self.by_role.iter().filter(move |rule| setting.judge(rule.when(), rule.manner(), role) != Truth::False);
         self.settled.iter().chain(by_role).copied()
     }
 

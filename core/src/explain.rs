@@ -170,7 +170,9 @@ fn covers(setting: &Setting<'_>, role: u32) -> Result<String, String> {
         Some(Miss::Program) => format!("role {name} does not name this program"),
         Some(Miss::Arguments { .. }) => format!("role {name} names this program with other arguments"),
         Some(Miss::As) => format!("role {name} runs it as another account"),
-        Some(Miss::Environment(name_asked)) => format!("role {name} does not keep the variable {}", name_asked.visible()),
+        Some(Miss::Environment(name_asked)) => {
+            format!("role {name} does not keep the variable {}", name_asked.visible())
+        }
         Some(Miss::WorkingDirectory) => format!("role {name} does not let the directory be chosen"),
         Some(Miss::Unsafe(path)) => format!("{} can be written by others", path.visible()),
     })
@@ -210,7 +212,9 @@ fn words(setting: &Setting<'_>, when: &When, key: Key) -> (&'static str, String)
             ("hosts", format!("{} (this is {})", names.collect::<Vec<_>>().join(", "), setting.facts.host))
         }
         Key::Roles => ("roles", when.roles.iter().flatten().map(role_name).collect::<Vec<_>>().join(", ")),
-        Key::Run => ("run", when.run.iter().flatten().map(crate::command::Command::written).collect::<Vec<_>>().join("; ")),
+        Key::Run => {
+            ("run", when.run.iter().flatten().map(crate::command::Command::written).collect::<Vec<_>>().join("; "))
+        }
         Key::As => ("as", list(when.as_whom.as_ref())),
         Key::Edit => ("edit", list(when.edit.as_ref())),
         Key::Shell => ("shell", when.shell.map(|shell| shell.to_string()).unwrap_or_default()),

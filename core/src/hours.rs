@@ -88,7 +88,9 @@ pub(crate) fn cut_at(hours: &[Hours], zones: &[TimeZone], now: Timestamp) -> Opt
     for entry in hours {
         let zone = zones.get(usize::try_from(entry.zone).ok()?)?;
         let days = DAYS_AHEAD;
-        intervals.extend(entry.around(zone, now, Reading::Allow, days).into_iter().map(|(start, stop)| (start, stop, entry.cut)));
+        intervals.extend(
+            entry.around(zone, now, Reading::Allow, days).into_iter().map(|(start, stop)| (start, stop, entry.cut)),
+        );
     }
     intervals.sort_unstable();
     let mut end: Option<Timestamp> = None;

@@ -36,7 +36,9 @@ impl<'a> Identity<'a> {
     pub(crate) fn of(policy: &Policy, facts: &'a Facts) -> Self {
         let requester = &facts.requester;
         let without_lent = |groups: &'a Fact<std::collections::BTreeSet<Group>>| {
-            groups.known().map(|groups| groups.iter().filter(|group| !requester.lent_groups.contains(&group.gid)).collect())
+            groups
+                .known()
+                .map(|groups| groups.iter().filter(|group| !requester.lent_groups.contains(&group.gid)).collect())
         };
         let carried = without_lent(&requester.process_groups);
         let mut identity = if requester.uid == Uid::ROOT && !is_root_itself(facts) {
@@ -63,7 +65,9 @@ impl<'a> Identity<'a> {
             found.dedup();
             found.retain(|place| {
                 let set = usize::try_from(*place).ok().and_then(|place| policy.content.sets.get(place));
-                set.is_some_and(|set| set.members.iter().any(|member| identity.is(policy, member, reading) == Truth::True))
+                set.is_some_and(|set| {
+                    set.members.iter().any(|member| identity.is(policy, member, reading) == Truth::True)
+                })
             });
             found
         });

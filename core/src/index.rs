@@ -142,9 +142,10 @@ impl Buckets {
 
     /// The places of a key, ascending.
     pub(crate) fn of(&self, key: Key) -> &[u32] {
-        let range = self.ranges.get(&key).and_then(|(from, to)| {
-            self.places.get(usize::try_from(*from).ok()?..usize::try_from(*to).ok()?)
-        });
+        let range = self
+            .ranges
+            .get(&key)
+            .and_then(|(from, to)| self.places.get(usize::try_from(*from).ok()?..usize::try_from(*to).ok()?));
         range.unwrap_or_default()
     }
 }

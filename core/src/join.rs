@@ -2,8 +2,8 @@
 //!
 //! MUST: joining only ever strengthens (`adding_a_require_*`); an obligation that cannot be honoured gives nothing.
 
-use crate::cover::Candidate;
 use crate::conditions::Setting;
+use crate::cover::Candidate;
 use crate::decision::{Auth, Cause, Cwd, Record, RunAs, Terms};
 use crate::request::Kind;
 use crate::rule::{Approvers, Need, Obligations, Require, Role};
@@ -117,7 +117,10 @@ impl<'a> Joined<'a> {
         let unmet = |cause: Cause, words: String| Err(Unmet { cause, words });
         let role = candidate.role_name;
         if self.beyond {
-            return unmet(Cause::NotSupported, format!("role {role} is bound to something that this version cannot do yet"));
+            return unmet(
+                Cause::NotSupported,
+                format!("role {role} is bound to something that this version cannot do yet"),
+            );
         }
         if let Some(effect) = self.unrecordable(setting, candidate) {
             return unmet(Cause::Obligation, format!("{effect} cannot be recorded; use jitsudo --role {role} CMD"));
@@ -126,7 +129,10 @@ impl<'a> Joined<'a> {
             && asked > self.window
         {
             let most = crate::hours::duration_in_words(self.window);
-            return unmet(Cause::WindowTooLong, format!("role {role} is given for at most {most}: ask with --for {}s", self.window));
+            return unmet(
+                Cause::WindowTooLong,
+                format!("role {role} is given for at most {most}: ask with --for {}s", self.window),
+            );
         }
         if let Some(words) = missing(&self.reasons, setting.request.reason.as_deref(), "reason") {
             return unmet(Cause::ReasonNeeded, format!("role {role} needs a reason{words}: -m WHY"));
@@ -145,7 +151,12 @@ impl<'a> Joined<'a> {
             return None;
         }
         setting.parts(Some(candidate.role)).find_map(|part: &Role| {
-            let lists = [("group", &part.groups), ("membership of", &part.membership), ("sudoers line", &part.sudoers), ("login", &part.login)];
+            let lists = [
+                ("group", &part.groups),
+                ("membership of", &part.membership),
+                ("sudoers line", &part.sudoers),
+                ("login", &part.login),
+            ];
             lists.into_iter().find_map(|(kind, list)| list.first().map(|one| format!("{kind} {one}")))
         })
     }

@@ -77,12 +77,15 @@ pub fn offers(policy: Option<&Policy>, facts: &Facts, now: jiff::Timestamp) -> V
     for allow in setting.own_allows().into_iter().filter_map(|place| setting.allow(place)) {
         for place in &allow.roles {
             let Some(role) = policy.role(*place) else { continue };
-            let request = Request { role: Some(role.name.clone()), break_glass: allow.break_glass.is_some(), ..nothing.clone() };
+            let request =
+                Request { role: Some(role.name.clone()), break_glass: allow.break_glass.is_some(), ..nothing.clone() };
             let setting = Setting { policy, facts, request: &request, now, who: setting.who.clone() };
             offers.extend(offer(&setting, allow, *place, role));
         }
     }
-    offers.sort_by(|one, other| (&one.role, one.break_glass, &one.rule).cmp(&(&other.role, other.break_glass, &other.rule)));
+    offers.sort_by(|one, other| {
+        (&one.role, one.break_glass, &one.rule).cmp(&(&other.role, other.break_glass, &other.rule))
+    });
     offers
 }
 
@@ -94,7 +97,15 @@ fn offer(setting: &Setting<'_>, allow: &Allow, place: u32, role: &Role) -> Optio
             Key::Hours | Key::NotBefore | Key::NotAfter => in_time &= truth == Truth::True,
             // What a request must be like to be covered says nothing against the offer.
             Key::Run | Key::As | Key::Edit | Key::Shell => {}
-            Key::Who | Key::Hosts | Key::Roles | Key::Groups | Key::Membership | Key::Sudoers | Key::Login | Key::Origin | Key::Except => {
+            Key::Who
+            | Key::Hosts
+            | Key::Roles
+            | Key::Groups
+            | Key::Membership
+            | Key::Sudoers
+            | Key::Login
+            | Key::Origin
+            | Key::Except => {
                 otherwise &= truth == Truth::True;
             }
         }
@@ -110,7 +121,9 @@ fn offer(setting: &Setting<'_>, allow: &Allow, place: u32, role: &Role) -> Optio
         return None;
     }
     let mut joined = Joined::of(&candidate);
-    for require in Verdicts::of(setting, &policy.content.requires, &policy.index.requires).matching(setting, Some(place)) {
+    for require in
+        Verdicts::of(setting, &policy.content.requires, &policy.index.requires).matching(setting, Some(place))
+    {
         joined.join(require, setting.request.break_glass);
     }
     let mut approvers: Vec<String> =
@@ -139,7 +152,8 @@ fn offer(setting: &Setting<'_>, allow: &Allow, place: u32, role: &Role) -> Optio
         Opening::Open
     } else {
         let starts = allow.when.not_before.filter(|start| *start > setting.now);
-        let opens_at = crate::hours::opens_at(&allow.when.hours, &policy.zones, starts.unwrap_or(setting.now)).or(starts);
+        let opens_at =
+            crate::hours::opens_at(&allow.when.hours, &policy.zones, starts.unwrap_or(setting.now)).or(starts);
         Opening::Closed { hours: crate::denial::hours_in_words(policy, allow), opens_at }
     };
     Some(Offer {

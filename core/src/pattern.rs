@@ -8,8 +8,8 @@ mod glob;
 mod parse;
 
 pub(crate) use glob::{Flat, Slash};
-pub(crate) use parse::words;
 pub use parse::PatternError;
+pub(crate) use parse::words;
 
 use regex_lite::Regex;
 
@@ -133,8 +133,10 @@ impl Element {
     }
 
     /// True when no wildcard is in it.
+    #[cfg(feature = "language")]
     pub(crate) fn is_literal(&self) -> bool {
-        !self.many && matches!(&self.shape, Shape::Words(words) if words.iter().all(|word| matches!(word, Flat::Literal(_))))
+        !self.many
+            && matches!(&self.shape, Shape::Words(words) if words.iter().all(|word| matches!(word, Flat::Literal(_))))
     }
 
     /// True when it can match no word, or any number of words.

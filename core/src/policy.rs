@@ -110,12 +110,11 @@ impl Policy {
     /// # Errors
     /// See [`CompiledError`].
     pub fn from_compiled(bytes: &[u8]) -> Result<Self, CompiledError> {
-        let content: Content = serde_json::from_slice(bytes).map_err(|error| {
-            match serde_json::from_slice::<Version>(bytes) {
+        let content: Content =
+            serde_json::from_slice(bytes).map_err(|error| match serde_json::from_slice::<Version>(bytes) {
                 Ok(Version { version }) if version != COMPILED_VERSION => CompiledError::Version { found: version },
                 _ => CompiledError::Malformed { message: error.to_string() },
-            }
-        })?;
+            })?;
         Self::try_from(content)
     }
 
@@ -170,7 +169,9 @@ impl Policy {
                 let set = usize::try_from(*place).ok().and_then(|place| self.content.sets.get(place));
                 set.map_or_else(|| subject.to_string(), |set| format!("@{}", set.name))
             }
-            Subject::User(_) | Subject::Uid(_) | Subject::Group(_) | Subject::Gid(_) | Subject::All => subject.to_string(),
+            Subject::User(_) | Subject::Uid(_) | Subject::Group(_) | Subject::Gid(_) | Subject::All => {
+                subject.to_string()
+            }
         }
     }
 }
@@ -218,7 +219,8 @@ fn read_zone(zone: &Zone) -> Result<TimeZone, CompiledError> {
 
 /// Everything reachable over `includes`; a cycle (which the checker refuses) ends where it began.
 fn close_includes(roles: &[Role]) -> Vec<Vec<u32>> {
-    let name = |place: &u32| usize::try_from(*place).ok().and_then(|place| roles.get(place)).map(|role| role.name.as_str());
+    let name =
+        |place: &u32| usize::try_from(*place).ok().and_then(|place| roles.get(place)).map(|role| role.name.as_str());
     let mut all = Vec::with_capacity(roles.len());
     for place in (0u32..).take(roles.len()) {
         let mut found = vec![place];
@@ -285,7 +287,10 @@ fn check(content: &Content) -> Result<(), CompiledError> {
             HostIs::Name(_) | HostIs::Label(_) => true,
         });
         let roles = when.roles.iter().flatten().all(|role| within(*role, roles));
-        let hours = when.hours.iter().all(|entry| within(entry.zone, content.zones.len()) && entry.stop <= 1440 && entry.start < 1440);
+        let hours = when
+            .hours
+            .iter()
+            .all(|entry| within(entry.zone, content.zones.len()) && entry.stop <= 1440 && entry.start < 1440);
         if !hosts || !roles || !hours || depth > MAX_EXCEPT {
             return dangling("a condition names a host set, role or zone that is nothing".to_owned());
         }

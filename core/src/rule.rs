@@ -111,7 +111,10 @@ impl Role {
     /// True when what it gives by itself can run anything: `ALL`, a shell, a login, a group, a sudoers line.
     pub(crate) fn can_run_anything(&self) -> bool {
         self.shell
-            || !(self.groups.is_empty() && self.membership.is_empty() && self.sudoers.is_empty() && self.login.is_empty())
+            || !(self.groups.is_empty()
+                && self.membership.is_empty()
+                && self.sudoers.is_empty()
+                && self.login.is_empty())
             || !self.pam.is_empty()
             || self.run.contains(&Command::All)
     }
@@ -173,6 +176,7 @@ impl When {
     }
 
     /// True when nothing is given.
+    #[cfg(feature = "language")]
     pub(crate) fn is_empty(&self) -> bool {
         is_default(self)
     }

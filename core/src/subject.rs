@@ -45,7 +45,11 @@ pub(crate) fn id(text: &str) -> Option<u32> {
 
 /// True for a name that an account or group can have here. Compared byte by byte; what looks like a number or an option is none.
 pub(crate) fn is_account_name(text: &str) -> bool {
-    let odd = |character: char| character.is_control() || character.is_whitespace() || matches!(character, ':' | ',' | '/' | '%' | '#' | '*' | '?');
+    let odd = |character: char| {
+        character.is_control()
+            || character.is_whitespace()
+            || matches!(character, ':' | ',' | '/' | '%' | '#' | '*' | '?')
+    };
     !text.is_empty()
         && text.len() <= 256
         && !text.starts_with(['-', '@', '+', '!'])
@@ -81,11 +85,17 @@ impl Subject {
             return set.parse().map(Self::Set).or_else(|_| wrong(format!("@{set} is no place of a set")));
         }
         let named = |name: &str, kind: &str| {
-            if is_account_name(name) { Ok(name.to_owned()) } else { wrong(format!("{name:?} cannot be the name of {kind}")) }
+            if is_account_name(name) {
+                Ok(name.to_owned())
+            } else {
+                wrong(format!("{name:?} cannot be the name of {kind}"))
+            }
         };
         match text.strip_prefix('%') {
             Some(group) => match group.strip_prefix('#') {
-                Some(number) => id(number).map(Self::Gid).ok_or_else(|| NameError(format!("{number:?} is no group id"))),
+                Some(number) => {
+                    id(number).map(Self::Gid).ok_or_else(|| NameError(format!("{number:?} is no group id")))
+                }
                 None => named(group, "a group").map(Self::Group),
             },
             None => match text.strip_prefix('#') {
@@ -209,7 +219,11 @@ impl OriginIs {
             _ => match (text.strip_prefix("unit:"), text.strip_prefix("ssh:")) {
                 (Some(unit), _) if !unit.is_empty() => Self::Unit(unit.to_owned()),
                 (_, Some(network)) => return network_of(network),
-                _ => return wrong(format!("there is no origin {text:?}: terminal, no-terminal, console, ssh, ssh:CIDR, unit:NAME, sandbox")),
+                _ => {
+                    return wrong(format!(
+                        "there is no origin {text:?}: terminal, no-terminal, console, ssh, ssh:CIDR, unit:NAME, sandbox"
+                    ));
+                }
             },
         })
     }
@@ -282,7 +296,9 @@ impl HostIs {
         }
         let sound = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._*?[]{},!".contains(&byte);
         if text.is_empty() || !text.bytes().all(sound) {
-            return wrong(format!("{text:?} is no host pattern: lower case letters, digits, `-`, `.`, `*`, `?`, `[]`, `{{}}`"));
+            return wrong(format!(
+                "{text:?} is no host pattern: lower case letters, digits, `-`, `.`, `*`, `?`, `[]`, `{{}}`"
+            ));
         }
         Words::parse(text, false).map(Self::Name).map_err(|error| NameError(error.to_string()))
     }
@@ -345,7 +361,24 @@ mod tests {
 
     #[test]
     fn identity_nss_05_numbers_options_and_blanks_are_no_names() {
-        for text in ["0", "1002", "-rf", "root ", "", "a:b", "%", "%%g", "#", "#-1", "#4294967295", "#4294967296", "%#x", "a\nb", "#+1", "+x"] {
+        for text in [
+            "0",
+            "1002",
+            "-rf",
+            "root ",
+            "",
+            "a:b",
+            "%",
+            "%%g",
+            "#",
+            "#-1",
+            "#4294967295",
+            "#4294967296",
+            "%#x",
+            "a\nb",
+            "#+1",
+            "+x",
+        ] {
             assert!(Subject::parse(text).is_err(), "{text:?}");
         }
         assert_eq!(Subject::parse("ROOT").unwrap(), Subject::User("ROOT".to_owned()));
@@ -377,7 +410,8 @@ mod tests {
             let OriginIs::SshFrom(net, bits) = OriginIs::parse(network).unwrap() else { panic!("{network}") };
             assert_eq!(OriginIs::network_holds(net, bits, address.parse().unwrap()), holds, "{network} {address}");
         }
-        for text in ["ssh:", "ssh:host", "ssh:10.0.0.0/33", "ssh:10.0.0.0/+8", "unit:", "tty", "ssh:::ffff:1.2.3.4/128"] {
+        for text in ["ssh:", "ssh:host", "ssh:10.0.0.0/33", "ssh:10.0.0.0/+8", "unit:", "tty", "ssh:::ffff:1.2.3.4/128"]
+        {
             assert!(OriginIs::parse(text).is_err(), "{text}");
         }
     }

@@ -21,7 +21,15 @@ struct Scene {
 
 impl Scene {
     fn of(caller: &[&'static str]) -> Self {
-        Self { caller: caller.to_vec(), assignments: vec![], pam: vec![], keep: vec![], set: vec![], root_is_root: false, login: false }
+        Self {
+            caller: caller.to_vec(),
+            assignments: vec![],
+            pam: vec![],
+            keep: vec![],
+            set: vec![],
+            root_is_root: false,
+            login: false,
+        }
     }
 
     fn build(&self) -> Vec<(String, String)> {
@@ -144,8 +152,25 @@ fn env_05_the_first_well_formed_entry_counts_and_malformed_ones_do_not() {
     let mut scene = Scene::of(&["FOO", "=x", "FOO=1", "FOO=2", "A\nB=1", "A B=1", "1A=1", ""]);
     scene.keep = vec!["FOO", "*"];
     assert_eq!(scene.value("FOO").as_deref(), Some("1"));
-    let ours = ["HOME", "JITSUDO_ID", "JITSUDO_USER", "LOGNAME", "MAIL", "PATH", "SHELL", "SUDO_COMMAND", "SUDO_GID", "SUDO_HOME", "SUDO_TTY", "SUDO_UID", "SUDO_USER", "TERM", "USER"];
-    let names: Vec<String> = scene.build().into_iter().map(|(name, _)| name).filter(|name| !ours.contains(&name.as_str())).collect();
+    let ours = [
+        "HOME",
+        "JITSUDO_ID",
+        "JITSUDO_USER",
+        "LOGNAME",
+        "MAIL",
+        "PATH",
+        "SHELL",
+        "SUDO_COMMAND",
+        "SUDO_GID",
+        "SUDO_HOME",
+        "SUDO_TTY",
+        "SUDO_UID",
+        "SUDO_USER",
+        "TERM",
+        "USER",
+    ];
+    let names: Vec<String> =
+        scene.build().into_iter().map(|(name, _)| name).filter(|name| !ours.contains(&name.as_str())).collect();
     assert_eq!(names, ["FOO"]);
 }
 
@@ -160,7 +185,16 @@ fn env_07_tunables_are_dropped_from_caller_and_pam() {
 #[test]
 fn env_08_pam_fills_gaps_and_passes_the_same_filter() {
     let mut scene = Scene::of(&["LANG=C"]);
-    scene.pam = vec!["PATH=/tmp", "LD_PRELOAD=/tmp/x", "XDG_CONFIG_HOME=/tmp", "LANG=de_DE", "LC_TIME=en", "XDG_SESSION_ID=3", "HOME=/tmp", "A=() {"];
+    scene.pam = vec![
+        "PATH=/tmp",
+        "LD_PRELOAD=/tmp/x",
+        "XDG_CONFIG_HOME=/tmp",
+        "LANG=de_DE",
+        "LC_TIME=en",
+        "XDG_SESSION_ID=3",
+        "HOME=/tmp",
+        "A=() {",
+    ];
     assert_eq!(scene.value("PATH").as_deref(), Some("/usr/sbin:/usr/bin"));
     assert_eq!(scene.value("LANG").as_deref(), Some("C"));
     assert_eq!(scene.value("LC_TIME").as_deref(), Some("en"));
@@ -172,8 +206,20 @@ fn env_08_pam_fills_gaps_and_passes_the_same_filter() {
 #[test]
 fn env_10_names_of_people_come_from_the_databases() {
     let forged = [
-        "HOME=/tmp", "USER=bob", "LOGNAME=bob", "MAIL=/tmp", "SHELL=/tmp/sh", "PATH=/tmp", "SUDO_USER=bob", "SUDO_UID=0", "SUDO_GID=0",
-        "SUDO_COMMAND=/bin/true", "SUDO_HOME=/tmp", "SUDO_TTY=x", "JITSUDO_ID=x", "JITSUDO_USER=bob",
+        "HOME=/tmp",
+        "USER=bob",
+        "LOGNAME=bob",
+        "MAIL=/tmp",
+        "SHELL=/tmp/sh",
+        "PATH=/tmp",
+        "SUDO_USER=bob",
+        "SUDO_UID=0",
+        "SUDO_GID=0",
+        "SUDO_COMMAND=/bin/true",
+        "SUDO_HOME=/tmp",
+        "SUDO_TTY=x",
+        "JITSUDO_ID=x",
+        "JITSUDO_USER=bob",
     ];
     let mut scene = Scene::of(&forged);
     scene.assignments = forged.to_vec();
@@ -182,16 +228,29 @@ fn env_10_names_of_people_come_from_the_databases() {
         scene.root_is_root = root_is_root;
         scene.keep = vec!["*"];
         for (name, value) in [
-            ("HOME", "/home/root"), ("USER", "root"), ("LOGNAME", "root"), ("MAIL", "/var/mail/root"), ("SHELL", "/bin/bash"),
-            ("PATH", "/usr/sbin:/usr/bin"), ("SUDO_USER", "alice"), ("SUDO_UID", "1001"), ("SUDO_GID", "1001"), ("SUDO_COMMAND", "/usr/bin/id -u"),
-            ("SUDO_HOME", "/home/alice"), ("SUDO_TTY", "/dev/pts/3"), ("JITSUDO_USER", "alice"),
+            ("HOME", "/home/root"),
+            ("USER", "root"),
+            ("LOGNAME", "root"),
+            ("MAIL", "/var/mail/root"),
+            ("SHELL", "/bin/bash"),
+            ("PATH", "/usr/sbin:/usr/bin"),
+            ("SUDO_USER", "alice"),
+            ("SUDO_UID", "1001"),
+            ("SUDO_GID", "1001"),
+            ("SUDO_COMMAND", "/usr/bin/id -u"),
+            ("SUDO_HOME", "/home/alice"),
+            ("SUDO_TTY", "/dev/pts/3"),
+            ("JITSUDO_USER", "alice"),
         ] {
             assert_eq!(scene.value(name).as_deref(), Some(value), "{name}");
         }
         assert_eq!(scene.value("JITSUDO_ID").unwrap().len(), 26);
     }
     scene.keep = vec!["USER", "HOME"];
-    assert_eq!((scene.value("USER").as_deref(), scene.value("LOGNAME").as_deref(), scene.value("HOME").as_deref()), (Some("alice"), Some("alice"), Some("/home/alice")));
+    assert_eq!(
+        (scene.value("USER").as_deref(), scene.value("LOGNAME").as_deref(), scene.value("HOME").as_deref()),
+        (Some("alice"), Some("alice"), Some("/home/alice"))
+    );
 }
 
 #[test]

@@ -13,7 +13,8 @@ const ROLE: &str = "[roles.r]\nrun = [\"/usr/bin/id -u\"]\n";
 
 /// Mistakes by name: the text of the second file; the first defines role `r`.
 fn mistakes() -> Vec<(&'static str, String)> {
-    let rule = |body: &str| format!("[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\nauth = \"none\"\n{body}\n");
+    let rule =
+        |body: &str| format!("[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\nauth = \"none\"\n{body}\n");
     let plain = |text: &str| text.to_owned();
     vec![
         ("policy_05_misspelt_table", plain("[[alow]]\nname = \"a\"\n")),
@@ -25,7 +26,10 @@ fn mistakes() -> Vec<(&'static str, String)> {
         ("policy_04_record_not_supported_yet", rule("record = \"terminal\"")),
         ("policy_04_role_key_not_supported_yet", plain("[roles.d]\ngroups = [\"docker\"]\n")),
         ("dangling_role", rule("").replace("roles = [\"r\"]", "roles = [\"r\", \"dba\"]")),
-        ("dangling_role_with_a_near_one", plain("[roles.db-admin]\nshell = true\n[roles.x]\nincludes = [\"db-admim\"]\n")),
+        (
+            "dangling_role_with_a_near_one",
+            plain("[roles.db-admin]\nshell = true\n[roles.x]\nincludes = [\"db-admim\"]\n"),
+        ),
         ("dangling_team", rule("").replace("alice", "@lead")),
         ("dangling_host_set", rule("hosts = [\"@prod\"]")),
         ("empty_list", rule("hosts = []")),
@@ -92,7 +96,10 @@ fn the_whole_example_of_the_manual_compiles() {
     let text = include_str!("golden/whole-example.toml");
     let policy = policy(text);
     let counts = policy.counts();
-    assert_eq!((counts.allows, counts.requires, counts.denies, counts.duties, counts.roles, counts.files), (3, 1, 1, 1, 5, 1));
+    assert_eq!(
+        (counts.allows, counts.requires, counts.denies, counts.duties, counts.roles, counts.files),
+        (3, 1, 1, 1, 5, 1)
+    );
     let refused = compile(&[file("10-web.toml", text)], &host()).unwrap_err();
     for key in ["`edit`", "`groups`", "`login`", "`approval`", "`break-glass`", "`record`", "`auth = \"fresh\"`"] {
         assert!(refused.iter().any(|diagnostic| diagnostic.message.contains(key)), "{key}");
@@ -119,9 +126,12 @@ fn policy_08_files_that_are_no_policy_are_refused_before_they_are_parsed() {
 fn order_of_files_and_rules_leaves_no_trace() {
     let roles = "[roles.r]\nrun = [\"/usr/bin/y\", \"/usr/bin/x\"]\n[roles.q]\nshell = true\n";
     let allow = |name: &str, zone: &str| {
-        format!("[[allow]]\nname = \"{name}\"\nwho = [\"bob\", \"alice\"]\nroles = [\"r\", \"q\"]\nhours = [{{ start = \"08:00\", stop = \"18:00\", zone = \"{zone}\" }}]\n")
+        format!(
+            "[[allow]]\nname = \"{name}\"\nwho = [\"bob\", \"alice\"]\nroles = [\"r\", \"q\"]\nhours = [{{ start = \"08:00\", stop = \"18:00\", zone = \"{zone}\" }}]\n"
+        )
     };
-    let compiled = |files: &[SourceFile]| compile_with(files, &host(), Support::Everything).unwrap().policy.to_compiled();
+    let compiled =
+        |files: &[SourceFile]| compile_with(files, &host(), Support::Everything).unwrap().policy.to_compiled();
     let (one, two) = (file("1.toml", roles), file("2.toml", &allow("a", "UTC")));
     let three = file("3.toml", &allow("b", "Europe/Paris"));
     let bytes = compiled(&[one.clone(), two.clone(), three.clone()]);
@@ -133,8 +143,14 @@ fn order_of_files_and_rules_leaves_no_trace() {
 #[test]
 fn defaults_fill_what_the_allows_of_their_directory_leave_out() {
     let rules = "[[allow]]\nname = \"NAME\"\nwho = [\"alice\"]\nroles = [\"r\"]\n";
-    let other = SourceFile { name: "/etc/jitsudo/other/1.toml".to_owned(), bytes: rules.replace("NAME", "b").into_bytes() };
-    let files = [file("1.toml", ROLE), file("2.toml", "[defaults]\nauth = \"none\"\n"), file("3.toml", &rules.replace("NAME", "a")), other];
+    let other =
+        SourceFile { name: "/etc/jitsudo/other/1.toml".to_owned(), bytes: rules.replace("NAME", "b").into_bytes() };
+    let files = [
+        file("1.toml", ROLE),
+        file("2.toml", "[defaults]\nauth = \"none\"\n"),
+        file("3.toml", &rules.replace("NAME", "a")),
+        other,
+    ];
     let refused = compile(&files, &host()).unwrap_err();
     let errors: Vec<_> = refused.iter().filter(|diagnostic| diagnostic.is_error).collect();
     assert_eq!(errors.len(), 1, "{errors:?}");
@@ -147,8 +163,16 @@ fn defaults_fill_what_the_allows_of_their_directory_leave_out() {
 fn policy_12_programs_that_start_others_are_warned_about() {
     let mut found = BTreeMap::new();
     for run in [
-        "/usr/bin/vim /etc/hosts", "/usr/bin/less /var/log/syslog", "/usr/bin/tar ...", "/usr/bin/find <any...>", "/usr/bin/systemctl *",
-        "/usr/bin/docker run *", "/usr/bin/pip install *", "/usr/bin/git *", "/usr/bin/python3.11 *", "/usr/bin/systemctl restart nginx",
+        "/usr/bin/vim /etc/hosts",
+        "/usr/bin/less /var/log/syslog",
+        "/usr/bin/tar ...",
+        "/usr/bin/find <any...>",
+        "/usr/bin/systemctl *",
+        "/usr/bin/docker run *",
+        "/usr/bin/pip install *",
+        "/usr/bin/git *",
+        "/usr/bin/python3.11 *",
+        "/usr/bin/systemctl restart nginx",
         "/usr/bin/journalctl -u nginx",
     ] {
         let compiled = compile_everything(&format!("[roles.r]\nrun = [\"{run}\"]\n")).unwrap();
@@ -254,14 +278,20 @@ hosts = ["@prod"]
 #[test]
 fn a_key_that_logs_in_cannot_also_approve() {
     let key = "ssh-ed25519 AAAAC3Nz alice@laptop";
-    let text = |approval: &str| format!("[people.alice]\naccounts = [\"alice\"]\nssh-keys = [\"{key}\"]\napproval-keys = [\"{approval}\"]\n");
+    let text = |approval: &str| {
+        format!("[people.alice]\naccounts = [\"alice\"]\nssh-keys = [\"{key}\"]\napproval-keys = [\"{approval}\"]\n")
+    };
     assert!(compile_everything(&text("ssh-ed25519 AAAAC3Nz other")).is_err());
     assert!(compile_everything(&text("ssh-ed25519 BBBB other")).is_ok());
 }
 
 #[test]
 fn lent_groups_that_rules_name_need_to_be_meant() {
-    let text = |more: &str| format!("[roles.d]\nmembership = [\"docker\"]\n{more}\n[roles.r]\nshell = true\n[[allow]]\nname = \"a\"\nwho = [\"%docker\"]\nroles = [\"r\"]\n");
+    let text = |more: &str| {
+        format!(
+            "[roles.d]\nmembership = [\"docker\"]\n{more}\n[roles.r]\nshell = true\n[[allow]]\nname = \"a\"\nwho = [\"%docker\"]\nroles = [\"r\"]\n"
+        )
+    };
     assert!(compile_everything(&text("")).is_err());
     assert!(compile_everything(&text("group-grants-more = true")).is_ok());
 }

@@ -3,20 +3,19 @@
 mod scene;
 
 use jitsudo_bytes::Bytes;
-use jitsudo_core::decision::{Auth, Cause, Decision, Record};
-use jitsudo_core::duty::{Duty, duties};
+use jitsudo_core::decision::{Cause, Decision};
 use jitsudo_core::evaluate::evaluate;
-use jitsudo_core::explain::{Truth, Visible, explain};
-use jitsudo_core::facts::{Fact, Facts, NoExecutable};
+use jitsudo_core::facts::{Fact, Facts};
 use jitsudo_core::name::{Gid, Uid};
-use jitsudo_core::offers::{Opening, offers};
 use jitsudo_core::policy::Policy;
 use jitsudo_core::request::{Kind, Request};
-use scene::{account, alice, allowed, at, command, compile, decide, denied, facts_for, group, is_allowed, now, policy, program, request};
+use scene::{account, alice, allowed, command, denied, facts_for, group, is_allowed, now, policy, program, request};
 
 /// One role that everything may be asked of, and an allow whose conditions the caller writes.
 fn allow_if(conditions: &str) -> Policy {
-    policy(&format!("[roles.r]\nrun = [\"/usr/bin/x <any...>\"]\n[[allow]]\nname = \"a\"\nwho = [\"ALL\"]\nroles = [\"r\"]\nauth = \"none\"\n{conditions}\n"))
+    policy(&format!(
+        "[roles.r]\nrun = [\"/usr/bin/x <any...>\"]\n[[allow]]\nname = \"a\"\nwho = [\"ALL\"]\nroles = [\"r\"]\nauth = \"none\"\n{conditions}\n"
+    ))
 }
 
 /// The same with a deny of those conditions.
@@ -68,8 +67,16 @@ fn conditions_of_an_allow_hold_only_when_known_and_true() {
         ("origin = [\"terminal\"]", origin(&|origin| origin.sandbox = true), false),
         ("origin = [\"unit:cron.service\"]", origin(&|origin| origin.unit = Some("cron.service".to_owned())), true),
         ("origin = [\"unit:cron\"]", origin(&|origin| origin.unit = Some("cron.service".to_owned())), false),
-        ("hours = [{ days = \"fri\", start = \"08:00\", stop = \"18:00\", zone = \"Europe/Paris\" }]", plain.clone(), true),
-        ("hours = [{ days = \"sat\", start = \"08:00\", stop = \"18:00\", zone = \"Europe/Paris\" }]", plain.clone(), false),
+        (
+            "hours = [{ days = \"fri\", start = \"08:00\", stop = \"18:00\", zone = \"Europe/Paris\" }]",
+            plain.clone(),
+            true,
+        ),
+        (
+            "hours = [{ days = \"sat\", start = \"08:00\", stop = \"18:00\", zone = \"Europe/Paris\" }]",
+            plain.clone(),
+            false,
+        ),
         ("hours = [{ start = \"11:30\", stop = \"18:00\", zone = \"UTC\" }]", plain.clone(), false),
         ("not-before = \"2026-11-20T12:00:00+01:00\"", plain.clone(), false),
         ("not-before = \"2026-11-20T11:59:59+01:00\"", plain.clone(), true),
@@ -78,7 +85,11 @@ fn conditions_of_an_allow_hold_only_when_known_and_true() {
         ("except = { who = [\"%oncall\"] }", plain.clone(), false),
         ("except = { who = [\"bob\"] }", plain.clone(), true),
         ("except = [{ who = [\"bob\"] }, { hosts = [\"web-*\"] }]", plain.clone(), false),
-        ("except = { who = [\"%nobody-here\"] }", change(&|facts| facts.requester.process_groups = Fact::Unknown), false),
+        (
+            "except = { who = [\"%nobody-here\"] }",
+            change(&|facts| facts.requester.process_groups = Fact::Unknown),
+            false,
+        ),
         ("except = { hosts = [\"web-*\"], except = { who = [\"alice\"] } }", plain.clone(), true),
         ("run = [\"/usr/bin/x\"]", plain.clone(), true),
         ("as = [\"root\"]", plain.clone(), true),
@@ -101,14 +112,22 @@ fn conditions_of_a_deny_hold_also_when_unknown() {
     for (conditions, facts, stops) in [
         ("who = [\"bob\"]", plain.clone(), false),
         ("who = [\"%oncall\"]\nhosts = [\"web-*\"]", plain.clone(), true),
-        ("who = [\"%contractors\"]", change(&|facts| facts.requester.process_groups = Fact::Is([group(9, "contractors")].into())), true),
+        (
+            "who = [\"%contractors\"]",
+            change(&|facts| facts.requester.process_groups = Fact::Is([group(9, "contractors")].into())),
+            true,
+        ),
         ("who = [\"%contractors\"]", change(&|facts| facts.requester.process_groups = Fact::Unknown), true),
         ("who = [\"%contractors\"]", change(&|facts| facts.requester.lent_groups = [Gid(9)].into()), false),
-        ("origin = [\"ssh:192.0.2.0/24\"]", change(&|facts| {
-            if let Fact::Is(origin) = &mut facts.origin {
-                origin.address = Fact::Unknown;
-            }
-        }), true),
+        (
+            "origin = [\"ssh:192.0.2.0/24\"]",
+            change(&|facts| {
+                if let Fact::Is(origin) = &mut facts.origin {
+                    origin.address = Fact::Unknown;
+                }
+            }),
+            true,
+        ),
         ("origin = [\"sandbox\"]", plain.clone(), false),
         ("run = [\"/usr/bin/x\"]", plain.clone(), true),
         ("run = [\"/usr/bin/y\"]", plain.clone(), false),
@@ -148,7 +167,9 @@ fn deny_of_a_program_also_refuses_shells_unless_only_this_path() {
 
 #[test]
 fn identity_nss_05_only_the_exact_account_matches() {
-    let rules = policy("[roles.r]\nrun = [\"/usr/bin/x\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\", \"#1005\", \"%db\", \"%#77\"]\nroles = [\"r\"]\n");
+    let rules = policy(
+        "[roles.r]\nrun = [\"/usr/bin/x\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\", \"#1005\", \"%db\", \"%#77\"]\nroles = [\"r\"]\n",
+    );
     let who = |name: &str, uid: u32, groups: &[(u32, &str)]| {
         let mut facts = alice();
         facts.requester.name = Fact::Is(name.to_owned());
@@ -169,7 +190,8 @@ fn identity_nss_05_only_the_exact_account_matches() {
 
 #[test]
 fn cmd_match_17_groups_are_compared_whole() {
-    let rules = policy("[roles.r]\nrun = [\"/usr/bin/x\"]\n[[allow]]\nname = \"a\"\nwho = [\"%db-admin\"]\nroles = [\"r\"]\n");
+    let rules =
+        policy("[roles.r]\nrun = [\"/usr/bin/x\"]\n[[allow]]\nname = \"a\"\nwho = [\"%db-admin\"]\nroles = [\"r\"]\n");
     for (name, wanted) in [("db", false), ("db-admin", true), ("db-admins", false), ("b-admin", false)] {
         let mut facts = alice();
         facts.requester.groups = Fact::Is([group(5, name)].into());
@@ -179,7 +201,9 @@ fn cmd_match_17_groups_are_compared_whole() {
 
 #[test]
 fn cmd_match_01_no_id_is_never_a_target() {
-    let rules = policy("[roles.r]\nrun = [\"ALL\"]\nas = [\"ALL\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n");
+    let rules = policy(
+        "[roles.r]\nrun = [\"ALL\"]\nas = [\"ALL\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n",
+    );
     let mut facts = facts_for("/usr/bin/id");
     facts.target = Fact::Is(Some(account("bob", 1002)));
     assert!(is_allowed(&evaluate(Some(&rules), &facts, &command("/usr/bin/id"), now())));
@@ -204,23 +228,36 @@ fn as_entries_cover_their_account_and_group_only() {
         ("ALL", "bob", 1002, true, Some("db"), false),
         ("ALL:ALL", "bob", 1002, true, Some("db"), true),
     ] {
-        let rules = policy(&format!("[roles.r]\nrun = [\"/usr/bin/x\"]\nas = [\"{entry}\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n"));
+        let rules = policy(&format!(
+            "[roles.r]\nrun = [\"/usr/bin/x\"]\nas = [\"{entry}\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n"
+        ));
         let mut facts = facts_for("/usr/bin/x");
         let mut target = account(user, uid);
         target.group = group.map(str::to_owned);
         facts.target = Fact::Is(Some(target));
         let asked = asked_group.then(|| group.unwrap_or("db").to_owned());
         let request = Request { group: asked, user: Some(user.to_owned()), ..command("/usr/bin/x") };
-        assert_eq!(is_allowed(&evaluate(Some(&rules), &facts, &request, now())), wanted, "{entry} for {user} group {group:?}");
+        assert_eq!(
+            is_allowed(&evaluate(Some(&rules), &facts, &request, now())),
+            wanted,
+            "{entry} for {user} group {group:?}"
+        );
     }
 }
 
 #[test]
 fn cmd_match_07_arguments_stay_apart() {
-    let rules = policy("[roles.r]\nrun = [\"/bin/cat /var/log/*\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n");
+    let rules = policy(
+        "[roles.r]\nrun = [\"/bin/cat /var/log/*\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n",
+    );
     let ask = |words: &[&str]| {
         let argv = std::iter::once("cat").chain(words.iter().copied()).map(Bytes::from).collect();
-        is_allowed(&evaluate(Some(&rules), &facts_for("/usr/bin/cat"), &Request { argv, ..request(Kind::Command) }, now()))
+        is_allowed(&evaluate(
+            Some(&rules),
+            &facts_for("/usr/bin/cat"),
+            &Request { argv, ..request(Kind::Command) },
+            now(),
+        ))
     };
     assert!(ask(&["/var/log/x"]));
     assert!(ask(&["/var/log/x y"]));
@@ -232,7 +269,8 @@ fn cmd_match_07_arguments_stay_apart() {
 
 #[test]
 fn cmd_match_10_the_program_decides_and_not_argv0() {
-    let rules = policy("[roles.r]\nrun = [\"/usr/bin/true\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n");
+    let rules =
+        policy("[roles.r]\nrun = [\"/usr/bin/true\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n");
     let mut facts = facts_for("/usr/bin/bash");
     assert!(!is_allowed(&evaluate(Some(&rules), &facts, &command("/usr/bin/true"), now())));
     facts.executable = program("/usr/bin/true");
@@ -243,7 +281,9 @@ fn cmd_match_10_the_program_decides_and_not_argv0() {
 
 #[test]
 fn path_elements_need_directories_of_root_alone() {
-    let rules = policy("[roles.r]\nrun = [\"/usr/bin/tail <path:/var/log/nginx>...\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n");
+    let rules = policy(
+        "[roles.r]\nrun = [\"/usr/bin/tail <path:/var/log/nginx>...\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n",
+    );
     let mut facts = facts_for("/usr/bin/tail");
     let request = command("tail /var/log/nginx/a /var/log/nginx/b");
     assert!(is_allowed(&evaluate(Some(&rules), &facts, &request, now())));
@@ -283,263 +323,18 @@ fn shells_are_given_by_shell_alone() {
 
 #[test]
 fn groups_are_lent_to_the_requesters_own_uid_and_by_name() {
-    let rules = policy("[roles.docker]\ngroups = [\"docker\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"docker\"]\n");
+    let rules = policy(
+        "[roles.docker]\ngroups = [\"docker\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"docker\"]\n",
+    );
     let mut facts = facts_for("/usr/bin/docker");
     facts.target = Fact::Is(Some(account("alice", 1001)));
-    let asked = |request: Request, facts: &Facts| is_allowed(&evaluate(Some(&rules), facts, &Request { role: Some("docker".to_owned()), ..request }, now()));
+    let asked = |request: Request, facts: &Facts| {
+        is_allowed(&evaluate(Some(&rules), facts, &Request { role: Some("docker".to_owned()), ..request }, now()))
+    };
     assert!(asked(command("docker ps"), &facts));
     assert!(asked(request(Kind::Shell), &facts));
     assert!(!asked(Request { user: Some("alice".to_owned()), ..command("docker ps") }, &facts));
     assert!(!is_allowed(&evaluate(Some(&rules), &facts, &command("docker ps"), now())), "only with --role");
     facts.target = Fact::Is(Some(scene::root()));
     assert!(!asked(command("docker ps"), &facts));
-}
-
-#[test]
-fn requires_join_and_the_strictest_counts() {
-    let rules = policy(
-        "[teams.lead]\nmembers = [\"%lead\"]\n[roles.r]\nrun = [\"/usr/bin/x\"]\n\
-         [[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\nauth = \"none\"\nwindow = \"2h\"\nrun-time = \"1h\"\nat-end = { finish = \"2h\" }\n\
-         [[require]]\nname = \"one\"\nwindow = \"30m\"\nauth = \"cached\"\nrecord = \"activity\"\nreason = { min-length = 5 }\n\
-         [[require]]\nname = \"two\"\nwho = [\"%oncall\"]\nrun-time = \"5m\"\nrecord = \"terminal\"\nreason = { min-length = 10, pattern = \"nginx\" }\nticket = { pattern = \"^OPS-[0-9]+$\" }\napproval = { by = \"@lead\", count = 2 }\nat-end = \"terminate\"\n\
-         [[require]]\nname = \"other host\"\nhosts = [\"db-*\"]\nwindow = \"1s\"\n",
-    );
-    let full = Request { reason: Some("reload nginx now".to_owned()), ticket: Some("OPS-12".to_owned()), ..command("/usr/bin/x") };
-    let ask = |request: &Request| evaluate(Some(&rules), &facts_for("/usr/bin/x"), request, now());
-    let terms = allowed(ask(&full));
-    assert_eq!((terms.window, terms.run_time, terms.start_by, terms.finish), (1800, 300, 300, 0));
-    assert_eq!((terms.auth, terms.record, terms.approvals), (Auth::Cached, Record::Terminal, 2));
-    assert_eq!(terms.joined, ["one", "two"]);
-    assert_eq!((terms.rule.as_str(), terms.source.as_str()), ("a", "10-web.toml:5"));
-    assert_eq!(allowed(ask(&Request { terminal: false, ..full.clone() })).record, Record::Activity);
-    assert_eq!(allowed(ask(&Request { window: Some(60), ..full.clone() })).window, 60);
-    for (request, cause) in [
-        (Request { reason: None, ..full.clone() }, Cause::ReasonNeeded),
-        (Request { reason: Some("nginx".to_owned()), ..full.clone() }, Cause::ReasonNeeded),
-        (Request { reason: Some("something else".to_owned()), ..full.clone() }, Cause::ReasonNeeded),
-        (Request { ticket: None, ..full.clone() }, Cause::TicketNeeded),
-        (Request { ticket: Some("OPS-".to_owned()), ..full.clone() }, Cause::TicketNeeded),
-        (Request { window: Some(1801), ..full.clone() }, Cause::WindowTooLong),
-    ] {
-        assert_eq!(denied(ask(&request)).cause, cause, "{request:?}");
-    }
-}
-
-#[test]
-fn the_choice_goes_by_persons_then_auth_then_what_is_needed_then_window() {
-    let rule = |name: &str, terms: &str| format!("[[allow]]\nname = \"{name}\"\nwho = [\"alice\"]\nroles = [\"r\"]\n{terms}\n");
-    let base = "[teams.t]\nmembers = [\"bob\"]\n[roles.r]\nrun = [\"/usr/bin/x\"]\n";
-    let order = [
-        rule("z best", "auth = \"none\"\nwindow = \"2h\"\nrecord = \"terminal\""),
-        rule("y less recorded", "auth = \"none\"\nwindow = \"2h\""),
-        rule("x shorter", "auth = \"none\"\nwindow = \"1h\""),
-        rule("w reason", "auth = \"none\"\nreason = { min-length = 1 }\nwindow = \"9h\""),
-        rule("v ticket", "auth = \"none\"\nticket = { pattern = \"T\" }\nwindow = \"9h\""),
-        rule("u cached", "auth = \"cached\"\nwindow = \"9h\""),
-        rule("t person", "auth = \"none\"\nwindow = \"9h\"\napproval = { by = \"@t\" }"),
-    ];
-    let asked = Request { reason: Some("why".to_owned()), ticket: Some("T".to_owned()), ..command("/usr/bin/x") };
-    for first in 0..order.len() {
-        let rules = policy(&format!("{base}{}", order[first..].join("")));
-        let terms = allowed(evaluate(Some(&rules), &facts_for("/usr/bin/x"), &asked, now()));
-        assert!(order[first].contains(&format!("\"{}\"", terms.rule)), "{first}: {}", terms.rule);
-    }
-}
-
-#[test]
-fn break_glass_sees_its_own_rules_and_the_three_obligations_alone() {
-    let rules = policy(
-        "[teams.t]\nmembers = [\"bob\"]\n[roles.r]\nshell = true\n\
-         [[allow]]\nname = \"fire\"\nwho = [\"alice\"]\nroles = [\"r\"]\nauth = \"fresh\"\n[allow.break-glass]\nwindow = \"15m\"\nreviewers = \"@t\"\n\
-         [[require]]\nname = \"q\"\nwindow = \"1m\"\napproval = { by = \"@t\" }\nrecord = \"terminal\"\nreason = { min-length = 3 }\nticket = { pattern = \"^T\" }\n",
-    );
-    let ask = |request: &Request| evaluate(Some(&rules), &alice(), request, now());
-    let glass = Request { break_glass: true, reason: Some("fire".to_owned()), ..request(Kind::Shell) };
-    let terms = allowed(ask(&glass));
-    assert_eq!((terms.window, terms.approvals, terms.record, terms.auth), (900, 0, Record::Terminal, Auth::Fresh));
-    assert_eq!(denied(ask(&Request { reason: None, ..glass.clone() })).cause, Cause::ReasonNeeded);
-    assert_eq!(denied(ask(&Request { ticket: Some("X".to_owned()), ..glass.clone() })).cause, Cause::TicketNeeded);
-    assert!(is_allowed(&ask(&Request { ticket: Some("T1".to_owned()), ..glass.clone() })));
-    let refused = denied(ask(&Request { break_glass: false, ..glass }));
-    assert_eq!(refused.cause, Cause::NotCovered);
-    assert!(refused.detail.iter().any(|line| line.contains("--break-glass")), "{:?}", refused.detail);
-}
-
-#[test]
-fn an_effect_that_cannot_be_recorded_is_not_given_and_says_what_would() {
-    let rules = policy("[roles.docker]\ngroups = [\"docker\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"docker\"]\n[[require]]\nname = \"q\"\nrecord = \"activity\"\n");
-    let refused = denied(evaluate(Some(&rules), &alice(), &Request { role: Some("docker".to_owned()), ..request(Kind::Role) }, now()));
-    assert_eq!(refused.cause, Cause::Obligation);
-    assert_eq!(refused.detail, ["group docker cannot be recorded; use jitsudo --role docker CMD"]);
-}
-
-#[test]
-fn hours_with_cut_and_not_after_end_what_they_give() {
-    let rules = allow_if("hours = [{ days = \"mon-fri\", start = \"08:00\", stop = \"18:00\", zone = \"Europe/Paris\", cut = true }]\nnot-after = \"2026-11-20T17:00:00+01:00\"");
-    assert_eq!(allowed(x(&rules, &alice())).not_after, Some(at("2026-11-20T17:00:00+01:00")));
-    let rules = allow_if("hours = [{ days = \"mon-fri\", start = \"08:00\", stop = \"18:00\", zone = \"Europe/Paris\", cut = true }]");
-    assert_eq!(allowed(x(&rules, &alice())).not_after, Some(at("2026-11-20T18:00:00+01:00")));
-}
-
-#[test]
-fn roles_keep_their_own_keys_for_their_own_lists() {
-    let rules = policy(
-        "[roles.web]\nrun = [\"/usr/bin/x\"]\nenv-keep = [\"A\"]\n[roles.dba]\nincludes = [\"web\"]\nrun = [\"/usr/bin/y\"]\nas = [\"postgres\"]\nenv-keep = [\"B\"]\n\
-         [[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"dba\"]\n",
-    );
-    let terms = allowed(decide(&rules, "/usr/bin/x"));
-    assert_eq!((terms.role.as_str(), terms.run_as.env_keep), ("dba", vec!["A".to_owned()]));
-    assert!(!is_allowed(&decide(&rules, "/usr/bin/y")), "y runs as postgres, not root");
-}
-
-#[test]
-fn root_itself_needs_no_rule_and_a_person_behind_it_does() {
-    let rules = policy("[roles.r]\nrun = [\"/usr/bin/x\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n");
-    let mut facts = facts_for("/usr/bin/x");
-    facts.requester.uid = Uid(0);
-    facts.requester.name = Fact::Is("root".to_owned());
-    for loginuid in [None, Some(Uid(0))] {
-        facts.requester.loginuid = Fact::Is(loginuid);
-        for policy in [None, Some(&rules)] {
-            let terms = allowed(evaluate(policy, &facts, &command("/usr/bin/other"), now()));
-            assert_eq!((terms.rule.as_str(), terms.auth, terms.run_as.env_keep), ("root-is-root", Auth::None, vec!["*".to_owned()]));
-        }
-    }
-    facts.requester.loginuid = Fact::Is(Some(Uid(1001)));
-    facts.requester.login_name = Fact::Is(Some("alice".to_owned()));
-    assert_eq!(allowed(evaluate(Some(&rules), &facts, &command("/usr/bin/x"), now())).rule, "a");
-    assert_eq!(denied(evaluate(None, &facts, &command("/usr/bin/x"), now())).cause, Cause::NoPolicy);
-    facts.requester.login_name = Fact::Is(Some("bob".to_owned()));
-    assert!(!is_allowed(&evaluate(Some(&rules), &facts, &command("/usr/bin/x"), now())));
-    facts.requester.loginuid = Fact::Unknown;
-    assert!(!is_allowed(&evaluate(Some(&rules), &facts, &command("/usr/bin/x"), now())));
-}
-
-#[test]
-fn a_person_has_all_accounts_and_a_team_all_persons() {
-    let rules = policy(
-        "[people.alice]\naccounts = [\"alice\", \"alice-adm\"]\n[teams.inner]\nmembers = [\"@alice\"]\n[teams.outer]\nmembers = [\"@inner\", \"%ops\"]\n[roles.r]\nrun = [\"/usr/bin/x\"]\n\
-         [[allow]]\nname = \"a\"\nwho = [\"@outer\"]\nroles = [\"r\"]\n",
-    );
-    for (name, groups, wanted) in [("alice", vec![], true), ("alice-adm", vec![], true), ("bob", vec![group(7, "ops")], true), ("bob", vec![], false)] {
-        let mut facts = alice();
-        facts.requester.name = Fact::Is(name.to_owned());
-        facts.requester.groups = Fact::Is(groups.into_iter().collect());
-        assert_eq!(is_allowed(&x(&rules, &facts)), wanted, "{name}");
-    }
-}
-
-#[test]
-fn environment_and_directory_must_be_let_through() {
-    let rules = policy("[roles.r]\nrun = [\"/usr/bin/x\"]\nenv-keep = [\"PG*\"]\ncwd = \"home\"\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n");
-    let ask = |request: Request| evaluate(Some(&rules), &facts_for("/usr/bin/x"), &request, now());
-    let with = |name: &str| Request { env_names: vec![Bytes::from(name)], ..command("/usr/bin/x") };
-    assert!(is_allowed(&ask(with("PGHOST"))));
-    assert!(is_allowed(&ask(with("LANG"))));
-    for name in ["PGSERVICEFILE", "LD_PRELOAD", "SUDO_USER", "HOME", "PATH", "A=B", "", "BASH_FUNC_x%%"] {
-        assert_eq!(denied(ask(with(name))).cause, Cause::Environment, "{name}");
-    }
-    let in_directory = |path: &str| Request { cwd: Some(Bytes::from(path)), ..command("/usr/bin/x") };
-    assert_eq!(denied(ask(in_directory("/tmp"))).cause, Cause::WorkingDirectory);
-    assert!(is_allowed(&ask(in_directory("/home/root"))));
-}
-
-#[test]
-fn denials_name_the_nearest_own_role_and_nobody_elses() {
-    let rules = policy(
-        "[roles.web-operator]\nrun = [\"/usr/bin/systemctl {restart,reload} nginx\"]\n[roles.secret]\nrun = [\"/usr/bin/systemctl restart ssh\"]\n\
-         [[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"web-operator\"]\n[[allow]]\nname = \"b\"\nwho = [\"bob\"]\nroles = [\"secret\"]\n",
-    );
-    let refused = denied(decide(&rules, "/usr/bin/systemctl restart ssh"));
-    assert_eq!(refused.cause, Cause::NotCovered);
-    assert_eq!(refused.detail, ["your role web-operator covers `systemctl {restart,reload} nginx`, not `ssh`"]);
-    let refused = denied(decide(&rules, "/usr/bin/id"));
-    assert_eq!(refused.detail, ["your only role here is web-operator"]);
-    let rules = policy("[roles.web-operator]\nrun = [\"/usr/bin/x\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"web-operator\"]\nhours = [{ days = \"mon-fri\", start = \"08:00\", stop = \"18:00\", zone = \"Europe/Paris\" }]\n");
-    let refused = denied(evaluate(Some(&rules), &facts_for("/usr/bin/x"), &command("/usr/bin/x"), at("2026-11-19T22:48:00+01:00")));
-    assert_eq!(refused.cause, Cause::NotNow);
-    assert_eq!(refused.detail, ["role web-operator opens mon-fri 08:00-18:00 Europe/Paris (in 9 h 12 min)"]);
-    let mut facts = facts_for("/usr/bin/x");
-    facts.executable = Fact::Is(Err(NoExecutable::NotFound));
-    assert_eq!(denied(evaluate(Some(&rules), &facts, &command("x"), now())).cause, Cause::Unrunnable(NoExecutable::NotFound));
-}
-
-#[test]
-fn duties_are_given_like_allows() {
-    let rules = policy(
-        "[teams.sec]\nmembers = [\"%security\"]\n[[duty]]\nwho = [\"@sec\"]\nmay = [\"see\", \"policy\"]\n[[duty]]\nwho = [\"alice\"]\nmay = [\"end\"]\nhours = [{ days = \"fri\", start = \"08:00\", stop = \"18:00\", zone = \"UTC\" }]\n",
-    );
-    let mut facts = alice();
-    assert_eq!(duties(Some(&rules), &facts, now()), [Duty::End].into());
-    assert!(duties(Some(&rules), &facts, at("2026-11-21T12:00:00Z")).is_empty());
-    facts.requester.groups = Fact::Is([group(5, "security")].into());
-    assert_eq!(duties(Some(&rules), &facts, now()), [Duty::See, Duty::End, Duty::Policy].into());
-    facts.requester.lent_groups = [Gid(5)].into();
-    assert_eq!(duties(Some(&rules), &facts, now()), [Duty::End].into(), "a lent group gives no duty");
-    facts.origin = Fact::Unknown;
-    assert!(duties(Some(&rules), &facts, now()).is_empty());
-    facts.requester.uid = Uid(0);
-    facts.requester.loginuid = Fact::Is(None);
-    assert_eq!(duties(None, &facts, now()).len(), 6);
-}
-
-#[test]
-fn offers_tell_terms_hours_and_who_is_asked() {
-    let rules = policy(
-        "[teams.lead]\nmembers = [\"bob\"]\n[roles.a]\nsummary = \"Look after nginx\"\nrun = [\"/usr/bin/x\"]\n[roles.b]\nshell = true\nas = [\"postgres\"]\n\
-         [[allow]]\nname = \"1\"\nwho = [\"alice\"]\nroles = [\"a\", \"b\"]\nauth = \"none\"\nwindow = \"30m\"\n\
-         [[allow]]\nname = \"2\"\nwho = [\"alice\"]\nroles = [\"a\"]\nhours = [{ days = \"sat\", start = \"08:00\", stop = \"18:00\", zone = \"Europe/Paris\" }]\n\
-         [[allow]]\nname = \"3\"\nwho = [\"bob\"]\nroles = [\"a\"]\n[[allow]]\nname = \"4\"\nwho = [\"alice\"]\nroles = [\"a\"]\nhosts = [\"db-*\"]\n\
-         [[require]]\nname = \"q\"\nroles = [\"b\"]\napproval = { by = \"@lead\" }\n",
-    );
-    let offers = offers(Some(&rules), &alice(), now());
-    let short: Vec<_> = offers.iter().map(|offer| (offer.role.as_str(), offer.rule.as_str(), offer.approvals, offer.approvers.join(","))).collect();
-    assert_eq!(short, [("a", "1", 0, String::new()), ("a", "2", 0, String::new()), ("b", "1", 1, "@lead".to_owned())]);
-    assert_eq!(offers[0].opening, Opening::Open);
-    assert_eq!(offers[1].opening, Opening::Closed { hours: "sat 08:00-18:00 Europe/Paris".to_owned(), opens_at: Some(at("2026-11-21T08:00:00+01:00")) });
-    assert_eq!((offers[0].commands.as_slice(), offers[2].commands.as_slice()), (&["/usr/bin/x".to_owned()][..], &["a shell".to_owned()][..]));
-    assert_eq!(offers[2].run_as, ["postgres"]);
-}
-
-#[test]
-fn explanations_show_own_rules_without_the_policy_duty() {
-    let rules = policy(
-        "[roles.r]\nrun = [\"/usr/bin/x\"]\n[[allow]]\nname = \"mine\"\nwho = [\"alice\"]\nhosts = [\"db-*\"]\nroles = [\"r\"]\n[[allow]]\nname = \"other\"\nwho = [\"bob\"]\nroles = [\"r\"]\n[[deny]]\nname = \"everyone\"\nhosts = [\"web-*\"]\n",
-    );
-    let explained = |visible| explain(Some(&rules), &facts_for("/usr/bin/x"), &command("/usr/bin/x"), now(), visible);
-    let all = explained(Visible::All);
-    assert_eq!(all.rules.iter().map(|rule| rule.rule.as_str()).collect::<Vec<_>>(), ["everyone", "mine", "other"]);
-    assert!(all.rules[0].matches && !all.rules[1].matches);
-    let hosts = all.rules[1].conditions.iter().find(|condition| condition.key == "hosts").unwrap();
-    assert_eq!(hosts.verdict, Truth::False);
-    let own = explained(Visible::Own);
-    assert_eq!(own.rules.iter().map(|rule| rule.rule.as_str()).collect::<Vec<_>>(), ["mine"]);
-    assert_eq!(own.hidden, 2);
-    assert_eq!(denied(own.decision).by, None);
-    assert_eq!(denied(all.decision).by.as_deref(), Some("everyone"));
-}
-
-#[test]
-fn policy_09_order_of_allow_and_deny_does_not_matter() {
-    let allow = "[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n";
-    let deny = "[[deny]]\nname = \"d\"\nrun = [\"/usr/bin/*\"]\nwho = [\"%oncall\"]\n";
-    let role = "[roles.r]\nrun = [\"/usr/bin/x\"]\n";
-    for parts in [[role, allow, deny], [deny, allow, role], [allow, role, deny]] {
-        assert!(!is_allowed(&decide(&policy(&parts.concat()), "/usr/bin/x")));
-    }
-}
-
-#[test]
-fn policy_14_exceptions_in_exceptions_turn_round_each_time() {
-    let decide = |except: &str| is_allowed(&x(&allow_if(except), &alice()));
-    assert!(decide(""));
-    assert!(!decide("except = { who = [\"alice\"] }"));
-    assert!(decide("except = { hosts = [\"web-*\"], except = { who = [\"alice\"] } }"));
-    assert!(!decide("except = { hosts = [\"web-*\"], except = { who = [\"alice\"], except = { labels = [] } } }".replace(", except = { labels = [] }", ", except = { who = [\"%oncall\"] }").as_str()));
-}
-
-#[test]
-fn ask_for_everything_is_warned_about() {
-    let compiled = compile("[roles.r]\nrun = [\"ALL\"]\nas = [\"ALL\"]\n[[allow]]\nname = \"a\"\nwho = [\"ALL\"]\nroles = [\"r\"]\n").unwrap();
-    assert!(compiled.warnings.len() >= 2, "{:?}", compiled.warnings);
 }

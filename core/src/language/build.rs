@@ -43,7 +43,12 @@ impl Build<'_> {
                 } else {
                     self.did_you_mean(name, &["people", "services", "teams"], |build| &build.sets)
                 };
-                self.findings.error(&text.place, format!("\"@{name}\" is not defined"), "no person, service or team of this name", Some(hint));
+                self.findings.error(
+                    &text.place,
+                    format!("\"@{name}\" is not defined"),
+                    "no person, service or team of this name",
+                    Some(hint),
+                );
             }
             return found;
         }
@@ -56,7 +61,11 @@ impl Build<'_> {
             }
             Err(error) => {
                 let digits = !text.value.is_empty() && text.value.bytes().all(|byte| byte.is_ascii_digit());
-                let hint = if digits { format!("an id is written \"#{}\"", text.value) } else { "write \"alice\", \"%group\", \"#1002\", \"%#27\", \"@name\" or \"ALL\"".to_owned() };
+                let hint = if digits {
+                    format!("an id is written \"#{}\"", text.value)
+                } else {
+                    "write \"alice\", \"%group\", \"#1002\", \"%#27\", \"@name\" or \"ALL\"".to_owned()
+                };
                 self.findings.error(&text.place, error.to_string(), "no name", Some(hint));
                 None
             }
@@ -76,7 +85,12 @@ impl Build<'_> {
             let found = self.host_sets.get(name).map(|defined| HostIs::Set(defined.index));
             if found.is_none() {
                 let hint = self.did_you_mean(name, &["hosts"], |build| &build.host_sets);
-                self.findings.error(&text.place, format!("\"@{name}\" is not defined"), "no host set of this name", Some(hint));
+                self.findings.error(
+                    &text.place,
+                    format!("\"@{name}\" is not defined"),
+                    "no host set of this name",
+                    Some(hint),
+                );
             }
             return found;
         }
@@ -101,7 +115,9 @@ impl Build<'_> {
     fn did_you_mean(&self, name: &str, tables: &[&str], known: impl Fn(&Self) -> &BTreeMap<String, Defined>) -> String {
         let known = known(self);
         match nearest(name, known.keys().map(String::as_str)).and_then(|near| known.get_key_value(near)) {
-            Some((near, defined)) => format!("did you mean \"{near}\" ({})?", self.findings.short_place(&defined.place)),
+            Some((near, defined)) => {
+                format!("did you mean \"{near}\" ({})?", self.findings.short_place(&defined.place))
+            }
             None => {
                 let tables: Vec<String> = tables.iter().map(|table| format!("[{table}.{name}]")).collect();
                 format!("define {} or correct the name", tables.join(" or "))
@@ -112,7 +128,8 @@ impl Build<'_> {
     /// A zone with its rules, looked up once.
     pub(super) fn zone(&mut self, text: &Text) -> Option<u32> {
         if !self.zone_index.contains_key(&text.value) {
-            let sound = text.value.len() < 64 && text.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte));
+            let sound = text.value.len() < 64
+                && text.value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte));
             let bytes = match text.value.as_str() {
                 "UTC" => Some(Vec::new()),
                 name if sound => (self.host.zone)(name),
@@ -128,8 +145,14 @@ impl Build<'_> {
         }
         let index = self.zone_index.get(&text.value).copied().flatten();
         if index.is_none() {
-            let hint = "write a name of the IANA database such as \"Europe/Paris\", or \"UTC\" (is tzdata installed?)".to_owned();
-            self.findings.error(&text.place, format!("there is no time zone {:?}", text.value), "not a zone of this host", Some(hint));
+            let hint = "write a name of the IANA database such as \"Europe/Paris\", or \"UTC\" (is tzdata installed?)"
+                .to_owned();
+            self.findings.error(
+                &text.place,
+                format!("there is no time zone {:?}", text.value),
+                "not a zone of this host",
+                Some(hint),
+            );
         }
         index
     }

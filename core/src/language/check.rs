@@ -13,17 +13,95 @@ use super::rules::Draft;
 
 /// Programs that run others, edit or read any file, when their arguments (or their own commands) are free.
 const ESCAPES: &[&str] = &[
-    "apt", "apt-get", "ash", "at", "awk", "bash", "busybox", "chmod", "chown", "chroot", "cp", "crontab", "csh", "curl",
-    "dash", "dd", "docker", "dpkg", "ed", "emacs", "env", "ex", "find", "fish", "flock", "gawk", "gdb", "git", "install",
-    "ip", "kubectl", "less", "lua", "make", "man", "mawk", "more", "mount", "mv", "nano", "nice", "nmap", "node", "nsenter",
-    "perl", "php", "pico", "pip", "pip3", "podman", "psql", "python", "python3", "rpm", "rsync", "ruby", "run-parts", "scp",
-    "screen", "sed", "sh", "snap", "ssh", "strace", "su", "sudo", "systemctl", "systemd-run", "tar", "tcpdump", "tee",
-    "time", "timeout", "tmux", "unshare", "vi", "vim", "visudo", "watch", "wget", "xargs", "yum", "zip", "zsh",
+    "apt",
+    "apt-get",
+    "ash",
+    "at",
+    "awk",
+    "bash",
+    "busybox",
+    "chmod",
+    "chown",
+    "chroot",
+    "cp",
+    "crontab",
+    "csh",
+    "curl",
+    "dash",
+    "dd",
+    "docker",
+    "dpkg",
+    "ed",
+    "emacs",
+    "env",
+    "ex",
+    "find",
+    "fish",
+    "flock",
+    "gawk",
+    "gdb",
+    "git",
+    "install",
+    "ip",
+    "kubectl",
+    "less",
+    "lua",
+    "make",
+    "man",
+    "mawk",
+    "more",
+    "mount",
+    "mv",
+    "nano",
+    "nice",
+    "nmap",
+    "node",
+    "nsenter",
+    "perl",
+    "php",
+    "pico",
+    "pip",
+    "pip3",
+    "podman",
+    "psql",
+    "python",
+    "python3",
+    "rpm",
+    "rsync",
+    "ruby",
+    "run-parts",
+    "scp",
+    "screen",
+    "sed",
+    "sh",
+    "snap",
+    "ssh",
+    "strace",
+    "su",
+    "sudo",
+    "systemctl",
+    "systemd-run",
+    "tar",
+    "tcpdump",
+    "tee",
+    "time",
+    "timeout",
+    "tmux",
+    "unshare",
+    "vi",
+    "vim",
+    "visudo",
+    "watch",
+    "wget",
+    "xargs",
+    "yum",
+    "zip",
+    "zsh",
 ];
 /// Those that need no argument for it.
 const ALWAYS: &[&str] = &[
-    "ash", "bash", "csh", "dash", "ed", "emacs", "ex", "fish", "less", "man", "more", "nano", "pico", "screen", "sh", "su",
-    "tmux", "vi", "vim", "visudo", "zsh",
+    "ash", "bash", "csh", "dash", "ed", "emacs", "ex", "fish", "less", "man", "more", "nano", "pico", "screen", "sh",
+    "su", "tmux", "vi", "vim", "visudo", "zsh",
 ];
 
 pub(super) fn roles(build: &mut Build<'_>, roles: &[RoleDraft]) {
@@ -43,8 +121,10 @@ pub(super) fn roles(build: &mut Build<'_>, roles: &[RoleDraft]) {
         }
         for group in draft.role.groups.iter().chain(&draft.role.membership).filter(|_| !draft.group_grants_more) {
             if let Some(place) = build.groups_named.get(group) {
-                let hint = format!("group-grants-more = true says that this is meant ({})", build.findings.short_place(place));
-                let message = format!("role \"{}\" lends group {group}, and rules are given to %{group}", draft.role.name);
+                let hint =
+                    format!("group-grants-more = true says that this is meant ({})", build.findings.short_place(place));
+                let message =
+                    format!("role \"{}\" lends group {group}, and rules are given to %{group}", draft.role.name);
                 build.findings.error(&draft.place, message, "who gets the group gets those rules", Some(hint));
             }
         }
@@ -56,13 +136,23 @@ pub(super) fn roles(build: &mut Build<'_>, roles: &[RoleDraft]) {
 
 fn command_lint(build: &mut Build<'_>, command: &Command, place: &super::source::Place) {
     let Command::One { program, arguments } = command else {
-        build.findings.warn(place, "\"ALL\" is every command, so everything on this host", "a role of one program?", None);
+        build.findings.warn(
+            place,
+            "\"ALL\" is every command, so everything on this host",
+            "a role of one program?",
+            None,
+        );
         return;
     };
     let base = program.as_str().rsplit('/').next().unwrap_or_default();
     if arguments.is_empty() {
         let hint = Some("add `...` for words that are no options, `<any...>` for all".to_owned());
-        build.findings.warn(place, format!("{base} is covered without arguments only"), "no further element = no arguments", hint);
+        build.findings.warn(
+            place,
+            format!("{base} is covered without arguments only"),
+            "no further element = no arguments",
+            hint,
+        );
     }
     let free = |element: &Element| match &element.shape {
         Shape::AnyWord | Shape::Any | Shape::Rest | Shape::AnyRest | Shape::Re(..) => true,
@@ -72,7 +162,12 @@ fn command_lint(build: &mut Build<'_>, command: &Command, place: &super::source:
     let interpreter = ["python", "perl", "ruby", "lua", "php"].iter().any(|name| base.starts_with(name));
     if escapes || (interpreter && (arguments.is_empty() || arguments.iter().any(free))) {
         let hint = Some("fix its arguments, or give a role that says what it is: shell = true".to_owned());
-        build.findings.warn(place, format!("{base} can start any program or change any file"), "as good as a shell", hint);
+        build.findings.warn(
+            place,
+            format!("{base} can start any program or change any file"),
+            "as good as a shell",
+            hint,
+        );
     }
 }
 
@@ -98,13 +193,23 @@ pub(super) fn allows(build: &mut Build<'_>, allows: &[Draft<Allow>], roles: &[Ro
         let covered = rule.when.except.iter().any(|except| takes_all_back(except, who));
         if covered {
             let place = draft.when.who.as_ref().unwrap_or(&draft.place);
-            build.findings.error(place, format!("allow {:?} can never hold", rule.name), "all of these are in its `except`", None);
+            build.findings.error(
+                place,
+                format!("allow {:?} can never hold", rule.name),
+                "all of these are in its `except`",
+                None,
+            );
         }
         // A deny of the same people without any other condition.
         if let Some(deny) = denies.iter().find(|deny| takes_all_back(&deny.rule.when, who)) {
             let place = draft.when.who.as_ref().unwrap_or(&draft.place);
             let hint = Some(format!("deny {:?} ({}) refuses everything to them", deny.rule.name, deny.rule.source));
-            build.findings.error(place, format!("allow {:?} can never be reached", rule.name), "all of these are denied", hint);
+            build.findings.error(
+                place,
+                format!("allow {:?} can never be reached", rule.name),
+                "all of these are denied",
+                hint,
+            );
         }
         let (Some(run), Some(place)) = (&rule.when.run, &draft.when.run) else { continue };
         let given: Vec<Option<BTreeSet<Vec<u8>>>> = rule
@@ -113,7 +218,10 @@ pub(super) fn allows(build: &mut Build<'_>, allows: &[Draft<Allow>], roles: &[Ro
             .map(|role| {
                 let known = programs.entry(*role).or_insert_with(|| {
                     let parts = parts(*role);
-                    let commands = parts.iter().filter_map(|part| roles.get(usize::try_from(*part).ok()?)).flat_map(|role| &role.role.run);
+                    let commands = parts
+                        .iter()
+                        .filter_map(|part| roles.get(usize::try_from(*part).ok()?))
+                        .flat_map(|role| &role.role.run);
                     let mut all = BTreeSet::new();
                     for command in commands {
                         all.extend(command.literal_programs()?.into_iter().map(<[u8]>::to_vec));
@@ -125,13 +233,18 @@ pub(super) fn allows(build: &mut Build<'_>, allows: &[Draft<Allow>], roles: &[Ro
             .collect();
         let reachable = run.iter().any(|command| match command.literal_programs() {
             None => true,
-            Some(wanted) => given.iter().any(|given| {
-                given.as_ref().is_none_or(|given| wanted.iter().any(|program| given.contains(*program)))
-            }),
+            Some(wanted) => given
+                .iter()
+                .any(|given| given.as_ref().is_none_or(|given| wanted.iter().any(|program| given.contains(*program)))),
         });
         if !reachable {
             let hint = Some("`run` in an allow narrows its roles; it gives nothing itself".to_owned());
-            build.findings.error(place, format!("allow {:?} can never hold", rule.name), "none of its roles runs any of these", hint);
+            build.findings.error(
+                place,
+                format!("allow {:?} can never hold", rule.name),
+                "none of its roles runs any of these",
+                hint,
+            );
         }
     }
 }

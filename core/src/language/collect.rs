@@ -35,7 +35,12 @@ pub(super) struct Collected<'t> {
 pub(super) const MAX_NAME: usize = 128;
 
 /// Takes the tables of one file.
-pub(super) fn file<'t>(file: usize, root: &'t Spanned<DeTable<'t>>, all: &mut Collected<'t>, findings: &mut Findings<'_>) {
+pub(super) fn file<'t>(
+    file: usize,
+    root: &'t Spanned<DeTable<'t>>,
+    all: &mut Collected<'t>,
+    findings: &mut Findings<'_>,
+) {
     let mut tables = Table::of_root(file, root);
     if let Some(entry) = tables.take("defaults") {
         all.defaults.push(entry);
@@ -93,7 +98,12 @@ pub(super) fn define(heads: &mut Vec<Head<'_>>, findings: &mut Findings<'_>) -> 
             Some(first) => {
                 let place: &Place = &first.place;
                 let hint = Some(format!("first defined at {}", findings.short_place(place)));
-                findings.error(&head.name.place, format!("\"{}\" is defined twice", head.name.value), "defined again", hint);
+                findings.error(
+                    &head.name.place,
+                    format!("\"{}\" is defined twice", head.name.value),
+                    "defined again",
+                    hint,
+                );
                 false
             }
             None => {

@@ -46,7 +46,12 @@ pub(super) fn read(build: &mut Build<'_>, table: &mut Table<'_>, of: Of, depth: 
         let names = texts(&entry, &mut build.findings);
         for name in names.iter().filter(|name| name.value == "ALL") {
             let message = "\"ALL\" means every account with a uid from 1000 to 60000 that this host knows";
-            build.findings.warn(&name.place, message, "services and people alike", Some("name a group or team".to_owned()));
+            build.findings.warn(
+                &name.place,
+                message,
+                "services and people alike",
+                Some("name a group or team".to_owned()),
+            );
         }
         when.who = Some(build.subjects(&names));
         draft.who = Some(entry.key);
@@ -158,7 +163,12 @@ fn instant(build: &mut Build<'_>, entry: &Entry<'_>) -> Option<Timestamp> {
     let found = text.value.parse::<Timestamp>().ok();
     if found.is_none() {
         let hint = Some("write \"2027-01-01T00:00:00+01:00\"".to_owned());
-        build.findings.error(&text.place, format!("{:?} is no instant", text.value), "expected RFC 3339 with an offset", hint);
+        build.findings.error(
+            &text.place,
+            format!("{:?} is no instant", text.value),
+            "expected RFC 3339 with an offset",
+            hint,
+        );
     }
     found
 }
@@ -181,7 +191,9 @@ fn hours(build: &mut Build<'_>, entry: &Entry<'_>) -> Vec<Hours> {
         let cut = table.take("cut").and_then(|entry| boolean(&entry, &mut build.findings)).unwrap_or(false);
         let complete = start.is_some() && stop.is_some();
         let keys = table.entries();
-        if !complete && !keys.iter().any(|(key, _)| key.value == "start") | !keys.iter().any(|(key, _)| key.value == "stop") {
+        if !complete
+            && !keys.iter().any(|(key, _)| key.value == "start") | !keys.iter().any(|(key, _)| key.value == "stop")
+        {
             let hint = Some("start = \"08:00\", stop = \"18:00\"".to_owned());
             build.findings.error(&entry.place, "hours need `start` and `stop`", "from when until when?", hint);
         }
@@ -199,9 +211,14 @@ fn hours(build: &mut Build<'_>, entry: &Entry<'_>) -> Vec<Hours> {
 
 fn clock(build: &mut Build<'_>, entry: &Entry<'_>, most: u16) -> Option<u16> {
     let text = text(entry, &mut build.findings)?;
-    let two = |part: &str| if part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit()) { part.parse::<u16>().ok() } else { None };
+    let two = |part: &str| {
+        if part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit()) { part.parse::<u16>().ok() } else { None }
+    };
     let minutes = text.value.split_once(':').and_then(|(hour, minute)| Some((two(hour)?, two(minute)?)));
-    let minutes = minutes.filter(|(_, minute)| *minute < 60).map(|(hour, minute)| hour * 60 + minute).filter(|minutes| *minutes <= most);
+    let minutes = minutes
+        .filter(|(_, minute)| *minute < 60)
+        .map(|(hour, minute)| hour * 60 + minute)
+        .filter(|minutes| *minutes <= most);
     if minutes.is_none() {
         let hint = Some("write \"08:00\"".to_owned());
         build.findings.error(&text.place, format!("{:?} is no time of day", text.value), "expected HH:MM", hint);
@@ -219,7 +236,12 @@ fn days(build: &mut Build<'_>, entry: &Entry<'_>) -> Option<u8> {
             let place = |name: &str| NAMES.iter().position(|day| *day == name);
             let (Some(first), Some(last)) = (place(first), place(last)) else {
                 let hint = Some("write \"mon-fri\" or \"mon,wed,sun\"".to_owned());
-                build.findings.error(&text.place, format!("{part:?} names no day"), "mon tue wed thu fri sat sun", hint);
+                build.findings.error(
+                    &text.place,
+                    format!("{part:?} names no day"),
+                    "mon tue wed thu fri sat sun",
+                    hint,
+                );
                 return None;
             };
             // `sat-mon` goes over the end of the week.

@@ -81,8 +81,11 @@ fn visible(text: &str) -> String {
 /// Words at most two changes apart, or a third of the length: `did you mean …`.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = (word.chars().count() / 3).clamp(1, 3);
-    let ranked = known.map(|candidate| (distance(word, candidate), candidate)).filter(|(distance, _)| *distance <= most);
-    let contained = |candidate: &str| candidate.len() >= 3 && word.len() >= 3 && (candidate.contains(word) || word.contains(candidate));
+    let ranked =
+        known.map(|candidate| (distance(word, candidate), candidate)).filter(|(distance, _)| *distance <= most);
+    let contained = |candidate: &str| {
+        candidate.len() >= 3 && word.len() >= 3 && (candidate.contains(word) || word.contains(candidate))
+    };
     ranked.min().map(|(_, candidate)| candidate).filter(|candidate| *candidate != word || contained(candidate))
 }
 

@@ -102,14 +102,19 @@ pub fn compile_with(
         }
     }
     let mut findings = Findings { sources: &sources, support, all: broken };
-    let roots: Vec<(usize, Spanned<DeTable<'_>>)> =
-        sources.iter().enumerate().filter_map(|(file, source)| Some((file, parse(file, source.text, &mut findings)?))).collect();
+    let roots: Vec<(usize, Spanned<DeTable<'_>>)> = sources
+        .iter()
+        .enumerate()
+        .filter_map(|(file, source)| Some((file, parse(file, source.text, &mut findings)?)))
+        .collect();
     let mut collected = Collected::default();
     for (file, root) in &roots {
         collect::file(*file, root, &mut collected, &mut findings);
     }
     let (content, mut all) = translate(collected, findings, host, sources.len());
-    all.sort_by(|one, other| (&one.file, one.span.start, &one.message).cmp(&(&other.file, other.span.start, &other.message)));
+    all.sort_by(|one, other| {
+        (&one.file, one.span.start, &one.message).cmp(&(&other.file, other.span.start, &other.message))
+    });
     if all.iter().any(|diagnostic| diagnostic.is_error) {
         return Err(all);
     }
@@ -168,7 +173,8 @@ fn translate<'a>(
         collected.allows.iter().filter_map(|entry| rules::allow(&mut build, entry, &defaults, &mut names)).collect();
     let mut requires: Vec<_> =
         collected.requires.iter().filter_map(|entry| rules::require(&mut build, entry, &mut names)).collect();
-    let mut denies: Vec<_> = collected.denies.iter().filter_map(|entry| rules::deny(&mut build, entry, &mut names)).collect();
+    let mut denies: Vec<_> =
+        collected.denies.iter().filter_map(|entry| rules::deny(&mut build, entry, &mut names)).collect();
     let mut duties: Vec<_> = collected.duties.iter().filter_map(|entry| rules::duty(&mut build, entry)).collect();
     allows.sort_by(|one, other| one.rule.name.cmp(&other.rule.name));
     requires.sort_by(|one, other| one.rule.name.cmp(&other.rule.name));
@@ -198,7 +204,8 @@ fn translate<'a>(
 
 /// Gives zones their order by name, so that the order of files leaves no trace.
 fn sort_zones(content: &mut Content) {
-    let mut order: Vec<(String, u32)> = (0u32..).zip(&content.zones).map(|(index, zone)| (zone.name.clone(), index)).collect();
+    let mut order: Vec<(String, u32)> =
+        (0u32..).zip(&content.zones).map(|(index, zone)| (zone.name.clone(), index)).collect();
     order.sort();
     let new: HashMap<u32, u32> = (0u32..).zip(&order).map(|(new, (_, old))| (*old, new)).collect();
     content.zones.sort_by(|one, other| one.name.cmp(&other.name));

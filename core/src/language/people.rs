@@ -43,9 +43,15 @@ fn accounts(build: &mut Build<'_>, table: &mut Table<'_>, head: &Head<'_>) -> Ve
     };
     let names = texts(&entry, &mut build.findings);
     for name in names.iter().filter(|name| name.value.starts_with(['%', '@']) || name.value == "ALL") {
-        build.findings.error(&name.place, "accounts are account names or #ids", "neither", Some("teams have members".to_owned()));
+        build.findings.error(
+            &name.place,
+            "accounts are account names or #ids",
+            "neither",
+            Some("teams have members".to_owned()),
+        );
     }
-    let accounts: Vec<Text> = names.into_iter().filter(|name| !name.value.starts_with(['%', '@']) && name.value != "ALL").collect();
+    let accounts: Vec<Text> =
+        names.into_iter().filter(|name| !name.value.starts_with(['%', '@']) && name.value != "ALL").collect();
     build.subjects(&accounts)
 }
 
@@ -70,7 +76,8 @@ fn person(build: &mut Build<'_>, head: &Head<'_>, index: u32, people: &mut Vec<P
     for key in &approval {
         let hardware = key.value.starts_with("sk-");
         if !hardware && ssh.iter().any(|other| body(&other.value) == body(&key.value)) {
-            let hint = "an agent that is forwarded could sign for it: use a key of its own, or a hardware key (sk-…)".to_owned();
+            let hint = "an agent that is forwarded could sign for it: use a key of its own, or a hardware key (sk-…)"
+                .to_owned();
             build.findings.error(&key.place, "a key cannot both log in and approve", "also in ssh-keys", Some(hint));
         }
     }
@@ -96,7 +103,12 @@ fn team(build: &mut Build<'_>, head: &Head<'_>) -> Vec<Subject> {
         Some(entry) => texts(&entry, &mut build.findings),
         None => {
             let hint = Some("members = [\"%group\", \"@person\"]".to_owned());
-            build.findings.error(&head.name.place, format!("team {} has no members", head.name.value), "names nobody", hint);
+            build.findings.error(
+                &head.name.place,
+                format!("team {} has no members", head.name.value),
+                "names nobody",
+                hint,
+            );
             Vec::new()
         }
     };
@@ -121,8 +133,11 @@ fn host_set(build: &mut Build<'_>, head: &Head<'_>) -> NamedSet<HostIs> {
     for member in members.iter().filter(|member| member.value.starts_with('@')) {
         build.findings.error(&member.place, "a host set holds patterns and labels", "a set in a set", None);
     }
-    let mut members: Vec<HostIs> =
-        members.iter().filter(|member| !member.value.starts_with('@')).filter_map(|member| build.host_name(member)).collect();
+    let mut members: Vec<HostIs> = members
+        .iter()
+        .filter(|member| !member.value.starts_with('@'))
+        .filter_map(|member| build.host_name(member))
+        .collect();
     members.sort_by_key(ToString::to_string);
     members.dedup();
     NamedSet { name, members }

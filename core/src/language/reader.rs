@@ -28,11 +28,23 @@ pub(super) struct Findings<'a> {
 }
 
 impl Findings<'_> {
-    pub(super) fn error(&mut self, place: &Place, message: impl Into<String>, label: impl Into<String>, hint: Option<String>) {
+    pub(super) fn error(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        label: impl Into<String>,
+        hint: Option<String>,
+    ) {
         self.add(true, place, message.into(), label.into(), hint);
     }
 
-    pub(super) fn warn(&mut self, place: &Place, message: impl Into<String>, label: impl Into<String>, hint: Option<String>) {
+    pub(super) fn warn(
+        &mut self,
+        place: &Place,
+        message: impl Into<String>,
+        label: impl Into<String>,
+        hint: Option<String>,
+    ) {
         self.add(false, place, message.into(), label.into(), hint);
     }
 
@@ -107,7 +119,12 @@ impl<'t> Table<'t> {
     }
 
     /// Takes a key that this version may not be able to honour.
-    pub(super) fn take_new(&mut self, context: Context, key: &'static str, findings: &mut Findings<'_>) -> Option<Entry<'t>> {
+    pub(super) fn take_new(
+        &mut self,
+        context: Context,
+        key: &'static str,
+        findings: &mut Findings<'_>,
+    ) -> Option<Entry<'t>> {
         let entry = self.take(key)?;
         not_yet(context, key, &entry.key, findings);
         Some(entry)
@@ -137,9 +154,16 @@ impl<'t> Table<'t> {
             let known = self.taken.iter().copied();
             let hint = match nearest(name, known.clone()) {
                 Some(near) => format!("did you mean \"{near}\"?"),
-                None => format!("known here: {}", known.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")),
+                None => {
+                    format!("known here: {}", known.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", "))
+                }
             };
-            findings.error(&key.place, format!("unknown key \"{name}\" in {}", self.what), "not a key of this table", Some(hint));
+            findings.error(
+                &key.place,
+                format!("unknown key \"{name}\" in {}", self.what),
+                "not a key of this table",
+                Some(hint),
+            );
         }
     }
 }
@@ -147,7 +171,12 @@ impl<'t> Table<'t> {
 /// Reports a key of a later version.
 pub(super) fn not_yet(context: Context, key: &str, place: &Place, findings: &mut Findings<'_>) {
     if findings.support == Support::Released && !supported::is_supported(context, key) {
-        findings.error(place, format!("`{key}` is not supported yet"), "a later version brings it", Some("leave it out".to_owned()));
+        findings.error(
+            place,
+            format!("`{key}` is not supported yet"),
+            "a later version brings it",
+            Some("leave it out".to_owned()),
+        );
     }
 }
 
@@ -182,7 +211,12 @@ pub(super) fn list<'t>(entry: &Entry<'t>, findings: &mut Findings<'_>) -> Vec<En
         return Vec::new();
     };
     if elements.is_empty() {
-        findings.error(&entry.place, "this list is empty", "names nothing", Some("leave the key out, or name something".to_owned()));
+        findings.error(
+            &entry.place,
+            "this list is empty",
+            "names nothing",
+            Some("leave the key out, or name something".to_owned()),
+        );
     }
     elements
 }
@@ -215,7 +249,8 @@ pub(super) fn number(entry: &Entry<'_>, least: u64, most: u64, findings: &mut Fi
         wrong_type(entry, "an integer", findings);
         return None;
     };
-    let value = u64::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|value| (least..=most).contains(value));
+    let value =
+        u64::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|value| (least..=most).contains(value));
     if value.is_none() {
         findings.error(&entry.place, format!("expected a number from {least} to {most}"), "out of bounds", None);
     }
@@ -228,7 +263,12 @@ pub(super) fn duration(entry: &Entry<'_>, findings: &mut Findings<'_>) -> Option
     let seconds = seconds(&text.value).filter(|seconds| (1..=MAX_SECONDS).contains(seconds));
     if seconds.is_none() {
         let hint = "write \"30m\", \"1h30m\", \"2d\"; from 1s to 366d".to_owned();
-        findings.error(&entry.place, format!("{:?} is no duration", text.value), "a number with s, m, h, d or w", Some(hint));
+        findings.error(
+            &entry.place,
+            format!("{:?} is no duration", text.value),
+            "a number with s, m, h, d or w",
+            Some(hint),
+        );
     }
     seconds
 }

@@ -55,12 +55,21 @@ pub(super) fn read(build: &mut Build<'_>, head: &Head<'_>) -> RoleDraft {
     role.includes = includes(build, &mut table);
     draft.group_grants_more =
         table.take("group-grants-more").and_then(|entry| boolean(&entry, &mut build.findings)).unwrap_or(false);
+    // By key, not by value: a command that does not parse has its own finding.
+    const GIVES: [&str; 9] = ["run", "edit", "includes", "pam", "groups", "membership", "sudoers", "login", "shell"];
+    let given = table
+        .entries()
+        .iter()
+        .any(|(key, _)| GIVES.contains(&key.value.as_str()) && (key.value != "shell" || role.shell));
     table.finish(&mut build.findings);
-    let gives = !(role.run.is_empty() && role.edit.is_empty() && role.includes.is_empty() && role.pam.is_empty());
-    let lends = !(role.groups.is_empty() && role.membership.is_empty() && role.sudoers.is_empty() && role.login.is_empty());
-    if !gives && !lends && !role.shell {
+    if !given {
         let hint = Some("give it `run`, `shell = true` or `includes`".to_owned());
-        build.findings.error(&draft.place, format!("role \"{}\" gives nothing", role.name), "no command, no shell", hint);
+        build.findings.error(
+            &draft.place,
+            format!("role \"{}\" gives nothing", role.name),
+            "no command, no shell",
+            hint,
+        );
     }
     draft
 }
@@ -108,7 +117,8 @@ fn names(build: &mut Build<'_>, table: &mut Table<'_>, key: &'static str) -> Vec
         let id = one.value.strip_prefix('#').is_some_and(|number| crate::subject::id(number).is_some());
         let sound = if key == "pam" { one.value == "sudo" } else { id || crate::subject::is_account_name(&one.value) };
         if !sound {
-            let hint = if key == "pam" { "pam = [\"sudo\"]".to_owned() } else { "write the group without `%`".to_owned() };
+            let hint =
+                if key == "pam" { "pam = [\"sudo\"]".to_owned() } else { "write the group without `%`".to_owned() };
             build.findings.error(&one.place, format!("{:?} cannot stand in {key}", one.value), "no name", Some(hint));
         }
         all.push(one.value);
@@ -125,10 +135,17 @@ fn sudoers(build: &mut Build<'_>, table: &mut Table<'_>) -> Vec<String> {
     for (command, place) in commands {
         let literal = match &command {
             Command::All => true,
-            Command::One { program, arguments } => program.is_literal() && arguments.iter().all(crate::pattern::Element::is_literal),
+            Command::One { program, arguments } => {
+                program.is_literal() && arguments.iter().all(crate::pattern::Element::is_literal)
+            }
         };
         if !literal {
-            build.findings.error(&place, "patterns do not translate to sudoers", "not literal", Some("list every command".to_owned()));
+            build.findings.error(
+                &place,
+                "patterns do not translate to sudoers",
+                "not literal",
+                Some("list every command".to_owned()),
+            );
         }
         lines.push(command.written());
     }
@@ -142,7 +159,12 @@ fn login(build: &mut Build<'_>, table: &mut Table<'_>, role: &str) -> Vec<String
     for one in texts(&entry, &mut build.findings) {
         let sound = one.value == "@self" || crate::subject::is_account_name(&one.value);
         if !sound {
-            build.findings.error(&one.place, format!("{:?} in role {role} is no account", one.value), "no account", Some("write an account or \"@self\"".to_owned()));
+            build.findings.error(
+                &one.place,
+                format!("{:?} in role {role} is no account", one.value),
+                "no account",
+                Some("write an account or \"@self\"".to_owned()),
+            );
         }
         all.push(one.value);
     }
@@ -179,18 +201,26 @@ fn how(build: &mut Build<'_>, table: &mut Table<'_>, role: &mut Role) {
         role.umask = u32::from_str_radix(&text.value, 8).ok().filter(|mask| *mask <= 0o777 && text.value.len() >= 3);
         if role.umask.is_none() {
             let hint = Some("write it in octal: \"027\"".to_owned());
-            build.findings.error(&text.place, format!("{:?} is no umask", text.value), "not three or four octal digits", hint);
+            build.findings.error(
+                &text.place,
+                format!("{:?} is no umask", text.value),
+                "not three or four octal digits",
+                hint,
+            );
         }
     }
     if let Some(entry) = table.take_new(Context::Role, "caps", &mut build.findings) {
         role.caps = Some(texts(&entry, &mut build.findings).into_iter().map(|text| text.value).collect());
     }
-    role.no_new_privs = table.take("no-new-privs").and_then(|entry| boolean(&entry, &mut build.findings)).unwrap_or(false);
+    role.no_new_privs =
+        table.take("no-new-privs").and_then(|entry| boolean(&entry, &mut build.findings)).unwrap_or(false);
     role.leaves = table.take("leaves").and_then(|entry| boolean(&entry, &mut build.findings)).unwrap_or(false);
 }
 
 fn is_variable(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    !name.is_empty()
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn env_keep(build: &mut Build<'_>, entry: &Entry<'_>) -> Vec<String> {
@@ -202,7 +232,12 @@ fn env_keep(build: &mut Build<'_>, entry: &Entry<'_>) -> Vec<String> {
             build.findings.error(&one.place, format!("{:?} is no variable", one.value), "not a name", hint);
         } else if crate::environment::is_hostile(one.value.as_bytes()) {
             let label = "chooses code that runs";
-            build.findings.warn(&one.place, format!("keeping {} lets the caller take over the command", one.value), label, None);
+            build.findings.warn(
+                &one.place,
+                format!("keeping {} lets the caller take over the command", one.value),
+                label,
+                None,
+            );
         }
         all.push(one.value);
     }

@@ -36,7 +36,12 @@ pub(super) fn defaults<'a>(build: &mut Build<'a>, entries: &[Entry<'_>]) -> BTre
         for (key, _) in table.entries() {
             if let Some(first) = keys.insert((directory, key.value.clone()), key.place.clone()) {
                 let hint = Some(format!("first given at {}", build.findings.short_place(&first)));
-                build.findings.error(&key.place, format!("the default of \"{}\" is given twice", key.value), "given again", hint);
+                build.findings.error(
+                    &key.place,
+                    format!("the default of \"{}\" is given twice", key.value),
+                    "given again",
+                    hint,
+                );
             }
         }
         let read = terms::allow(build, &mut table);
@@ -56,8 +61,17 @@ fn name(build: &mut Build<'_>, table: &mut Table<'_>, kind: &str, names: &mut Ru
         return (build.findings.short_place(&header), header);
     };
     let Some(text) = text(&entry, &mut build.findings) else { return (String::new(), entry.place) };
-    if text.value.trim().is_empty() || text.value.len() > MAX_NAME || text.value.chars().any(char::is_control) || text.value == crate::evaluate::ROOT_IS_ROOT {
-        build.findings.error(&text.place, format!("{:?} cannot name a rule", text.value), "1 to 128 bytes, no control characters", None);
+    if text.value.trim().is_empty()
+        || text.value.len() > MAX_NAME
+        || text.value.chars().any(char::is_control)
+        || text.value == crate::evaluate::ROOT_IS_ROOT
+    {
+        build.findings.error(
+            &text.place,
+            format!("{:?} cannot name a rule", text.value),
+            "1 to 128 bytes, no control characters",
+            None,
+        );
     }
     match names.get(&text.value) {
         Some(first) => {
@@ -118,7 +132,12 @@ fn check_auth(build: &mut Build<'_>, auth: Auth, place: &Place) {
     let value = if auth == Auth::Fresh { "fresh" } else { "cached" };
     let message = format!("`auth = \"{value}\"` is not supported yet: this version asks for no password");
     let hint = Some("write auth = \"none\", in the rule or under [defaults]".to_owned());
-    build.findings.error(place, message, if auth == Auth::Cached { "the default is \"cached\"" } else { "asks for a password" }, hint);
+    build.findings.error(
+        place,
+        message,
+        if auth == Auth::Cached { "the default is \"cached\"" } else { "asks for a password" },
+        hint,
+    );
 }
 
 pub(super) fn require(build: &mut Build<'_>, entry: &Entry<'_>, names: &mut RuleNames) -> Option<Draft<Require>> {
@@ -149,7 +168,12 @@ pub(super) fn deny(build: &mut Build<'_>, entry: &Entry<'_>, names: &mut RuleNam
     }
     if when.when.is_empty() {
         let hint = Some("give it `who`, `run`, `hosts` or another condition".to_owned());
-        build.findings.error(&place, "this deny refuses everything, so that no rule can be reached", "no condition", hint);
+        build.findings.error(
+            &place,
+            "this deny refuses everything, so that no rule can be reached",
+            "no condition",
+            hint,
+        );
     }
     let rule = Deny { name, source: build.findings.short_place(&entry.place), when: when.when.clone(), only_this_path };
     Some(Draft { rule, place, when })
@@ -177,15 +201,30 @@ pub(super) fn duty(build: &mut Build<'_>, entry: &Entry<'_>) -> Option<Draft<Dut
                     None => {
                         let hint = super::diagnostic::nearest(&one.value, known.iter().map(|(name, _)| *name))
                             .map(|near| format!("did you mean \"{near}\"?"));
-                        build.findings.error(&one.place, format!("{:?} is no duty", one.value), "see, watch, end, lock, review, policy", hint);
+                        build.findings.error(
+                            &one.place,
+                            format!("{:?} is no duty", one.value),
+                            "see, watch, end, lock, review, policy",
+                            hint,
+                        );
                     }
                 }
             }
         }
-        None => build.findings.error(&header, "this duty gives nothing", "`may` is missing", Some("may = [\"see\"]".to_owned())),
+        None => build.findings.error(
+            &header,
+            "this duty gives nothing",
+            "`may` is missing",
+            Some("may = [\"see\"]".to_owned()),
+        ),
     }
     if when.when.who.is_none() {
-        build.findings.error(&header, "this duty names nobody", "`who` is missing", Some("who = [\"@team\"]".to_owned()));
+        build.findings.error(
+            &header,
+            "this duty names nobody",
+            "`who` is missing",
+            Some("who = [\"@team\"]".to_owned()),
+        );
     }
     table.finish(&mut build.findings);
     may.sort_unstable();

@@ -40,7 +40,10 @@ impl<'a> Source<'a> {
             })
         };
         if file.bytes.len() > MAX_FILE {
-            return Err(whole(format!("the file has {} bytes", file.bytes.len()), "a policy file has at most 10 MiB: split it"));
+            return Err(whole(
+                format!("the file has {} bytes", file.bytes.len()),
+                "a policy file has at most 10 MiB: split it",
+            ));
         }
         let text = match std::str::from_utf8(&file.bytes) {
             Ok(text) => text,
@@ -132,7 +135,9 @@ fn skip_string(bytes: &[u8], start: usize) -> Result<usize, usize> {
         if *byte == b'\n' && !long {
             return Ok(at);
         }
-        if *byte == quote && (!long || bytes.get(at..at + 3).is_some_and(|three| three.iter().all(|byte| *byte == quote))) {
+        if *byte == quote
+            && (!long || bytes.get(at..at + 3).is_some_and(|three| three.iter().all(|byte| *byte == quote)))
+        {
             at += width;
             // Up to two quotes may stand before the closing three.
             while long && bytes.get(at) == Some(&quote) {

@@ -5,13 +5,11 @@ use crate::pattern::Pattern;
 use crate::rule::{Allow, Approval, Approvers, BreakGlass, Budget, Grants, Need, Obligations, Watch};
 use crate::subject::Subject;
 
+use super::Support;
 use super::build::Build;
-use super::reader::{
-    Entry, Table, boolean, duration, list, not_yet, number, one_or_more, text, wrong_type,
-};
+use super::reader::{Entry, Table, boolean, duration, list, not_yet, number, one_or_more, text, wrong_type};
 use super::source::Place;
 use super::supported::{self, Context};
-use super::Support;
 
 /// Longest reason or ticket that a rule may ask for, characters.
 const MAX_REASON: u64 = 1000;
@@ -129,7 +127,12 @@ fn choice<T: Copy>(build: &mut Build<'_>, entry: &Entry<'_>, choices: &[(&str, T
     let found = choices.iter().find(|(name, _)| *name == text.value).map(|(_, value)| *value);
     if found.is_none() {
         let names: Vec<String> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-        build.findings.error(&text.place, format!("{:?} is not known here", text.value), format!("expected {}", names.join(", ")), None);
+        build.findings.error(
+            &text.place,
+            format!("{:?} is not known here", text.value),
+            format!("expected {}", names.join(", ")),
+            None,
+        );
     }
     found
 }
@@ -139,10 +142,19 @@ fn auth(build: &mut Build<'_>, entry: &Entry<'_>) -> Option<Auth> {
 }
 
 fn record(build: &mut Build<'_>, entry: &Entry<'_>) -> Option<Record> {
-    let found = choice(build, entry, &[("none", Record::None), ("activity", Record::Activity), ("terminal", Record::Terminal)])?;
+    let found = choice(
+        build,
+        entry,
+        &[("none", Record::None), ("activity", Record::Activity), ("terminal", Record::Terminal)],
+    )?;
     if build.findings.support == Support::Released && found > supported::RECORD {
         let hint = Some("leave it out: program, arguments and exit status are always kept".to_owned());
-        build.findings.error(&entry.place, "`record` other than \"none\" is not supported yet", "a later version brings it", hint);
+        build.findings.error(
+            &entry.place,
+            "`record` other than \"none\" is not supported yet",
+            "a later version brings it",
+            hint,
+        );
     }
     Some(found)
 }
@@ -154,13 +166,23 @@ fn grant(build: &mut Build<'_>, entry: &Entry<'_>) -> Option<Grants> {
             "role" => role = true,
             "command" => command = true,
             other => {
-                build.findings.error(&text.place, format!("{other:?} is no kind of grant"), "expected \"role\", \"command\"", None);
+                build.findings.error(
+                    &text.place,
+                    format!("{other:?} is no kind of grant"),
+                    "expected \"role\", \"command\"",
+                    None,
+                );
                 return None;
             }
         }
     }
     if role && !command && build.findings.support == Support::Released && !supported::GRANTS_OF_ROLES {
-        build.findings.error(&entry.place, "`grant = \"role\"` alone is not supported yet", "a later version brings it", Some("leave it out".to_owned()));
+        build.findings.error(
+            &entry.place,
+            "`grant = \"role\"` alone is not supported yet",
+            "a later version brings it",
+            Some("leave it out".to_owned()),
+        );
     }
     match (role, command) {
         (true, true) => Some(Grants::Both),

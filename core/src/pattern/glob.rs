@@ -67,7 +67,9 @@ impl Place {
         match self {
             Self::Byte(own) => *own == byte,
             Self::One => true,
-            Self::Class { negated, ranges } => ranges.iter().any(|(low, high)| (*low..=*high).contains(&byte)) != *negated,
+            Self::Class { negated, ranges } => {
+                ranges.iter().any(|(low, high)| (*low..=*high).contains(&byte)) != *negated
+            }
             Self::Star | Self::Deep => false,
         }
     }
@@ -91,15 +93,13 @@ fn matches(places: &[Place], word: &[u8], slash: Slash) -> bool {
                 star = None;
                 continue;
             }
-            Some(other) => {
-                if word.get(at).is_some_and(|byte| other.takes(*byte, slash)) {
-                    place += 1;
-                    at += 1;
-                    continue;
-                }
+            Some(other) if word.get(at).is_some_and(|byte| other.takes(*byte, slash)) => {
+                place += 1;
+                at += 1;
+                continue;
             }
             None if at == word.len() => return true,
-            None => {}
+            Some(_) | None => {}
         }
         let stretched = star.and_then(|(back, from)| {
             let byte = word.get(from)?;

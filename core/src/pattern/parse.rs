@@ -135,7 +135,8 @@ fn typed(inner: &str, prefix: Vec<u8>) -> Result<Shape, PatternError> {
         }
         Some(("int", range)) => {
             let (low, high) = range.split_once('-').ok_or(PatternError::Int)?;
-            let number = |text: &str| text.parse::<u64>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+            let number =
+                |text: &str| text.parse::<u64>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
             match (number(low), number(high)) {
                 (Some(low), Some(high)) if low <= high => Ok(Shape::Int(prefix, low, high)),
                 _ => Err(PatternError::Int),

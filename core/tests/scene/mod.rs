@@ -1,6 +1,12 @@
 //! Facts and requests to start from, and a policy from text.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
-#![allow(clippy::allow_attributes, dead_code, missing_docs, unreachable_pub, reason = "every test binary uses another part")]
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "every test binary uses another part"
+)]
 
 use std::collections::BTreeSet;
 
@@ -137,7 +143,13 @@ pub fn account(name: &str, id: u32) -> Target {
 
 pub fn program(path: &str) -> Fact<Result<Executable, jitsudo_core::facts::NoExecutable>> {
     let is_shell = ["/usr/bin/bash", "/usr/bin/sh"].contains(&path);
-    Fact::Is(Ok(Executable { path: path.into(), chain: Vec::new(), writable_by_others: None, is_shell, same_file_as: BTreeSet::new() }))
+    Fact::Is(Ok(Executable {
+        path: path.into(),
+        chain: Vec::new(),
+        writable_by_others: None,
+        is_shell,
+        same_file_as: BTreeSet::new(),
+    }))
 }
 
 /// `jitsudo WORDS…`; the program is the first word.
