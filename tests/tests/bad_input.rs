@@ -57,7 +57,7 @@ fn policies_that_cannot_be_applied_leave_the_applied_one_in_force() {
         ("printf '[roles.a]\\nrun = [\"/usr/bin/id\"'", "half written"),
         ("printf '[unknown]\\nkey = 1\\n'", "unknown key"),
         ("printf '\\377\\376'", "not UTF-8"),
-        ("head -c 10000000 /dev/zero | tr '\\0' '#'", "10 MB"),
+        ("head -c 11000000 /dev/zero | tr '\\0' '#'", "11 MB"),
         ("printf '[roles.a]\\nx = {\\n a = 1 }\\n'", "multi-line inline table"),
         ("printf '[[allow]]\\nname = \"b\"\\nwho = [\"@nobody\"]\\nroles = [\"none\"]\\n'", "dangling names"),
     ];
