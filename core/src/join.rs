@@ -1,6 +1,6 @@
 //! Joins every matching require into a candidate's terms and says whether the request meets them.
 //!
-//! MUST: joining only ever strengthens (`adding_a_require_*`); an obligation that cannot be honoured gives nothing.
+//! MUST: joining only ever strengthens (`adding_a_deny_or_require_*`); an obligation that cannot be honoured gives nothing.
 
 use crate::conditions::Setting;
 use crate::cover::Candidate;

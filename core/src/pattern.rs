@@ -1,6 +1,6 @@
 //! One word of a policy against one word of a command: literals, `{a,b}`, `*?[]`, `<int:…>` and the other elements.
 //!
-//! MUST 1: in the allow reading no wildcard matches a word that begins with `-` (`cmd_match_07_*`, `allow_reading_*`).
+//! MUST 1: in the allow reading no wildcard matches a word that begins with `-` (`cmd_match_07_*`, `each_element_*`).
 //! MUST 2: in the allow reading `*`, `?`, `[]` match no `/` and no `..` on the way (`cmd_match_07_*`).
 //! MUST 3: time is linear in pattern times word, nothing recurses on input (`dos_11_*`).
 

@@ -168,7 +168,7 @@ fn translate<'a>(
     let people = people::read(&mut build, &collected.sets, &collected.hosts);
     let roles: Vec<_> = collected.roles.iter().map(|head| roles::read(&mut build, head)).collect();
     let defaults = rules::defaults(&mut build, &collected.defaults);
-    let mut names = BTreeMap::new();
+    let mut names = HashMap::new();
     let mut allows: Vec<_> =
         collected.allows.iter().filter_map(|entry| rules::allow(&mut build, entry, &defaults, &mut names)).collect();
     let mut requires: Vec<_> =

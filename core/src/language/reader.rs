@@ -67,7 +67,7 @@ pub(super) struct Table<'t> {
     pub(super) place: Place,
     what: &'static str,
     map: &'t DeTable<'t>,
-    taken: BTreeSet<&'static str>,
+    taken: Vec<&'static str>,
 }
 
 /// A value with the place of its key.
@@ -97,13 +97,13 @@ impl<'t> Table<'t> {
             wrong_type(entry, "a table", findings);
             return None;
         };
-        Some(Self { file: entry.place.file, place: entry.place.clone(), what, map, taken: BTreeSet::new() })
+        Some(Self { file: entry.place.file, place: entry.place.clone(), what, map, taken: Vec::new() })
     }
 
     /// The top of a file.
     pub(super) fn of_root(file: usize, root: &'t Spanned<DeTable<'t>>) -> Self {
         let place = Place { file, span: root.span() };
-        Self { file, place, what: "a policy file", map: root.get_ref(), taken: BTreeSet::new() }
+        Self { file, place, what: "a policy file", map: root.get_ref(), taken: Vec::new() }
     }
 
     /// The place of what is absent: the table's header.
@@ -113,7 +113,7 @@ impl<'t> Table<'t> {
 
     /// Takes a key.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Entry<'t>> {
-        self.taken.insert(key);
+        self.taken.push(key);
         let (spanned, value) = self.map.get_key_value(key)?;
         Some(Entry::of(self.file, spanned.span(), value))
     }
@@ -146,9 +146,12 @@ impl<'t> Table<'t> {
 
     /// Reports every key that nobody took.
     pub(super) fn finish(self, findings: &mut Findings<'_>) {
+        if self.map.keys().all(|key| self.taken.contains(&key.get_ref().as_ref())) {
+            return;
+        }
         for (key, _) in self.entries() {
             let name = key.value.as_str();
-            if self.taken.contains(name) {
+            if self.taken.contains(&name) {
                 continue;
             }
             let known = self.taken.iter().copied();

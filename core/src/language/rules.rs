@@ -1,6 +1,6 @@
 //! `[defaults]`, `[[allow]]`, `[[require]]`, `[[deny]]`, `[[duty]]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::decision::Auth;
 use crate::duty::Duty;
@@ -23,7 +23,7 @@ pub(super) struct Draft<R> {
 }
 
 /// Where each rule's name was written.
-pub(super) type RuleNames = BTreeMap<String, Place>;
+pub(super) type RuleNames = HashMap<String, Place>;
 
 /// `[defaults]` by directory. A key that two files of one directory give is a mistake.
 pub(super) fn defaults<'a>(build: &mut Build<'a>, entries: &[Entry<'_>]) -> BTreeMap<&'a str, AllowTerms> {
