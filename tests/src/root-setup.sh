@@ -20,6 +20,8 @@ usermod -a -G oncall alice
 mv /etc/pam.d/runuser-l.new /etc/pam.d/runuser-l
 grep -q pam_systemd /etc/pam.d/runuser-l || echo '-session optional pam_systemd.so' >> /etc/pam.d/runuser-l
 
+# Packages installed by tests need not survive a power cut of that very second.
+echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/unsafe-io
 mkdir -p /var/log/journal
 : > /etc/machine-id
 rm -f /etc/hostname /etc/resolv.conf
