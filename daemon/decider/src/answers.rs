@@ -191,7 +191,7 @@ mod tests {
     fn policy_of_another_digest_has_no_date() {
         let recorded = PolicyInForce {
             digest: "a".into(),
-            since: jiff::Timestamp::UNIX_EPOCH,
+            since: jitsudo_core::Timestamp::UNIX_EPOCH,
             rules: 1,
             roles: 1,
             files: vec!["10.toml".into()],

@@ -36,8 +36,8 @@ pub(crate) fn keep() -> Result<(), Failure> {
         return Err(Failure::Account("--foreground needs root".to_owned()));
     }
     files::fill_standard().map_err(Failure::io("open /dev/null"))?;
-    let taken = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD];
-    let signals = signals::take(&taken).map_err(Failure::io("take signals"))?;
+    // Started programs inherit the mask, and sessions theirs: it is empty until they are started.
+    signals::unblock_all().map_err(Failure::io("unblock signals"))?;
     let (uid, gid) = start::account()?;
     for folder in folders(uid, gid) {
         prepare(&folder).map_err(Failure::io(format!("prepare {}", folder.path)))?;
@@ -54,16 +54,24 @@ pub(crate) fn keep() -> Result<(), Failure> {
             return Err(Failure::io("start the decider")(error));
         }
     };
-    wait(&signals, &spawner, &decider);
+    let taken = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD];
+    let ended = match signals::take(&taken) {
+        Ok(signals) => wait(&signals, &spawner, &decider),
+        Err(error) => {
+            decider.end();
+            spawner.end();
+            return Err(Failure::io("take signals")(error));
+        }
+    };
     farewell(decider);
     farewell(spawner);
     let _ = fs::remove_file(jitsudo_protocol::SOCKET);
     let _ = fs::remove_file(jitsudo_link::SPAWNER_SOCKET);
-    Ok(())
+    ended.map_or(Ok(()), |which| Err(Failure::Ended(which)))
 }
 
-/// Returns when somebody ended or a signal asks to end.
-fn wait(signals: &SignalFd, spawner: &Child, decider: &Child) {
+/// Returns when somebody ended, which is named, or when a signal asks to end.
+fn wait(signals: &SignalFd, spawner: &Child, decider: &Child) -> Option<&'static str> {
     loop {
         let mut entries = [
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
@@ -72,11 +80,14 @@ fn wait(signals: &SignalFd, spawner: &Child, decider: &Child) {
         ];
         match poll(&mut entries, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return,
+            Err(_) => return None,
         }
         let [signalled, spawner_ended, decider_ended] = entries.map(|entry| entry.any().unwrap_or(false));
-        if spawner_ended || decider_ended {
-            return;
+        if spawner_ended {
+            return Some("jitsudo-spawn");
+        }
+        if decider_ended {
+            return Some("the decider");
         }
         if signalled && let Ok(Some(signal)) = signals.read_signal() {
             match i32::try_from(signal.ssi_signo).map(Signal::try_from) {
@@ -85,7 +96,7 @@ fn wait(signals: &SignalFd, spawner: &Child, decider: &Child) {
                     let _ = pidfd::signal(decider.pidfd().as_fd(), Signal::SIGHUP as i32);
                 }
                 Ok(Ok(Signal::SIGCHLD)) => adopt(),
-                Ok(_) | Err(_) => return,
+                Ok(_) | Err(_) => return None,
             }
         }
     }

@@ -32,6 +32,8 @@ pub(crate) enum Failure {
     Settings(String),
     /// The account of the decider is not there, or cannot be taken.
     Account(String),
+    /// One of two programs that need each other ended by itself.
+    Ended(&'static str),
     /// Something of the daemon's own.
     Start(StartError),
     /// The system's word, and on what.
@@ -51,6 +53,7 @@ impl fmt::Display for Failure {
             ),
             Self::Settings(why) => write!(f, "cannot use {}: {why}", jitsudo_link::SETTINGS),
             Self::Account(why) => write!(f, "cannot become {ACCOUNT}: {why}"),
+            Self::Ended(which) => write!(f, "{which} ended, and so does the other one"),
             Self::Start(error) => error.fmt(f),
             Self::Io { what, source } => write!(f, "cannot {what}: {source}"),
         }

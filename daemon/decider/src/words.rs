@@ -32,6 +32,7 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
     let host = facts.host.split('.').next().unwrap_or_default();
     let on = format!("{act} on {host}");
     let name = request.argv.first().map(Bytes::visible).unwrap_or_default();
+    let mut detail = denial.detail.iter().map(|line| Bytes::from(line.as_str()).visible());
     let headline = match &denial.cause {
         Cause::NoPolicy => "this host has no rules yet".to_owned(),
         Cause::NotCovered
@@ -40,7 +41,7 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
         | Cause::Environment
         | Cause::WorkingDirectory
         | Cause::Obligation => format!("not allowed: {on}"),
-        Cause::NotNow => format!("not now: {on}"),
+        Cause::NotNow => format!("not now: {}", detail.next().unwrap_or(on)),
         Cause::ReasonNeeded => format!("a reason is needed: {on}"),
         Cause::TicketNeeded => format!("a ticket is needed: {on}"),
         Cause::WindowTooLong => format!("not for that long: {on}"),
@@ -53,8 +54,8 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
     };
     let step = match &denial.cause {
         Cause::NoPolicy => Some("an administrator runs `jitctl policy apply` (as root)".to_owned()),
-        Cause::ReasonNeeded => Some("say why: jitsudo -m WHY …".to_owned()),
-        Cause::TicketNeeded => Some("name one: jitsudo --ticket TICKET …".to_owned()),
+        // The detail says what to do.
+        Cause::ReasonNeeded | Cause::TicketNeeded | Cause::WindowTooLong => None,
         Cause::UnknownTarget | Cause::Unrunnable(_) | Cause::NotSupported => None,
         Cause::NotCovered
         | Cause::Denied
@@ -62,8 +63,7 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
         | Cause::UnsafeProgram
         | Cause::Environment
         | Cause::WorkingDirectory
-        | Cause::Obligation
-        | Cause::WindowTooLong => Some("`jitctl roles` shows what you may ask for".to_owned()),
+        | Cause::Obligation => Some("`jitctl roles` shows what you may ask for".to_owned()),
     };
     let record = match recorded {
         Recorded::As(id) => Some(format!("this attempt is recorded as {}", id.short())),
@@ -77,7 +77,8 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
     };
     Denied {
         headline,
-        detail: denial.detail.iter().map(|line| Bytes::from(line.as_str()).visible()).collect(),
+        // Without rules the headline says it all.
+        detail: detail.filter(|_| denial.cause != Cause::NoPolicy).collect(),
         hint: (!hint.is_empty()).then_some(hint),
         id,
         by_person: false,
@@ -238,10 +239,21 @@ mod tests {
     }
 
     #[test]
+    fn closed_hours_are_the_headline() {
+        let detail = vec!["role web-operator opens mon-fri 08:00-18:00 Europe/Paris (in 9 h)".into(), "more".into()];
+        let (facts, request) = (samples::facts(), samples::request(&["id"]));
+        let denial = Denial { cause: Cause::NotNow, detail, by: None };
+        let answer = denied(&denial, &facts, &request, Recorded::Counted);
+        assert_eq!(answer.headline, "not now: role web-operator opens mon-fri 08:00-18:00 Europe/Paris (in 9 h)");
+        assert_eq!(answer.detail, ["more"]);
+    }
+
+    #[test]
     fn host_without_rules_says_what_an_administrator_does() {
         let id = id();
         let answer = denied(&denial(Cause::NoPolicy), &samples::facts(), &samples::request(&["id"]), Recorded::As(&id));
         assert_eq!(answer.headline, "this host has no rules yet");
+        assert_eq!(answer.detail, Vec::<String>::new());
         assert!(answer.hint.unwrap().starts_with("an administrator runs `jitctl policy apply` (as root)"));
     }
 
