@@ -55,6 +55,8 @@ pub(crate) struct Client {
     pub(crate) blocked: bool,
     /// It asked too much: not read before the next tick.
     pub(crate) paused: bool,
+    /// Bytes of its act's datagrams, as accounted for.
+    pub(crate) held: usize,
     nonce: String,
     version: Option<u32>,
     out: VecDeque<Vec<u8>>,
@@ -82,6 +84,7 @@ impl Client {
             closing: false,
             blocked: false,
             paused: false,
+            held: 0,
             nonce,
             version: None,
             out: VecDeque::new(),

@@ -102,6 +102,12 @@ impl Daemon {
             }
             match client.channel.receive() {
                 Ok(Some(message)) => {
+                    let bytes = message.bytes.len();
+                    let (uid, now_ms) = (client.peer.uid, self.moment.boottime_ms);
+                    if !self.limits.hold(uid, bytes, now_ms) {
+                        return self.refuse(number, crate::words::busy("this account's requests are too large"));
+                    }
+                    client.held = client.held.saturating_add(bytes);
                     let heard = client.hear(message);
                     self.heard(number, heard);
                 }
@@ -156,6 +162,7 @@ impl Daemon {
         if let Some(client) = self.clients.get_mut(&number) {
             client.phase = Phase::Open;
             client.until_ms = Some(until_ms);
+            self.limits.release(client.peer.uid, std::mem::take(&mut client.held));
         }
         for message in messages {
             self.say(number, message);
@@ -183,6 +190,7 @@ impl Daemon {
         }
         client.phase = Phase::HandedOver;
         client.until_ms = None;
+        self.limits.release(client.peer.uid, std::mem::take(&mut client.held));
         self.handed_over += 1;
         self.limits.leave(client.peer.uid);
     }
@@ -230,6 +238,10 @@ impl Daemon {
     pub(crate) fn drop_client(&mut self, number: u64) {
         if let Some(client) = self.clients.remove(&number) {
             let _ = self.epoll.delete(&*client.channel);
+            self.limits.release(client.peer.uid, client.held);
+            // Its act, if facts for it are on their way, is of no more use.
+            self.pending.retain(|_, pending| pending.client != number || pending.outlives_its_client());
+            self.loads.held.retain(|(waiting, _)| *waiting != number);
             match client.phase {
                 Phase::HandedOver => self.handed_over = self.handed_over.saturating_sub(1),
                 Phase::Open | Phase::Arriving(_) | Phase::Served => self.limits.leave(client.peer.uid),

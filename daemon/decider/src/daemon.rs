@@ -28,7 +28,7 @@ use crate::limits::Limits;
 use crate::lines::Told;
 use crate::outputs::Outputs;
 use crate::places::{Patience, Places};
-use crate::policy::InForce;
+use crate::policy::{InForce, Loads};
 use crate::record::Stamp;
 use crate::spawner::Spawner;
 use crate::spool::Spool;
@@ -85,6 +85,7 @@ pub(crate) struct Daemon {
     pub(crate) pending: BTreeMap<u64, Pending>,
     pub(crate) next_number: u64,
     pub(crate) policy: InForce,
+    pub(crate) loads: Loads,
     pub(crate) ledger: Ledger,
     pub(crate) after: HashMap<Ticket, After>,
     pub(crate) outputs: Outputs,
@@ -172,6 +173,7 @@ impl Daemon {
         Ok(Self {
             host: settings.host_or(&nodename),
             policy: InForce::load(&places.policy, places.root),
+            loads: Loads::new(Arc::clone(&wake)),
             places,
             patience,
             settings,
@@ -241,6 +243,7 @@ impl Daemon {
                 let _ = self.wake.read();
                 self.settle_ledger();
                 self.settle_worker();
+                self.settle_policy();
             }
             SIGNALS => self.signalled(),
             SPAWNER => self.spawner_ready(flags),

@@ -12,7 +12,6 @@ use jitsudo_sys::syslog::Severity;
 use crate::daemon::{Daemon, offset_ms, wall};
 use crate::ledger::Written;
 use crate::lines;
-use crate::policy::InForce;
 use crate::words;
 use crate::work::{After, What};
 
@@ -85,16 +84,11 @@ impl Daemon {
     }
 
     fn spawner_is_ready(&mut self, policy: Option<String>) {
-        if policy.as_deref() != self.policy.digest() {
-            self.policy = InForce::load(&self.places.policy, self.places.root);
-        }
-        if policy.as_deref() != self.policy.digest() {
-            self.tell(
-                Severity::Error,
-                "the spawner has another policy in force: what it does not agree with is refused",
-            );
-        }
+        let differs = policy.as_deref() != self.policy.digest();
         self.spawner.is_now_ready(policy);
+        if differs {
+            self.reload_policy();
+        }
         if std::mem::take(&mut self.times.spawner_away_told) {
             self.tell(Severity::Notice, "jitsudo-spawn is back");
         }
@@ -111,12 +105,26 @@ impl Daemon {
         }
     }
 
-    /// Reads the applied policy again.
+    /// Reads the applied policy again, while others are served.
     pub(crate) fn reload_policy(&mut self) {
-        self.policy = InForce::load(&self.places.policy, self.places.root);
+        self.loads.begin(&self.places.policy, self.places.root);
+    }
+
+    /// The policy is loaded: it is in force from now on, and the runs that waited for it go on.
+    pub(crate) fn settle_policy(&mut self) {
+        let Some(loaded) = self.loads.finished(&self.places.policy, self.places.root) else { return };
+        self.policy = loaded;
         if let Some(trouble) = self.policy.trouble() {
             let text = trouble.to_owned();
             self.tell(Severity::Error, &text);
+        }
+        for (client, outcome) in std::mem::take(&mut self.loads.outcomes) {
+            self.tell_applied(client, &outcome, true);
+        }
+        for (client, act) in std::mem::take(&mut self.loads.held) {
+            if self.clients.contains_key(&client) {
+                self.begin_run(client, act);
+            }
         }
     }
 
@@ -133,6 +141,9 @@ impl Daemon {
                     if outcome.is_ok() {
                         self.folded(names);
                     }
+                }
+                Some(After::Applied { client, outcome }) if self.loads.are_under_way() => {
+                    self.loads.outcomes.push((client, outcome));
                 }
                 Some(After::Applied { client, outcome }) => self.tell_applied(client, &outcome, true),
                 Some(After::Lost) => {}

@@ -18,6 +18,10 @@ const RATE: u64 = 100;
 const BURST: u64 = 200;
 /// Thousandths of a token.
 const MILLI: u64 = 1000;
+/// Bytes of acts under way of one account: four of the longest.
+const MAX_HELD_OF_ACCOUNT: usize = 32 << 20;
+/// Bytes of acts under way in all.
+const MAX_HELD_IN_ALL: usize = 256 << 20;
 /// Denials of one account that are listed in a minute.
 pub(crate) const LISTED_DENIALS: u64 = 20;
 /// The minute.
@@ -62,6 +66,7 @@ pub(crate) enum Denial {
 #[derive(Debug)]
 struct Account {
     connections: usize,
+    held: usize,
     milli_tokens: u64,
     refilled_ms: u64,
     denials: u64,
@@ -73,6 +78,7 @@ struct Account {
 pub(crate) struct Limits {
     accounts: HashMap<u32, Account>,
     connections: usize,
+    held: usize,
 }
 
 impl Limits {
@@ -97,6 +103,27 @@ impl Limits {
             account.connections = account.connections.saturating_sub(1);
         }
         self.connections = self.connections.saturating_sub(1);
+    }
+
+    /// Takes memory for a datagram of an act; false when the account, or everybody, has too much of it already.
+    pub(crate) fn hold(&mut self, uid: u32, bytes: usize, now_ms: u64) -> bool {
+        let all = self.held.saturating_add(bytes);
+        let account = self.account(uid, now_ms);
+        let own = account.held.saturating_add(bytes);
+        if own > MAX_HELD_OF_ACCOUNT || all > MAX_HELD_IN_ALL {
+            return false;
+        }
+        account.held = own;
+        self.held = all;
+        true
+    }
+
+    /// Gives memory back.
+    pub(crate) fn release(&mut self, uid: u32, bytes: usize) {
+        if let Some(account) = self.accounts.get_mut(&uid) {
+            account.held = account.held.saturating_sub(bytes);
+        }
+        self.held = self.held.saturating_sub(bytes);
     }
 
     /// Connections taken now.
@@ -145,7 +172,7 @@ impl Limits {
         let full_after_ms = BURST * MILLI / RATE;
         self.accounts.retain(|_, account| {
             let idle = now_ms.saturating_sub(account.refilled_ms) >= full_after_ms;
-            account.connections > 0 || account.denials > 0 || !idle
+            account.connections > 0 || account.held > 0 || account.denials > 0 || !idle
         });
         counted
     }
@@ -153,6 +180,7 @@ impl Limits {
     fn account(&mut self, uid: u32, now_ms: u64) -> &mut Account {
         self.accounts.entry(uid).or_insert(Account {
             connections: 0,
+            held: 0,
             milli_tokens: BURST * MILLI,
             refilled_ms: now_ms,
             denials: 0,
@@ -205,6 +233,21 @@ mod tests {
     fn two_mebibytes_of_arguments_are_within_the_burst() {
         let mut limits = Limits::default();
         assert!((0..3000).all(|_| limits.pay(1000, Cost::Datagram, 0)));
+    }
+
+    #[test]
+    fn env_11_memory_for_acts_is_bounded_for_one_and_for_all() {
+        let mut limits = Limits::default();
+        let mut taken = 0;
+        while limits.hold(1000, 64 << 10, 0) {
+            taken += 64 << 10;
+        }
+        assert_eq!(taken, MAX_HELD_OF_ACCOUNT);
+        assert!(limits.hold(1001, 64 << 10, 0));
+        limits.release(1000, taken);
+        assert!(limits.hold(1000, 64 << 10, 0));
+        let held: usize = (2000..2100).map(|uid| (0..512).filter(|_| limits.hold(uid, 64 << 10, 0)).count()).sum();
+        assert!((held + 2) * (64 << 10) <= MAX_HELD_IN_ALL);
     }
 
     #[test]

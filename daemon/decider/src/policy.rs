@@ -5,10 +5,14 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use jitsudo_core::policy::Policy;
+use jitsudo_link::spawner::ApplyOutcome;
+use jitsudo_protocol::act::Act;
 use jitsudo_protocol::digest;
 use jitsudo_sys::nix::fcntl::OFlag;
+use jitsudo_sys::nix::sys::eventfd::EventFd;
 
 /// Largest compiled policy, bytes.
 const MAX_BYTES: u64 = 512 * 1024 * 1024;
@@ -57,6 +61,60 @@ impl InForce {
                 ..Self::default()
             },
         }
+    }
+}
+
+/// Loading a policy takes a while (10^5 rules: about a second), so it is done on a thread, and runs wait until it is there.
+#[derive(Debug)]
+pub(crate) struct Loads {
+    wake: Arc<EventFd>,
+    sender: Sender<InForce>,
+    receiver: Receiver<InForce>,
+    under_way: bool,
+    again: bool,
+    /// Runs that wait.
+    pub(crate) held: Vec<(u64, Box<Act>)>,
+    /// Answers that wait: who applied a policy finds it in force.
+    pub(crate) outcomes: Vec<(u64, ApplyOutcome)>,
+}
+
+impl Loads {
+    pub(crate) fn new(wake: Arc<EventFd>) -> Self {
+        let (sender, receiver) = channel();
+        Self { wake, sender, receiver, under_way: false, again: false, held: Vec::new(), outcomes: Vec::new() }
+    }
+
+    /// True while a policy is being loaded.
+    pub(crate) fn are_under_way(&self) -> bool {
+        self.under_way
+    }
+
+    /// Begins to load, or to load again when that is under way: the file may have changed since it was read.
+    pub(crate) fn begin(&mut self, path: &Path, root: u32) {
+        if std::mem::replace(&mut self.under_way, true) {
+            self.again = true;
+            return;
+        }
+        let (path, sender, wake) = (path.to_path_buf(), self.sender.clone(), Arc::clone(&self.wake));
+        let load = move || {
+            // Both fail only while the daemon ends.
+            let _ = sender.send(InForce::load(&path, root));
+            let _ = wake.write(1);
+        };
+        if std::thread::Builder::new().name("policy".to_owned()).spawn(load).is_err() {
+            self.under_way = false;
+        }
+    }
+
+    /// The policy that was loaded, once it is.
+    pub(crate) fn finished(&mut self, path: &Path, root: u32) -> Option<InForce> {
+        let loaded = self.receiver.try_recv().ok()?;
+        self.under_way = false;
+        if std::mem::take(&mut self.again) {
+            self.begin(path, root);
+            return None;
+        }
+        Some(loaded)
     }
 }
 

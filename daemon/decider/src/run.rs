@@ -37,6 +37,11 @@ const LOOK_MS: u64 = 10_000;
 impl Daemon {
     /// Begins a run.
     pub(crate) fn begin_run(&mut self, client: u64, act: Box<Act>) {
+        if self.loads.are_under_way() {
+            // The spawner may have the new policy already, and would not agree with the old one.
+            self.loads.held.push((client, act));
+            return;
+        }
         let about = ask::about(&act, self.policy.policy().map_or(&[], |policy| policy.deny_programs()));
         self.look(client, about, What::Run(act));
     }

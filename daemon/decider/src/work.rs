@@ -16,6 +16,16 @@ pub(crate) struct Pending {
     pub(crate) until_ms: u64,
 }
 
+impl Pending {
+    /// What was given, or put in force, is to be heard of even when its client has gone.
+    pub(crate) fn outlives_its_client(&self) -> bool {
+        match self.what {
+            What::Start(_) | What::Apply { .. } => true,
+            What::Run(_) | What::Ask(_) | What::ExplainOther(_) => false,
+        }
+    }
+}
+
 /// See [`Pending`].
 #[derive(Debug)]
 pub(crate) enum What {

@@ -117,6 +117,18 @@ fn policy_is_applied_recorded_and_answered() {
 }
 
 #[test]
+fn run_after_an_apply_is_decided_by_the_new_policy() {
+    let scene = Scene::play("apply-new", Play { apply: Some(outcome()), ..Play::default() });
+    let client = scene.client();
+    client.run(&["/usr/bin/id"]);
+    assert!(matches!(client.hear(), Some(FromDecider::Denied(_))));
+    super::scene::put_policy(&scene.folder, &rules(""));
+    client.ask_one(Ask::PolicyApply { dry_run: false, expect: None });
+    client.run(&["/usr/bin/id"]);
+    assert!(matches!(client.hear(), Some(FromDecider::HandOver { .. })));
+}
+
+#[test]
 fn policy_that_is_refused_is_recorded_as_such() {
     let apply = Some(ApplyOutcome::Refused { text: "error: x\n  more".into(), errors: 2 });
     let mut scene = Scene::play("apply-refused", Play { apply, ..Play::default() });

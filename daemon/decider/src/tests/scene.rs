@@ -89,6 +89,14 @@ fn compiled(text: &str) -> Vec<u8> {
     compiled.policy.to_compiled()
 }
 
+/// Puts a policy where the applied one is.
+pub(crate) fn put_policy(folder: &Path, text: &str) -> Vec<u8> {
+    let (bytes, path) = (compiled(text), folder.join("applied.json"));
+    std::fs::write(&path, &bytes).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    bytes
+}
+
 /// What the played spawner was told.
 #[derive(Debug)]
 pub(crate) enum Seen {
@@ -123,11 +131,7 @@ impl Scene {
         for (name, json) in &play.spooled {
             jitsudo_ledger::spool::write(&folder.join("spool"), name, json).unwrap();
         }
-        let policy = play.policy.as_deref().map(compiled);
-        if let Some(bytes) = &policy {
-            std::fs::write(folder.join("applied.json"), bytes).unwrap();
-            std::fs::set_permissions(folder.join("applied.json"), std::fs::Permissions::from_mode(0o640)).unwrap();
-        }
+        let policy = play.policy.as_deref().map(|text| put_policy(&folder, text));
         let journal = UnixDatagram::bind(folder.join("journal")).unwrap();
         let syslog = UnixDatagram::bind(folder.join("log")).unwrap();
         let (sender, seen) = channel();
