@@ -104,7 +104,8 @@ pub(crate) fn cut_at(hours: &[Hours], zones: &[TimeZone], now: Timestamp) -> Opt
             end = Some(end.map_or(stop, |end| end.max(stop)));
         }
     }
-    end
+    // A week without a gap has none: such hours never close, however far one looks.
+    end.filter(|end| end.as_second().saturating_sub(now.as_second()) <= 7 * 86_400)
 }
 
 /// The next instant at which one of the hours opens.
@@ -228,6 +229,7 @@ mod tests {
         assert_eq!(cut_at(&[entry(8, 12, true), entry(12, 14, true)], &[cet()], now), until("14:00"));
         assert_eq!(cut_at(&[entry(8, 12, true), entry(13, 14, true)], &[cet()], now), until("12:00"));
         assert_eq!(cut_at(&[entry(8, 12, false)], &[cet()], now), None);
+        assert_eq!(cut_at(&[entry(0, 24, true)], &[cet()], now), None, "open round the clock");
         assert_eq!(opens_at(&[entry(8, 12, true)], &[cet()], now), Some("2026-11-21T08:00:00+01:00".parse().unwrap()));
     }
 
