@@ -204,8 +204,9 @@ mod tests {
     #[test]
     fn fs_race_01_link_in_the_place_of_a_folder_is_refused() {
         let outside = crate::tests::folder("foreground-outside");
-        let path = crate::tests::folder("foreground").join("run");
-        std::os::unix::fs::symlink(&outside, &path).unwrap();
+        let inside = crate::tests::folder("foreground");
+        let path = inside.join("run");
+        std::os::unix::fs::symlink(&*outside, &path).unwrap();
         let path: &'static str = Box::leak(path.to_str().unwrap().to_owned().into_boxed_str());
         let own = getuid().as_raw();
         let folder = Folder { path, mode: 0o750, uid: own, gid: jitsudo_sys::nix::unistd::getgid().as_raw() };
@@ -218,7 +219,8 @@ mod tests {
 
     #[test]
     fn session_end_08_socket_of_a_living_daemon_is_not_stolen() {
-        let path = crate::tests::folder("foreground-socket").join("socket");
+        let folder = crate::tests::folder("foreground-socket");
+        let path = folder.join("socket");
         let own = getuid().as_raw();
         let first = listen(&path, 0o600, own).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);

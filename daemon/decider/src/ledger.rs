@@ -306,7 +306,8 @@ mod tests {
 
     #[test]
     fn crash_recovery_03_ledger_that_does_not_open_refuses_and_is_tried_again() {
-        let dir = crate::tests::folder("ledger-late").join("later");
+        let folder = crate::tests::folder("ledger-late");
+        let dir = folder.join("later");
         let mut ledger = Ledger::open(&dir, 0, wake()).unwrap();
         ledger.append(vec![entry(1)], Priority::Essential);
         assert!(wait(&mut ledger)[0].outcome.is_err());

@@ -199,7 +199,7 @@ fn dos_01_connections_beyond_the_share_are_refused_and_others_are_served() {
         let name = "tests::peers::child_asks_as_another_account";
         let status = std::process::Command::new(&copy)
             .args(["--exact", name, AS_CHILD])
-            .current_dir(&scene.folder)
+            .current_dir(&*scene.folder)
             .stdout(std::process::Stdio::null())
             .uid(60_001)
             .gid(60_001)

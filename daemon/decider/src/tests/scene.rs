@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use jitsudo_protocol::client::{Ask, Fault, FromClient, FromDecider, Say};
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{folder, samples};
+use super::{Folder, folder, samples};
 use crate::daemon::{Daemon, Setup};
 use crate::places::{Patience, Places};
 
@@ -111,7 +111,7 @@ pub(crate) enum Seen {
 
 /// A running daemon.
 pub(crate) struct Scene {
-    pub(crate) folder: PathBuf,
+    pub(crate) folder: Folder,
     pub(crate) seen: Receiver<Seen>,
     pub(crate) journal: UnixDatagram,
     stop: Option<OwnedFd>,
@@ -122,7 +122,7 @@ impl Scene {
     pub(crate) fn play(name: &str, play: Play) -> Self {
         let folder = folder(name);
         // Others connect here.
-        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(&*folder, std::fs::Permissions::from_mode(0o755)).unwrap();
         let make = |name: &str| std::fs::DirBuilder::new().mode(0o700).create(folder.join(name)).unwrap();
         make("spool");
         if play.has_ledger {
@@ -186,7 +186,7 @@ impl Scene {
     }
 
     fn owner(&self) -> u32 {
-        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&self.folder).unwrap())
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&*self.folder).unwrap())
     }
 
     pub(crate) fn client(&self) -> Caller {
@@ -217,7 +217,6 @@ impl Drop for Scene {
         if let Some(daemon) = self.daemon.take() {
             let _ = daemon.join();
         }
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
