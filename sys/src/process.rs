@@ -97,16 +97,35 @@ pub fn start_ticks(pid: u32) -> io::Result<u64> {
     Ok(read(pid)?.start_ticks)
 }
 
-/// Soft and hard limit of another process (prlimit(2)); `u64::MAX` = unlimited.
+/// Soft and hard limit of another process (prlimit(2), or where that is not allowed /proc/PID/limits); `u64::MAX` = unlimited.
 ///
 /// # Errors
 /// It is gone, or may not be asked.
 pub fn limit(pid: u32, resource: u32) -> io::Result<(u64, u64)> {
-    let pid = libc::pid_t::try_from(pid).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let number = libc::pid_t::try_from(pid).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut value = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a null new limit changes nothing; the old one is written to `value`, which is live and of the right type.
-    let outcome = unsafe { libc::prlimit(pid, resource, std::ptr::null(), &raw mut value) };
-    if outcome == 0 { Ok((value.rlim_cur, value.rlim_max)) } else { Err(io::Error::last_os_error()) }
+    let outcome = unsafe { libc::prlimit(number, resource, std::ptr::null(), &raw mut value) };
+    if outcome == 0 {
+        return Ok((value.rlim_cur, value.rlim_max));
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() != Some(libc::EPERM) {
+        return Err(error);
+    }
+    // Root in a container without CAP_SYS_RESOURCE; the file shows the same to everybody.
+    let text = std::fs::read_to_string(path(pid, "limits"))?;
+    parse_limit(&text, resource).ok_or(error)
+}
+
+/// The kernel prints one line a resource, in the order of their numbers (proc_pid_limits), columns 26 to 67 being soft and hard limit.
+fn parse_limit(text: &str, resource: u32) -> Option<(u64, u64)> {
+    let line = text.lines().nth(usize::try_from(resource).ok()?.checked_add(1)?)?;
+    let mut numbers = line.get(26..)?.split_whitespace().map(|word| match word {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
+    });
+    Some((numbers.next()??, numbers.next()??))
 }
 
 /// Number of RLIMIT_ resources on Linux.
@@ -123,6 +142,16 @@ mod tests {
         assert!(own.start_ticks > 0 && !own.cpus.is_empty());
         let (soft, hard) = limit(std::process::id(), libc::RLIMIT_NOFILE).unwrap();
         assert!(soft <= hard);
+    }
+
+    #[test]
+    fn limits_of_the_file_are_those_of_the_system_call() {
+        let text = std::fs::read_to_string("/proc/self/limits").unwrap();
+        for resource in 0..LIMITS {
+            let limit = limit(std::process::id(), resource).unwrap();
+            assert_eq!(parse_limit(&text, resource), Some(limit), "{resource}");
+        }
+        assert_eq!(parse_limit(&text, LIMITS), None);
     }
 
     #[test]

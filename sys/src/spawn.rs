@@ -357,10 +357,24 @@ fn steps(plan: &Prepared, inside: bool) -> Result<std::convert::Infallible, (Ste
 fn limits(plan: &Prepared) -> Result<(), (Step, Errno)> {
     for (resource, limit) in &plan.limits {
         // SAFETY: reads one rlimit, which is there.
-        check(Step::Limits, unsafe { libc::setrlimit(*resource, limit) })?;
+        if unsafe { libc::setrlimit(*resource, limit) } == 0 {
+            continue;
+        }
+        if Errno::last() != Errno::EPERM {
+            return Err((Step::Limits, Errno::last()));
+        }
+        // Root in a container without CAP_SYS_RESOURCE: as much of it as this process has itself.
+        let mut own = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: there is room for one rlimit.
+        check(Step::Limits, unsafe { libc::getrlimit(*resource, &raw mut own) })?;
+        let hard = limit.rlim_max.min(own.rlim_max);
+        let less = libc::rlimit { rlim_cur: limit.rlim_cur.min(hard), rlim_max: hard };
+        // SAFETY: reads one rlimit, which is there.
+        check(Step::Limits, unsafe { libc::setrlimit(*resource, &raw const less) })?;
     }
+    // A nice value below this process's own is given where that is allowed (CAP_SYS_NICE).
     // SAFETY: setpriority takes integers.
-    check(Step::Limits, unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, plan.nice) })?;
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, plan.nice) };
     if let Some(cpus) = &plan.cpus {
         // CPUs that were taken away since (cpuset, hot plug) leave none: the program then runs where this one may.
         // SAFETY: reads one cpu_set_t, which is there.

@@ -1,6 +1,12 @@
 //! The real program under a spawner and a client that are played by the test: no cgroup (the session is its descendants' reaper), the
 //! machine's own PAM service `other`, root as requester and target. Skipped without root, which PAM's account stage asks for here.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on must fail")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
 
 use std::collections::BTreeSet;
 use std::fs::File;
