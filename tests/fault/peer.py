@@ -66,8 +66,11 @@ elif case == "descriptors":
     socket.send_fds(peer, [run(nonce)], [0, 1, 2])
 elif case == "cycle":
     # The connection over itself, many times: nothing is kept.
-    for _ in range(50):
-        socket.send_fds(peer, [b"{}"], [peer.fileno()] * 4)
+    try:
+        for _ in range(50):
+            socket.send_fds(peer, [b"{}"], [peer.fileno()] * 4)
+    except ConnectionError:
+        pass  # closed at the first of them
 elif case == "order":
     peer.send(say(nonce, '{"more":{"number":1,"strings":["x"],"open":false}}'))
 elif case == "half":

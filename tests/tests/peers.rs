@@ -31,7 +31,7 @@ fn messages_out_of_order_oversized_or_wrongly_credentialed_close_that_connection
     let cases = [
         ("root", "passed", "credentials"), // peer_auth_07
         ("alice", "forked", "credentials"),
-        ("alice", "nonce", "credentials"),
+        ("alice", "nonce", "nonce"),
         ("alice", "version", "version"),
         ("alice", "field", "malformed"), // cmd_match_13
         ("alice", "uid", "malformed"),   // peer_auth_06
