@@ -235,6 +235,19 @@ fn suspend_foreground_background_work_under_bash() {
     terminal.expect("got-abc").unwrap();
     terminal.expect("prompt> ").unwrap();
 
+    // One inside the other: both are stopped and both go on (sudo#1527).
+    terminal.send("jitsudo jitsudo sleep 1004\n").unwrap();
+    assert!(wait_until(Duration::from_secs(10), || is_running(&host, "sleep 1004")));
+    terminal.send("\x1a").unwrap();
+    terminal.expect("Stopped").unwrap();
+    terminal.expect("prompt> ").unwrap();
+    terminal.send("fg\n").unwrap();
+    assert!(wait_until(Duration::from_secs(10), || !host.sh("ps -o stat= -C sleep").ok().unwrap().starts_with('T')));
+    terminal.send("\x03").unwrap();
+    terminal.expect("prompt> ").unwrap();
+    assert_eq!(line(&mut terminal, "echo $?"), "130\r\n");
+    ends(&host, "sleep 1004");
+
     // A shell inside has job control of its own; what it suspends is its own affair.
     terminal.send("jitsudo bash --norc --noediting -i\n").unwrap();
     terminal.expect("# ").unwrap();
@@ -340,6 +353,26 @@ fn fd_tty_15_resize_storm_loses_no_output() {
     }
     assert_eq!(last, 100_000);
     assert_eq!(line(&mut terminal, "jitsudo stty size"), "30 90\r\n");
+}
+
+#[test]
+fn root_without_a_daemon_runs_it_itself_and_nobody_else_does() {
+    let host = host("rescue");
+    host.sh("systemctl stop jitsudod.socket jitsudod.service").ok().unwrap();
+    let own = host.sh("cd /usr; FOO=x jitsudo BAR=y sh -c 'id -u; pwd; echo $BAR $PATH; exit 5'").output().unwrap();
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert_eq!((own.status, own.stdout.as_str(), own.stderr.as_str()), (5, &*format!("0\n/usr\ny {path}\n"), ""));
+    let other = alice(&host, "jitsudo id");
+    assert_eq!((other.status, other.stdout.as_str()), (69, ""));
+    let wanted = "jitsudo: cannot reach jitsudod at /run/jitsudo/socket: no such file or directory\n  hint: systemctl status jitsudod\n";
+    let refused = wanted.replace("no such file or directory", "connection refused");
+    assert!([wanted, &refused].contains(&other.stderr.as_str()), "{}", other.stderr);
+    // Root for another account needs the daemon, and so does a person who became root.
+    assert_eq!(host.sh("jitsudo -u bob id").output().unwrap().status, 69);
+    assert_eq!(host.sh("echo 1001 >/proc/self/loginuid; jitsudo id").output().unwrap().status, 69);
+    let said =
+        || host.sh("journalctl -q --no-pager -t jitsudo").ok().unwrap().contains("root ran by itself: command sh -c");
+    assert!(wait_until(Duration::from_secs(10), said));
 }
 
 fn quoted(word: &str) -> String {
