@@ -215,6 +215,9 @@ fn hand_over(
         None => None,
     };
     let (sessions_end, clients_end) = Channel::pair().map_err(|error| format!("cannot make a socket pair: {error}"))?;
+    // Before either end is used: every message on them says who sent it.
+    let asked = sessions_end.ask_for_credentials().and_then(|()| clients_end.ask_for_credentials());
+    asked.map_err(|error| format!("cannot ask for credentials: {error}"))?;
     let text = serde_json::to_vec(spec).map_err(|error| error.to_string())?;
     let mut attached = vec![sessions_end.as_fd()];
     attached.extend(command_group.as_ref().map(|group| group.as_fd()));
