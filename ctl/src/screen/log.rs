@@ -96,7 +96,7 @@ impl Summary {
             Event::Decided { allowed, rule, role, policy, denial, .. } => {
                 self.rule = rule.as_deref().map(visible);
                 self.role = role.as_deref().map(visible);
-                self.policy = Some(digest(policy));
+                self.policy = (!policy.is_empty()).then(|| digest(policy));
                 if !*allowed {
                     let cause = denial.as_ref().map_or_else(|| "not allowed".to_owned(), event::refusal);
                     self.results.push((false, format!("refused: {cause}")));
