@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::budget::Stages;
 use crate::package::{self, Profile};
 use crate::setup;
-use crate::step::{Failure, cargo, run as step};
+use crate::step::{Failure, cargo, run as step, target, workspace};
 
 /// The suites that hosts are booted from.
 const SUITES: &[&str] = &["bookworm", "trixie"];
@@ -56,15 +56,11 @@ fn run_stages(options: &Options, stages: &mut Stages) -> Result<(), Failure> {
     stages.time("roots", build_roots)?;
     let filter = options.filter.as_deref();
     // A failure in one kind of test must not hide the other kind.
-    let unit = stages.time("unit tests", || {
-        step(
-            nextest(&["--workspace", "--exclude", "jitsudo-tests", "--features", FEATURES], filter, seed.as_deref())
-                .args(threads(2)),
-        )
-    });
+    let unit = stages
+        .time("unit tests", || step(nextest("not package(jitsudo-tests)", filter, seed.as_deref()).args(threads(2))));
     let package = stages.time("package", || package::run(Profile::Release))?;
     let hosts = stages.time("host tests", || {
-        let mut command = nextest(&["--package", "jitsudo-tests"], filter, seed.as_deref());
+        let mut command = nextest("package(jitsudo-tests)", filter, seed.as_deref());
         step(command.args(threads(4)).env("JITSUDO_TEST_PACKAGE", &package))
     });
     step(&mut bed(&["clear"]))?;
@@ -76,18 +72,23 @@ fn build_roots() -> Result<(), Failure> {
     step(bed(&["roots"]).args(SUITES))
 }
 
+/// The test bed's program, which the build stage has left there.
 fn bed(words: &[&str]) -> Command {
-    let mut command = cargo(&["run", "--quiet", "--locked", "--package", "jitsudo-tests", "--bin", "bed", "--"]);
-    command.args(words);
+    let mut command = Command::new(target().join("debug/bed"));
+    command.current_dir(workspace()).args(words);
     command
 }
 
 const FEATURES: &str = "jitsudo-core/language";
 
-fn nextest(words: &[&str], filter: Option<&str>, seed: Option<&str>) -> Command {
-    let mut command =
-        cargo(&["nextest", "run", "--locked", "--no-fail-fast", "--status-level", "fail", "--no-tests", "pass"]);
-    command.args(words).args(filter);
+/// The tests of a filter expression. Always the whole workspace with the same features, so that the builds of the
+/// stage before serve here too.
+fn nextest(which: &str, filter: Option<&str>, seed: Option<&str>) -> Command {
+    // A filter may name tests of one kind only.
+    let none = if filter.is_some() { "pass" } else { "fail" };
+    let mut command = cargo(&["nextest", "run", "--locked", "--no-fail-fast", "--status-level", "fail"]);
+    command.args(["--no-tests", none]);
+    command.args(["--workspace", "--features", FEATURES, "--filterset", which]).args(filter);
     if let Some(seed) = seed {
         command
             .args(["--profile", "sweep"])

@@ -52,15 +52,20 @@ fn play() -> Result<(), Error> {
 
     tell("The ledger has both: who, what, rule, policy and exit status.");
     let log = root(&host, "jitctl log")?;
-    check(log.contains("alice") && log.contains("systemctl restart nginx"), "the log shows the access", &log)?;
+    for part in
+        ["alice  systemctl restart nginx", "rule \"alice runs the web tier\"", "exit 0", "systemctl restart ssh"]
+    {
+        check(log.contains(part), &format!("the log says {part}"), &log)?;
+    }
 
     tell("journald has the same, with named fields.");
     let journal = root(&host, "journalctl --quiet --no-pager --output=cat -t jitsudod | tail -n 12")?;
-    check(journal.contains("alice"), "the journal shows the access", &journal)?;
+    check(journal.contains("allowed: by rule"), "the journal shows the access", &journal)?;
+    check(journal.contains("denied: not_covered"), "the journal shows the refusal", &journal)?;
 
     tell("The ledger proves that nobody changed it.");
     let verified = root(&host, "jitctl audit verify")?;
-    check(verified.contains("event"), "the verifier says what it proved", &verified)
+    check(verified.contains("events proved"), "the verifier says what it proved", &verified)
 }
 
 fn tell(text: &str) {
