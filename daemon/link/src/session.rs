@@ -40,9 +40,11 @@ pub struct Spec {
     pub grace_ms: u64,
     /// What the command inherits.
     pub process: Process,
-    /// The session's cgroup (`…/ID.1`), an absolute path; the session runs in `sup` below it and clones the command into `cmd`.
+    /// The session's cgroup (`…/ID.1`), an absolute path; the command is cloned into `cmd` below it.
     /// `None`: no cgroup can be made here; the session becomes child subreaper.
     pub cgroup: Option<String>,
+    /// The cgroup that the session itself went into when it was started (`…/sup.N`), an absolute path; with `cgroup`.
+    pub supervisor: Option<String>,
     /// PAM service: `jitsudo` or `jitsudo-i`.
     pub pam_service: String,
     /// Where commands are looked up and what the command's PATH is.

@@ -107,14 +107,14 @@ impl Home {
     /// Reads it before PAM can move anything.
     pub(crate) fn of(spec: &Spec) -> Result<Self, Failure> {
         let own = cgroup::own();
-        if spec.cgroup.is_some() {
-            let wanted = format!("/{}/sup", spec.session);
-            if !own.as_deref().is_some_and(|own| own.ends_with(&wanted)) {
+        if let Some(path) = &spec.supervisor {
+            let wanted = path.rsplit('/').next().map(|name| format!("/{name}"));
+            if !own.as_deref().zip(wanted.as_deref()).is_some_and(|(own, wanted)| own.ends_with(wanted)) {
                 let error = std::io::Error::other("it is not where the spawner says");
                 return Err(Failure::trouble("find this session's cgroup", &error));
             }
         }
-        Ok(Self { own, path: spec.cgroup.clone() })
+        Ok(Self { own, path: spec.supervisor.clone() })
     }
 
     /// Makes sure that this process is there still (pam_systemd moves what opens a session: tried with su -l).
@@ -123,7 +123,7 @@ impl Home {
             return Ok(());
         }
         if let Some(path) = &self.path {
-            let moved = std::fs::write(format!("{path}/sup/cgroup.procs"), std::process::id().to_string());
+            let moved = std::fs::write(format!("{path}/cgroup.procs"), std::process::id().to_string());
             if moved.is_ok() && cgroup::own() == self.own {
                 return Ok(());
             }

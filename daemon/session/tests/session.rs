@@ -151,6 +151,7 @@ fn spec(act: &Act, spool: &Path) -> Spec {
             mount_namespace: 0,
         },
         cgroup: None,
+        supervisor: None,
         pam_service: "other".into(),
         secure_path: "/usr/sbin:/usr/bin:/sbin:/bin".into(),
         spool: spool.to_str().unwrap().into(),

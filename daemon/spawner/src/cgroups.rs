@@ -1,4 +1,8 @@
-//! The groups of a session below the spawner's own delegated one: `ID.n/sup` for the session, `ID.n/cmd` for its command (cgroups(7)).
+//! The groups of a session below the spawner's own delegated one: `sup.N` for the session, `ID.n/cmd` for its command (cgroups(7)).
+//!
+//! A session is started before anybody knows its id, and moving a running process to another group waits for every processor of the
+//! kernel (4 to 12 ms seen). So it goes into `sup.N` while nobody waits, and `ID.n/of.N` says whose it became: an empty group, as
+//! durable as what it names.
 
 use std::fs;
 use std::io;
@@ -10,7 +14,7 @@ pub(crate) fn base() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let mount = mounts.lines().find_map(mount_of_cgroup2)?;
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let path = unified(&own)?;
     let base = mount.join(path.trim_start_matches('/'));
     // Delegated and writable, or not at all: tried, not guessed.
     let probe = base.join("probe");
@@ -38,12 +42,11 @@ impl Groups {
         Self { path: base.join(session) }
     }
 
-    /// Makes them and puts the session's process into `sup`; gives a descriptor of `cmd` to clone the command into.
-    pub(crate) fn make(&self, pid: u32) -> io::Result<OwnedFd> {
+    /// Makes them and notes the session's own group; gives a descriptor of `cmd` to clone the command into.
+    pub(crate) fn make(&self, supervisor: &Supervisor) -> io::Result<OwnedFd> {
         fs::create_dir(&self.path)?;
-        fs::create_dir(self.path.join("sup"))?;
+        fs::create_dir(self.path.join(format!("of.{}", supervisor.number)))?;
         fs::create_dir(self.path.join("cmd"))?;
-        fs::write(self.path.join("sup/cgroup.procs"), pid.to_string())?;
         Ok(fs::File::open(self.path.join("cmd"))?.into())
     }
 
@@ -99,19 +102,72 @@ pub(crate) fn left_over(base: &Path) -> Vec<String> {
 
 /// The session whose group a process is in, by /proc/PID/cgroup.
 pub(crate) fn session_of(base: &Path, pid: u32) -> Option<String> {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let name = base.file_name()?.to_str()?;
-    let mut parts = path.split('/');
-    parts.by_ref().find(|part| *part == name)?;
-    let session = parts.next()?;
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let theirs = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let session = below(unified(&own)?, unified(&theirs)?)?;
     base.join(session).is_dir().then(|| session.to_owned())
 }
 
-/// A live process of a session's `sup` group.
-pub(crate) fn supervisor(base: &Path, session: &str) -> Option<u32> {
-    let text = fs::read_to_string(base.join(session).join("sup/cgroup.procs")).ok()?;
-    text.lines().find_map(|line| line.parse().ok())
+/// The unified hierarchy's path in the text of a /proc/PID/cgroup.
+fn unified(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
+/// The first name of `path` below `own`. Both are whole paths: users make groups of any name below their own delegated one.
+fn below<'a>(own: &str, path: &'a str) -> Option<&'a str> {
+    let rest = path.strip_prefix(own.trim_end_matches('/'))?.strip_prefix('/')?;
+    rest.split('/').next().filter(|name| !matches!(*name, "" | "." | ".."))
+}
+
+/// The group of a session's own process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Supervisor {
+    number: u64,
+}
+
+impl Supervisor {
+    /// Makes the next one; `at` makes its number new (the boot clock does).
+    pub(crate) fn make(base: &Path, at: u64) -> io::Result<Self> {
+        for number in at.. {
+            match fs::create_dir(base.join(format!("sup.{number}"))) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => return other.map(|()| Self { number }),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// The one that a session of an earlier spawner has.
+    pub(crate) fn of(base: &Path, session: &str) -> Option<Self> {
+        let names =
+            fs::read_dir(base.join(session)).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let number = names.into_iter().find_map(|name| name.strip_prefix("of.")?.parse().ok())?;
+        Some(Self { number })
+    }
+
+    /// Those that an earlier spawner made.
+    pub(crate) fn left_over(base: &Path) -> Vec<Self> {
+        let Ok(entries) = fs::read_dir(base) else {
+            return Vec::new();
+        };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter_map(|name| Some(Self { number: name.strip_prefix("sup.")?.parse().ok()? })).collect()
+    }
+
+    pub(crate) fn path(&self, base: &Path) -> PathBuf {
+        base.join(format!("sup.{}", self.number))
+    }
+
+    /// A live process in it.
+    pub(crate) fn process(&self, base: &Path) -> Option<u32> {
+        let text = fs::read_to_string(self.path(base).join("cgroup.procs")).ok()?;
+        text.lines().find_map(|line| line.parse().ok())
+    }
+
+    /// Removes it; false while something is in it.
+    pub(crate) fn remove(&self, base: &Path) -> bool {
+        remove_tree(&self.path(base), 8).is_ok()
+    }
 }
 
 #[cfg(test)]
@@ -126,5 +182,24 @@ mod tests {
         );
         assert_eq!(mount_of_cgroup2("30 23 0:26 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu"), None);
         assert_eq!(mount_of_cgroup2(""), None);
+    }
+
+    #[test]
+    fn peer_auth_12_group_of_the_same_name_elsewhere_is_no_session() {
+        let own = "/system.slice/jitsudo-spawn.service";
+        assert_eq!(below(own, "/system.slice/jitsudo-spawn.service/01jd.1/cmd"), Some("01jd.1"));
+        for path in [
+            "/user.slice/user-1000.slice/user@1000.service/jitsudo-spawn.service/01jd.1",
+            "/user.slice/x/system.slice/jitsudo-spawn.service/01jd.1",
+            "/system.slice/jitsudo-spawn.service2/01jd.1",
+            "/system.slice/jitsudo-spawn.service",
+            "/system.slice/jitsudo-spawn.service/..",
+            "/../system.slice/jitsudo-spawn.service/01jd.1",
+            "",
+        ] {
+            assert_eq!(below(own, path), None, "{path}");
+        }
+        // A container's own root is `/`.
+        assert_eq!(below("/", "/01jd.1/sup"), Some("01jd.1"));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use jitsudo_link::spawner::{FromSpawner, Start};
 use jitsudo_protocol::act::Assembler;
-use jitsudo_sys::channel::Channel;
+use jitsudo_sys::channel::{Channel, MAX_MESSAGE_BYTES};
 
 /// Messages that may wait for a decider that does not read; a decider with more is cut off.
 const MAX_WAITING: usize = 4096;
@@ -67,6 +67,12 @@ impl Decider {
     }
 }
 
+/// True for a message that one datagram can hold. What a requester makes longer is refused by itself: sent, it would break the
+/// connection that everybody's requests use.
+pub(crate) fn fits(message: &FromSpawner) -> bool {
+    serde_json::to_vec(message).is_ok_and(|text| text.len() <= MAX_MESSAGE_BYTES)
+}
+
 /// The uid of `_jitsudo`, read from /etc/passwd itself: NSS modules have no business in this process.
 pub(crate) fn uid_of_decider(passwd: &str) -> Option<u32> {
     passwd.lines().find_map(|line| {
@@ -79,6 +85,19 @@ pub(crate) fn uid_of_decider(passwd: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answer_longer_than_a_datagram_does_not_fit() {
+        let refused =
+            |length: usize| FromSpawner::StartRefused { number: 1, cause: "x".repeat(length), disagree: true };
+        assert!(fits(&refused(1000)));
+        assert!(!fits(&refused(MAX_MESSAGE_BYTES)));
+        // This is what it would do.
+        let (ours, _theirs) = Channel::pair().unwrap();
+        let mut decider = Decider { channel: ours, arriving: None, waiting: VecDeque::new(), broken: false };
+        decider.say(&refused(MAX_MESSAGE_BYTES));
+        assert!(decider.broken);
+    }
 
     #[test]
     fn decider_account_is_found_whole_and_is_never_root() {

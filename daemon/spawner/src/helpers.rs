@@ -9,11 +9,19 @@ use jitsudo_link::facts::{About, Answer, Peer, Question};
 use jitsudo_link::spawner::LookFailure;
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::child::{self, Child};
+use jitsudo_sys::nix::libc;
+use jitsudo_sys::pidfd;
 
 /// Most helpers at once.
 const MAX_HELPERS: usize = 4;
 /// Most questions that wait; one more is answered `Busy`.
 const MAX_WAITING: usize = 256;
+/// Questions of one account that wait; the decider lets it have as many connections at once.
+const MAX_WAITING_OF_ACCOUNT: usize = 64;
+/// Helpers at work for one account: who asks what takes long leaves some to others.
+const MAX_BUSY_OF_ACCOUNT: usize = 2;
+/// Helpers that were ended and are not gone yet: one that hangs in a file system may take long even to die.
+const MAX_DYING: usize = 32;
 /// Milliseconds for one question.
 const PATIENCE_MS: u64 = 2_000;
 /// Questions that one helper answers before another takes its place, so that NSS modules start afresh now and then.
@@ -45,6 +53,7 @@ pub(crate) type Outcome = (Box<Asked>, Result<Answer, LookFailure>);
 pub(crate) struct Helpers {
     helpers: Vec<Helper>,
     waiting: VecDeque<Box<Asked>>,
+    dying: Vec<Child>,
     next: u64,
 }
 
@@ -59,7 +68,8 @@ impl Helpers {
 
     /// Puts a question; gives back what can be answered at once (busy, or no helper to be had).
     pub(crate) fn ask(&mut self, asked: Box<Asked>, now_ms: u64) -> Vec<Outcome> {
-        if self.waiting.len() >= MAX_WAITING {
+        let of_account = self.waiting.iter().filter(|other| other.peer.uid == asked.peer.uid).count();
+        if self.waiting.len() >= MAX_WAITING || of_account >= MAX_WAITING_OF_ACCOUNT {
             return vec![(asked, Err(LookFailure::Busy))];
         }
         self.waiting.push_back(asked);
@@ -69,7 +79,7 @@ impl Helpers {
     /// Gives waiting questions to free helpers, starting some if need be.
     pub(crate) fn dispatch(&mut self, now_ms: u64) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
-        while let Some(asked) = self.waiting.pop_front() {
+        while let Some(asked) = self.take_next() {
             let free = self.helpers.iter().position(|helper| helper.busy.is_none());
             let place = match free {
                 Some(place) => Ok(place),
@@ -95,7 +105,18 @@ impl Helpers {
         outcomes
     }
 
+    /// Takes the question that is next by [`fairest`].
+    fn take_next(&mut self) -> Option<Box<Asked>> {
+        let busy: Vec<u32> =
+            self.helpers.iter().filter_map(|helper| helper.busy.as_ref().map(|(asked, _)| asked.peer.uid)).collect();
+        let place = fairest(self.waiting.iter().map(|asked| asked.peer.uid), &busy)?;
+        self.waiting.remove(place)
+    }
+
     fn add(&mut self) -> Result<usize, String> {
+        if self.dying.len() >= MAX_DYING {
+            return Err("helpers hang, and cannot be ended: is a file system away?".to_owned());
+        }
         let start = || -> std::io::Result<(Child, Channel)> {
             let (ours, theirs) = Channel::pair()?;
             let program = Path::new(LIBEXEC).join("jitsudo-facts");
@@ -135,10 +156,21 @@ impl Helpers {
             .partition(|helper| helper.busy.as_ref().is_some_and(|(_, until)| *until <= now_ms));
         self.helpers = kept;
         let end = |helper: Helper| {
-            helper.child.end();
+            self.end(helper.child);
             helper.busy.map(|(asked, _)| (asked, Err(LookFailure::TimedOut)))
         };
-        late.into_iter().filter_map(end).collect()
+        let outcomes = late.into_iter().filter_map(end).collect();
+        self.dying.retain_mut(|child| !child.reap());
+        outcomes
+    }
+
+    /// Kills a helper without waiting for its death.
+    fn end(&mut self, mut child: Child) {
+        // Fails only when it is gone already.
+        let _ = pidfd::signal(child.pidfd().as_fd(), libc::SIGKILL);
+        if !child.reap() {
+            self.dying.push(child);
+        }
     }
 
     /// When the next question's time is over, CLOCK_BOOTTIME milliseconds.
@@ -148,13 +180,49 @@ impl Helpers {
 
     fn drop_helper(&mut self, id: u64) {
         if let Some(place) = self.helpers.iter().position(|helper| helper.id == id) {
-            self.helpers.swap_remove(place).child.end();
+            let helper = self.helpers.swap_remove(place);
+            self.end(helper.child);
         }
     }
+}
+
+/// The place of the next question: of the account that has the fewest helpers at work, the oldest of those, and none of one that has its
+/// share.
+fn fairest(waiting: impl Iterator<Item = u32>, busy: &[u32]) -> Option<usize> {
+    let count = |uid: u32| busy.iter().filter(|other| **other == uid).count();
+    let open = waiting.enumerate().map(|(place, uid)| (count(uid), place));
+    open.filter(|(count, _)| *count < MAX_BUSY_OF_ACCOUNT).min().map(|(_, place)| place)
 }
 
 fn put(channel: &Channel, asked: &Asked) -> Result<(), String> {
     let question = Question { peer: asked.peer, about: asked.about.clone() };
     let text = serde_json::to_vec(&question).map_err(|error| error.to_string())?;
     channel.send(&text, &[asked.pidfd.as_fd()]).map_err(|error| format!("cannot ask jitsudo-facts: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn account_whose_questions_take_long_delays_nobody_else() {
+        let flood = [1000; 50];
+        let waiting = || flood.into_iter().chain([1001]);
+        assert_eq!(fairest(waiting(), &[]), Some(0));
+        assert_eq!(fairest(waiting(), &[1000]), Some(50), "who has none at work comes first");
+        assert_eq!(fairest(waiting(), &[1000, 1000, 1001]), Some(50));
+        assert_eq!(fairest(flood.into_iter(), &[1000, 1000]), None, "two helpers stay free for others");
+        assert_eq!(fairest([].into_iter(), &[]), None);
+    }
+
+    #[test]
+    fn helper_that_is_ended_is_not_waited_for() {
+        let mut helpers = Helpers::default();
+        let (ours, theirs) = Channel::pair().unwrap();
+        helpers.end(child::start(Path::new("/bin/sleep"), &["60"], &theirs).unwrap());
+        drop(ours);
+        while !helpers.dying.is_empty() {
+            helpers.expire(0);
+        }
+    }
 }

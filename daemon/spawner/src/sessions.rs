@@ -11,7 +11,7 @@ use jitsudo_protocol::client::FromDecider;
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::child::{self, Child};
 
-use crate::cgroups::{self, Groups};
+use crate::cgroups::{self, Groups, Supervisor};
 
 /// A started session.
 pub(crate) struct Live {
@@ -22,7 +22,16 @@ pub(crate) struct Live {
     child: Option<Child>,
     pidfd: OwnedFd,
     channel: Option<Channel>,
+    /// Its own group, where groups can be made.
+    supervisor: Option<Supervisor>,
     released: bool,
+}
+
+/// A session that waits for its request.
+struct Warm {
+    child: Child,
+    channel: Channel,
+    supervisor: Option<Supervisor>,
 }
 
 /// How a session's process ended.
@@ -39,34 +48,44 @@ pub(crate) enum Gone {
 /// All sessions.
 pub(crate) struct Sessions {
     base: Option<PathBuf>,
-    warm: Option<(Child, Channel)>,
+    warm: Option<Warm>,
     live: Vec<Live>,
     /// Groups that could not be removed yet.
     leftover: Vec<String>,
+    /// Sessions' own groups likewise.
+    leftover_supervisors: Vec<Supervisor>,
 }
 
 impl Sessions {
     /// Finds the cgroup, and adopts what an earlier spawner left running.
     pub(crate) fn prepare() -> Self {
         let base = cgroups::base();
-        let mut sessions = Self { base, warm: None, live: Vec::new(), leftover: Vec::new() };
+        let mut sessions =
+            Self { base, warm: None, live: Vec::new(), leftover: Vec::new(), leftover_supervisors: Vec::new() };
         for name in sessions.base.as_deref().map(cgroups::left_over).unwrap_or_default() {
             sessions.adopt(&name);
         }
+        let adopted: Vec<_> = sessions.live.iter().filter_map(|live| live.supervisor.clone()).collect();
+        let mut supervisors = sessions.base.as_deref().map(Supervisor::left_over).unwrap_or_default();
+        supervisors.retain(|supervisor| !adopted.contains(supervisor));
+        sessions.leftover_supervisors = supervisors;
         sessions
     }
 
     fn adopt(&mut self, name: &str) {
-        let supervisor = self.base.as_deref().and_then(|base| cgroups::supervisor(base, name));
-        let pidfd = supervisor.and_then(|pid| jitsudo_sys::pidfd::open(pid).ok());
+        let supervisor = self.base.as_deref().and_then(|base| Supervisor::of(base, name));
+        let process = self.base.as_deref().zip(supervisor.as_ref()).and_then(|(base, group)| group.process(base));
+        let pidfd = process.and_then(|pid| jitsudo_sys::pidfd::open(pid).ok());
         match (SessionId::try_from(name.to_owned()), pidfd) {
             (Ok(session), Some(pidfd)) => {
+                let origin = Fact::Unknown;
                 self.live.push(Live {
                     session,
-                    origin: Fact::Unknown,
+                    origin,
                     child: None,
                     pidfd,
                     channel: None,
+                    supervisor,
                     released: false,
                 });
             }
@@ -81,29 +100,52 @@ impl Sessions {
 
     /// Starts the next session ahead of its request.
     pub(crate) fn keep_one_warm(&mut self) {
-        if self.warm.as_mut().is_some_and(|(child, _)| child.reap()) {
-            self.warm = None;
+        if let Some(mut warm) = self.warm.take_if(|warm| warm.child.reap()) {
+            self.leftover_supervisors.extend(warm.supervisor.take());
         }
         if self.warm.is_none() {
             // Without a warm one the next start makes its own, and says why if it cannot.
-            self.warm = fresh().ok();
+            self.warm = self.fresh().ok();
         }
+    }
+
+    fn fresh(&self) -> std::io::Result<Warm> {
+        let (channel, theirs) = Channel::pair()?;
+        let supervisor = match self.base.as_deref() {
+            Some(base) => Some(Supervisor::make(base, jitsudo_sys::clock::boottime_ms())?),
+            None => None,
+        };
+        let group = self.base.as_deref().zip(supervisor.as_ref()).map(|(base, group)| group.path(base));
+        let group = group.as_ref().and_then(|path| path.to_str());
+        let program = Path::new(LIBEXEC).join("jitsudo-session");
+        let child = child::start(&program, group.as_slice(), &theirs).inspect_err(|_| {
+            // Nobody went in.
+            if let Some((base, supervisor)) = self.base.as_deref().zip(supervisor.as_ref()) {
+                supervisor.remove(base);
+            }
+        })?;
+        Ok(Warm { child, channel, supervisor })
     }
 
     /// Gives a session its spec and the client its session; in words why not.
     pub(crate) fn start(&mut self, mut spec: Spec, origin: Fact<Origin>, client: &Channel) -> Result<u32, String> {
-        let warm = self.warm.take().filter(|(child, _)| jitsudo_sys::pidfd::is_alive(child.pidfd().as_fd()));
-        let (child, channel) = match warm {
+        let warm = self.warm.take().filter(|warm| jitsudo_sys::pidfd::is_alive(warm.child.pidfd().as_fd()));
+        let warm = match warm {
             Some(warm) => warm,
-            None => fresh().map_err(|error| format!("cannot start jitsudo-session: {error}"))?,
+            None => self.fresh().map_err(|error| format!("cannot start jitsudo-session: {error}"))?,
         };
         let name = spec.session.to_string();
         let groups = self.base.as_deref().map(|base| Groups::of(base, &name));
-        let outcome = hand_over(&mut spec, groups.as_ref(), &child, &channel, client);
+        if let Some((base, supervisor)) = self.base.as_deref().zip(warm.supervisor.as_ref()) {
+            spec.supervisor = Some(supervisor.path(base).to_string_lossy().into_owned());
+        }
+        let outcome = hand_over(&mut spec, groups.as_ref(), &warm, client);
+        let Warm { child, channel, supervisor } = warm;
         let pidfd = match outcome.and_then(|()| child.pidfd().try_clone().map_err(|error| error.to_string())) {
             Ok(pidfd) => pidfd,
             Err(cause) => {
                 child.end();
+                self.leftover_supervisors.extend(supervisor);
                 if groups.is_some_and(|groups| !groups.remove()) {
                     self.leftover.push(name);
                 }
@@ -117,6 +159,7 @@ impl Sessions {
             child: Some(child),
             pidfd,
             channel: Some(channel),
+            supervisor,
             released: false,
         });
         Ok(pid)
@@ -163,6 +206,11 @@ impl Sessions {
         if let Some(child) = &mut live.child {
             child.reap();
         }
+        if let Some((base, supervisor)) = self.base.as_deref().zip(live.supervisor.take())
+            && !supervisor.remove(base)
+        {
+            self.leftover_supervisors.push(supervisor);
+        }
         let name = live.session.to_string();
         let Some(groups) = self.base.as_deref().map(|base| Groups::of(base, &name)) else {
             return Some(Gone::Tidy);
@@ -181,6 +229,7 @@ impl Sessions {
     pub(crate) fn tidy(&mut self) {
         if let Some(base) = self.base.as_deref() {
             self.leftover.retain(|name| !Groups::of(base, name).remove());
+            self.leftover_supervisors.retain(|supervisor| !supervisor.remove(base));
         }
     }
 
@@ -192,23 +241,11 @@ impl Sessions {
     }
 }
 
-fn fresh() -> std::io::Result<(Child, Channel)> {
-    let (ours, theirs) = Channel::pair()?;
-    Ok((child::start(&Path::new(LIBEXEC).join("jitsudo-session"), &[], &theirs)?, ours))
-}
-
 /// Groups, spec, and the client's end of the pair, in this order: the client gets its session only when that can take it.
-fn hand_over(
-    spec: &mut Spec,
-    groups: Option<&Groups>,
-    child: &Child,
-    session: &Channel,
-    client: &Channel,
-) -> Result<(), String> {
-    let command_group = match groups {
-        Some(groups) => {
-            let made =
-                groups.make(child.pid()).map_err(|error| format!("cannot make the session's cgroup: {error}"))?;
+fn hand_over(spec: &mut Spec, groups: Option<&Groups>, warm: &Warm, client: &Channel) -> Result<(), String> {
+    let command_group = match groups.zip(warm.supervisor.as_ref()) {
+        Some((groups, supervisor)) => {
+            let made = groups.make(supervisor).map_err(|error| format!("cannot make the session's cgroup: {error}"))?;
             spec.cgroup = Some(groups.path().to_string_lossy().into_owned());
             Some(made)
         }
@@ -221,7 +258,7 @@ fn hand_over(
     let text = serde_json::to_vec(spec).map_err(|error| error.to_string())?;
     let mut attached = vec![sessions_end.as_fd()];
     attached.extend(command_group.as_ref().map(|group| group.as_fd()));
-    session.send(&text, &attached).map_err(|error| format!("cannot reach jitsudo-session: {error}"))?;
+    warm.channel.send(&text, &attached).map_err(|error| format!("cannot reach jitsudo-session: {error}"))?;
     let message = FromDecider::HandOver { session: spec.session.to_string() };
     let text = serde_json::to_vec(&message).map_err(|error| error.to_string())?;
     client.send(&text, &[clients_end.as_fd()]).map_err(|error| format!("cannot reach the client: {error}"))

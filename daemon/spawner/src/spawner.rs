@@ -16,6 +16,7 @@ use jitsudo_protocol::act::{Act, ActKind, Assembler, Progress};
 use jitsudo_sys::channel::{Channel, Message};
 use jitsudo_sys::clock;
 use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use jitsudo_sys::nix::sys::resource::{Resource, getrlimit, setrlimit};
 use jitsudo_sys::notify::{Notify, watchdog_interval};
 
 use crate::decider::{self, Arriving, Decider};
@@ -31,6 +32,8 @@ use crate::sessions::{Gone, Sessions};
 const MAX_DECIDERS: usize = 8;
 /// Messages taken from one decider before others get their turn.
 const TURN: usize = 16;
+/// Descriptors wanted.
+const DESCRIPTORS: u64 = 16_384;
 /// Milliseconds between TERM and KILL at a session's end.
 const GRACE_MS: u64 = 1_000;
 
@@ -69,6 +72,7 @@ impl Spawner {
             io::Error::new(error.kind(), format!("cannot take the listening socket on descriptor 3: {error}"))
         })?;
         listener.set_nonblocking(true)?;
+        raise_descriptors();
         let settings = match std::fs::read_to_string(SETTINGS) {
             Ok(text) => settings::parse(&text).map_err(|error| io::Error::other(format!("{SETTINGS}: {error}")))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Settings::default(),
@@ -312,6 +316,10 @@ impl Spawner {
                     facts: Box::new(learnt.facts.clone()),
                     process: learnt.process.clone().map(Box::new),
                 };
+                if !decider::fits(&message) {
+                    let cause = "the facts are longer than 64 KiB".to_owned();
+                    return self.say(decider, &FromSpawner::LookFailed { number, cause: LookFailure::Failed(cause) });
+                }
                 if about.subject.is_none() {
                     self.looked.remember(connection, peer, about, learnt, clock::boottime_ms());
                 }
@@ -375,6 +383,7 @@ impl Spawner {
             grace_ms: GRACE_MS,
             process,
             cgroup: None,
+            supervisor: None,
             pam_service: if act.options.kind == ActKind::LoginShell { "jitsudo-i" } else { "jitsudo" }.to_owned(),
             secure_path: SECURE_PATH.to_owned(),
             spool: SPOOL.to_owned(),
@@ -386,8 +395,7 @@ impl Spawner {
     }
 
     fn apply(&mut self, id: u64, number: u64, dry_run: bool, expect: Option<String>, connection: Option<Channel>) {
-        let peer = connection.and_then(|connection| connection.peer().ok());
-        let started = if peer.is_none_or(|peer| peer.uid != 0) {
+        let started = if !connection.is_some_and(|connection| is_roots_request(&connection)) {
             self.refuse_silently("the decider asked to apply a policy for somebody who is not root");
             Err("only root applies a policy".to_owned())
         } else if self.worker.is_some() {
@@ -454,5 +462,41 @@ impl Spawner {
 
     fn say_to_all(&mut self, message: &FromSpawner) {
         self.deciders.values_mut().for_each(|decider| decider.say(message));
+    }
+}
+
+/// Three descriptors a session, one for each look: the usual soft limit of 1024 would be the limit of sessions. Where it may not be
+/// raised the present one holds. Commands get their requester's limits, never these.
+fn raise_descriptors() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < DESCRIPTORS
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(DESCRIPTORS), hard);
+    }
+}
+
+/// A connection made to the front door by a process of root's that is still there: not any socket that root has an end of.
+fn is_roots_request(connection: &Channel) -> bool {
+    connection.bound_path().as_deref() == Some(Path::new(jitsudo_protocol::SOCKET))
+        && connection.peer().is_ok_and(|peer| peer.uid == 0)
+        && connection.peer_pidfd().is_ok_and(|pidfd| jitsudo_sys::pidfd::is_alive(pidfd.as_fd()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn socket_that_is_not_of_the_front_door_is_not_roots_request() {
+        // Run as root, both ends have a living peer of uid 0; run as anybody, neither was made to the front door.
+        let (one, other) = Channel::pair().unwrap();
+        assert!(!is_roots_request(&one) && !is_roots_request(&other));
+        let path = std::env::temp_dir().join(format!("jitsudo-apply-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = Channel::listen(&path).unwrap();
+        let client = Channel::connect(&path).unwrap();
+        let accepted = listener.accept().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(!is_roots_request(&client) && !is_roots_request(&accepted));
     }
 }
