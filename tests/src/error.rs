@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 
 /// Why the harness could not do what a test asked.
-#[derive(Debug)]
 pub enum Error {
     /// The calling process is not root.
     NotRoot,
@@ -73,6 +72,13 @@ impl fmt::Display for Error {
     }
 }
 
+/// As Display has it: `unwrap` in a test then says what is needed.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
@@ -86,4 +92,14 @@ impl std::error::Error for Error {
 pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
     let what = what.into();
     move |source| Error::Io { what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unwrapped_error_tells_a_person_what_is_needed() {
+        assert!(format!("{:?}", Error::NotRoot).contains("hint: run `cargo xtask test` as root"));
+    }
 }

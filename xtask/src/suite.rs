@@ -36,6 +36,7 @@ impl Options {
 
 /// Sets up, builds, runs the unit tests, then the host tests; prints where the time went, also when tests failed.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    setup::need_root("to boot test hosts")?;
     let mut stages = Stages::read()?;
     let done = run_stages(options, &mut stages);
     println!("\n{}", stages.table());
@@ -45,7 +46,6 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn run_stages(options: &Options, stages: &mut Stages) -> Result<(), Failure> {
-    setup::need_root("to boot test hosts")?;
     stages.time("setup", setup::run)?;
     let seed = if options.all { Some(seed()) } else { None };
     if let Some(seed) = &seed {
