@@ -26,8 +26,14 @@ pub(crate) struct Identity<'a> {
     sets: [Vec<u32>; 2],
 }
 
-/// uid 0 whose loginuid is unset or 0: it needs no rule.
+/// uid 0 whose loginuid is unset or 0, and not in a sandbox: it needs no rule. A container's root or a confined service is less than
+/// root here, and the built-in rule gives it no more than any allow without `origin` does.
 pub(crate) fn is_root_itself(facts: &Facts) -> bool {
+    is_root_alone(facts) && facts.origin.known().is_some_and(|origin| !origin.sandbox)
+}
+
+/// uid 0 with no person behind it.
+fn is_root_alone(facts: &Facts) -> bool {
     let requester = &facts.requester;
     requester.uid == Uid::ROOT && matches!(requester.loginuid, Fact::Is(None | Some(Uid::ROOT)))
 }
@@ -41,7 +47,7 @@ impl<'a> Identity<'a> {
                 .map(|groups| groups.iter().filter(|group| !requester.lent_groups.contains(&group.gid)).collect())
         };
         let carried = without_lent(&requester.process_groups);
-        let mut identity = if requester.uid == Uid::ROOT && !is_root_itself(facts) {
+        let mut identity = if requester.uid == Uid::ROOT && !is_root_alone(facts) {
             // A person behind uid 0 counts as that person; root's own groups say nothing about them.
             let person = requester.loginuid.known().copied().flatten().filter(|uid| uid.is_account());
             let name = requester.login_name.known().and_then(|name| name.as_deref());

@@ -171,6 +171,30 @@ fn root_itself_needs_no_rule_and_a_person_behind_it_does() {
 }
 
 #[test]
+fn confused_deputy_root_of_a_container_or_a_confined_service_needs_a_rule_that_says_sandbox() {
+    let rules = |origin: &str| {
+        policy(&format!(
+            "[roles.r]\nrun = [\"/usr/bin/x\"]\n[[allow]]\nname = \"a\"\nwho = [\"root\"]\nroles = [\"r\"]\n{origin}"
+        ))
+    };
+    let mut facts = facts_for("/usr/bin/x");
+    facts.requester.uid = Uid(0);
+    facts.requester.name = Fact::Is("root".to_owned());
+    facts.requester.loginuid = Fact::Is(None);
+    let Fact::Is(mut origin) = facts.origin.clone() else { panic!("the scene's origin is known") };
+    origin.sandbox = true;
+    for origin in [Fact::Is(origin.clone()), Fact::Unknown] {
+        facts.origin = origin;
+        assert!(!is_allowed(&evaluate(Some(&rules("")), &facts, &command("/usr/bin/x"), now())));
+        assert_eq!(denied(evaluate(None, &facts, &command("/usr/bin/x"), now())).cause, Cause::NoPolicy);
+        assert!(jitsudo_core::duty::duties(Some(&rules("")), &facts, now()).is_empty());
+    }
+    facts.origin = Fact::Is(origin);
+    let rules = rules("origin = [\"sandbox\"]\n");
+    assert_eq!(allowed(evaluate(Some(&rules), &facts, &command("/usr/bin/x"), now())).rule, "a");
+}
+
+#[test]
 fn a_person_has_all_accounts_and_a_team_all_persons() {
     let rules = policy(
         "[people.alice]\naccounts = [\"alice\", \"alice-adm\"]\n[teams.inner]\nmembers = [\"@alice\"]\n[teams.outer]\nmembers = [\"@inner\", \"%ops\"]\n[roles.r]\nrun = [\"/usr/bin/x\"]\n\
