@@ -223,8 +223,9 @@ impl Channel {
     /// recvmsg(2)'s; `Truncated` when bytes or control data did not fit.
     pub fn receive(&self) -> Result<Option<Message>, ChannelError> {
         let mut bytes = vec![0; MAX_MESSAGE_BYTES + 1];
+        let mut room = [0u64; (KERNEL_MAX_DESCRIPTORS * size_of::<RawFd>() + 256) / 8];
         let (length, flags, control) = loop {
-            match receive_raw(self.0.as_fd(), &mut bytes) {
+            match receive_raw(self.0.as_fd(), &mut bytes, &mut room, 0) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => break other.map_err(ChannelError::Io)?,
             }
@@ -242,6 +243,32 @@ impl Channel {
     }
 }
 
+impl Channel {
+    /// As [`Channel::receive`], but a message with descriptors is left in the queue, for good: closing what a stranger has opened can wait
+    /// for ever (FUSE answers when it likes, SO_LINGER), and a message that was taken has to be closed. Asks for credentials first.
+    ///
+    /// # Errors
+    /// As of `receive`; `Truncated` when descriptors came with it.
+    pub fn receive_bytes(&self) -> Result<Option<Message>, ChannelError> {
+        let mut byte = [0u8];
+        // Room for the sender alone, which the kernel puts first: descriptors do not fit, are not taken, and are told by the flag.
+        let mut room = [0u64; CREDENTIALS_ROOM / 8];
+        let flags = loop {
+            match receive_raw(self.0.as_fd(), &mut byte, &mut room, libc::MSG_PEEK) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other.map_err(ChannelError::Io)?.1,
+            }
+        };
+        if flags & libc::MSG_CTRUNC != 0 {
+            return Err(ChannelError::Truncated);
+        }
+        self.receive()
+    }
+}
+
+/// CMSG_SPACE of one ucred.
+const CREDENTIALS_ROOM: usize = size_of::<libc::cmsghdr>() + size_of::<libc::ucred>().next_multiple_of(8);
+
 /// What came beside the bytes.
 #[derive(Default)]
 struct Control {
@@ -254,18 +281,22 @@ const KERNEL_MAX_DESCRIPTORS: usize = 253;
 
 /// recvmsg(2) with its control data parsed here: nix gives none of it back once MSG_CTRUNC is set, although the descriptors that did
 /// fit (all but those over RLIMIT_NOFILE) have been put into this process by then.
-fn receive_raw(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, i32, Control)> {
-    // u64s, so that the buffer is aligned as cmsghdr wants it.
-    let mut room = [0u64; (KERNEL_MAX_DESCRIPTORS * size_of::<RawFd>() + 256) / 8];
+/// `room` is of u64s, so that it is aligned as cmsghdr wants it.
+fn receive_raw(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    room: &mut [u64],
+    flags: i32,
+) -> io::Result<(usize, i32, Control)> {
     let mut buffer = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     // SAFETY: msghdr is plain data for which all zeroes is valid (no name, no buffers, no flags).
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     header.msg_iov = &raw mut buffer;
     header.msg_iovlen = 1;
     header.msg_control = room.as_mut_ptr().cast();
-    header.msg_controllen = size_of_val(&room);
+    header.msg_controllen = size_of_val(room);
     // SAFETY: the header points to one iovec over `bytes` and to `room`, both live and writable for this call.
-    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC | flags) };
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
     let mut control = Control::default();
     // SAFETY: the kernel filled the header; its control pointer and length describe `room`, which is live.
@@ -388,6 +419,25 @@ mod tests {
         .unwrap();
         assert!(matches!(other.receive(), Err(ChannelError::Truncated)));
         assert_eq!(count(), before);
+    }
+
+    #[test]
+    fn dos_message_with_descriptors_is_left_where_only_bytes_are_taken() {
+        let (one, other) = Channel::pair().unwrap();
+        other.ask_for_credentials().unwrap();
+        one.send(b"plain", &[]).unwrap();
+        let plain = other.receive_bytes().unwrap().unwrap();
+        assert_eq!((plain.bytes.as_slice(), plain.sender.unwrap().pid), (&b"plain"[..], std::process::id()));
+        let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        one.send(b"x", &[one.as_fd()]).unwrap();
+        let before = count();
+        for _ in 0..2 {
+            assert!(matches!(other.receive_bytes(), Err(ChannelError::Truncated)));
+        }
+        assert_eq!(count(), before);
+        assert_eq!(other.receive().unwrap().unwrap().descriptors.len(), 1, "it is there still");
+        drop(one);
+        assert!(other.receive_bytes().unwrap().is_none());
     }
 
     #[test]

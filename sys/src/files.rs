@@ -55,6 +55,22 @@ pub fn is_directory(descriptor: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(mode & SFlag::S_IFMT == SFlag::S_IFDIR)
 }
 
+/// The descriptor is a pipe itself: closing it never waits, whoever made it.
+#[must_use]
+pub fn is_fifo(descriptor: BorrowedFd<'_>) -> bool {
+    is_kind(descriptor, SFlag::S_IFIFO)
+}
+
+/// The descriptor is a character device, as every terminal is.
+#[must_use]
+pub fn is_character_device(descriptor: BorrowedFd<'_>) -> bool {
+    is_kind(descriptor, SFlag::S_IFCHR)
+}
+
+fn is_kind(descriptor: BorrowedFd<'_>, kind: SFlag) -> bool {
+    fstat(descriptor).is_ok_and(|found| SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == kind)
+}
+
 /// The descriptor is a pipe or a socket (ksh makes its pipes of socket pairs).
 #[must_use]
 pub fn is_pipe(descriptor: BorrowedFd<'_>) -> bool {

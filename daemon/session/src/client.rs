@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use jitsudo_link::facts::Peer;
 use jitsudo_protocol::session::{FromSession, ToSession};
-use jitsudo_sys::channel::{Channel, ChannelError};
+use jitsudo_sys::channel::{Channel, ChannelError, Message};
 use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Most answers that wait for a client that does not read.
@@ -51,11 +51,22 @@ impl Client {
 
     /// Takes one message with its descriptors.
     pub(crate) fn receive(&self) -> Result<(ToSession, Vec<OwnedFd>), NoMessage> {
-        let message = match self.channel.receive() {
+        self.take(self.channel.receive())
+    }
+
+    /// Takes one message after the act: nothing is passed any more. Descriptors are not even taken, for closing them could wait for ever.
+    pub(crate) fn receive_bytes(&self) -> Result<ToSession, NoMessage> {
+        self.take(self.channel.receive_bytes()).map(|(told, _)| told)
+    }
+
+    fn take(&self, received: Result<Option<Message>, ChannelError>) -> Result<(ToSession, Vec<OwnedFd>), NoMessage> {
+        let message = match received {
             Ok(Some(message)) => message,
             Ok(None) => return Err(NoMessage::Gone),
             Err(error) if error.would_block() => return Err(NoMessage::NotYet),
-            Err(ChannelError::Truncated) => return Err(NoMessage::Malformed("a message is too long".to_owned())),
+            Err(ChannelError::Truncated) => {
+                return Err(NoMessage::Malformed("a message is too long, or has descriptors".to_owned()));
+            }
             Err(ChannelError::Io(_)) => return Err(NoMessage::Gone),
         };
         let Some(sender) = message.sender else {

@@ -3,9 +3,13 @@
 //! MUSTs
 //! 1. Exactly the announced number of descriptors, else nothing runs (`wrong_number_of_descriptors_is_refused`).
 //! 2. A terminal of the caller's never reaches the command: it is replaced by the session's (`fd_tty_terminal_is_replaced`, CVE-2016-2779).
-//! 3. Directories and O_PATH descriptors are refused as input and output (`fd_tty_directory_or_path_is_refused`).
+//! 3. Nothing of the caller's is closed while a command runs, pipes and terminals aside: a FUSE file answers the close when its daemon
+//!    likes, a socket may linger, and the deadline would wait with it (`dos_file_is_not_closed_before_the_end`). The end of this process
+//!    closes them.
+//! 4. Directories and O_PATH descriptors are refused as input and output (`fd_tty_directory_or_path_is_refused`).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use jitsudo_protocol::client::FaultCode;
 use jitsudo_sys::nix::errno::Errno;
@@ -18,8 +22,10 @@ use crate::failure::Failure;
 pub(crate) enum Standard {
     /// It is the user's terminal: the command gets the session's.
     Terminal,
-    /// A pipe, file, socket or device: the command gets it untouched.
-    Itself(OwnedFd),
+    /// A pipe: the command gets it, and nobody waits for its end because of this process.
+    Pipe(OwnedFd),
+    /// A file, socket or device: the command gets it untouched; this process keeps it.
+    Kept(ManuallyDrop<OwnedFd>),
 }
 
 /// All that was passed.
@@ -28,7 +34,7 @@ pub(crate) struct Descriptors {
     /// Input, output, error.
     pub(crate) standard: [Standard; 3],
     /// The working directory, O_PATH.
-    pub(crate) directory: OwnedFd,
+    pub(crate) directory: ManuallyDrop<OwnedFd>,
     /// The user's terminal.
     pub(crate) terminal: Option<OwnedFd>,
 }
@@ -47,7 +53,7 @@ pub(crate) fn sort(descriptors: Vec<OwnedFd>, with_terminal: bool) -> Result<Des
     }
     if let Some(terminal) = &terminal {
         let path_only = files::is_path_only(terminal.as_fd()).unwrap_or(true);
-        if path_only || !terminal::is_terminal(terminal.as_fd()) {
+        if path_only || !is_terminal(terminal.as_fd()) {
             return Err(Failure::refused(FaultCode::Malformed, "what was passed as the terminal is none"));
         }
     }
@@ -56,10 +62,16 @@ pub(crate) fn sort(descriptors: Vec<OwnedFd>, with_terminal: bool) -> Result<Des
         standard("standard output", output, with_terminal)?,
         standard("standard error", error, with_terminal)?,
     ];
-    Ok(Descriptors { standard, directory, terminal })
+    Ok(Descriptors { standard, directory: ManuallyDrop::new(directory), terminal })
+}
+
+/// A FUSE file can answer as a terminal does, but it is no device.
+fn is_terminal(descriptor: BorrowedFd<'_>) -> bool {
+    files::is_character_device(descriptor) && terminal::is_terminal(descriptor)
 }
 
 fn standard(what: &str, descriptor: OwnedFd, with_terminal: bool) -> Result<Standard, Failure> {
+    let descriptor = ManuallyDrop::new(descriptor);
     let refuse =
         |why: &str| Err(Failure::cannot(FaultCode::Malformed, format!("cannot use {what}: {why}"), Errno::EINVAL));
     match files::is_path_only(descriptor.as_fd()) {
@@ -70,14 +82,18 @@ fn standard(what: &str, descriptor: OwnedFd, with_terminal: bool) -> Result<Stan
         Ok(false) => {}
         Ok(true) | Err(_) => return refuse("it is a directory"),
     }
-    if terminal::is_terminal(descriptor.as_fd()) {
+    if is_terminal(descriptor.as_fd()) {
+        drop(ManuallyDrop::into_inner(descriptor));
         return if with_terminal {
             Ok(Standard::Terminal)
         } else {
             refuse("it is a terminal that was not passed as one")
         };
     }
-    Ok(Standard::Itself(descriptor))
+    if files::is_fifo(descriptor.as_fd()) {
+        return Ok(Standard::Pipe(ManuallyDrop::into_inner(descriptor)));
+    }
+    Ok(Standard::Kept(descriptor))
 }
 
 fn wrong_number() -> Failure {
@@ -117,8 +133,23 @@ mod tests {
     #[test]
     fn fd_tty_terminal_is_replaced() {
         let sorted = sort(vec![null(), tty(), null(), folder(), tty()], true).unwrap();
-        assert!(matches!(sorted.standard, [Standard::Itself(_), Standard::Terminal, Standard::Itself(_)]));
+        assert!(matches!(sorted.standard, [Standard::Kept(_), Standard::Terminal, Standard::Kept(_)]));
         assert!(sort(vec![null(), tty(), null(), folder()], false).is_err());
+    }
+
+    #[test]
+    fn dos_file_is_not_closed_before_the_end() {
+        let (pipe, _writer) = std::io::pipe().unwrap();
+        let file = tempfile();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&file);
+        let sorted = sort(vec![pipe.into(), file, null(), folder()], false).unwrap();
+        assert!(matches!(sorted.standard, [Standard::Pipe(_), Standard::Kept(_), Standard::Kept(_)]));
+        drop(sorted);
+        assert!(std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok());
+    }
+
+    fn tempfile() -> OwnedFd {
+        File::open("/proc/self/comm").unwrap().into()
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub(crate) fn launch(parts: Parts<'_>) -> Result<Running, Failure> {
         None => None,
     };
     let pid = start(spec, told, act, &descriptors, &directory, &authority, &processes, pty.as_ref())?;
-    // The command has its own copies; kept here they would hold pipes open after it.
+    // The command has its own copies; kept here they would hold pipes open after it. What is no pipe stays (`descriptors`).
     drop((descriptors, directory));
     let (relay, stream) = match pty.map(Relay::new).transpose() {
         Ok(Some((relay, stream))) => (Some(relay), Some(stream)),
@@ -179,7 +179,8 @@ fn start(
 
 fn of<'a>(standard: &'a Standard, pty: Option<&'a Pty>) -> Result<BorrowedFd<'a>, Failure> {
     match (standard, pty) {
-        (Standard::Itself(descriptor), _) => Ok(descriptor.as_fd()),
+        (Standard::Pipe(descriptor), _) => Ok(descriptor.as_fd()),
+        (Standard::Kept(descriptor), _) => Ok(descriptor.as_fd()),
         (Standard::Terminal, Some(pty)) => Ok(pty.slave.as_fd()),
         (Standard::Terminal, None) => Err(Failure::refused(FaultCode::Malformed, "a terminal without a terminal")),
     }

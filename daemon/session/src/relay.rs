@@ -1,11 +1,14 @@
 //! The terminal's bytes between the pty and the client's stream: bounded both ways, never dropped, drained at the end.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use jitsudo_sys::nix::errno::Errno;
 use jitsudo_sys::nix::poll::PollFlags;
-use jitsudo_sys::nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use jitsudo_sys::nix::sys::socket::{
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, recv, recvmsg, send, shutdown, socketpair,
+};
 use jitsudo_sys::nix::unistd::{read, write};
 use jitsudo_sys::pty::Pty;
 use jitsudo_sys::terminal::{self, Size};
@@ -30,9 +33,17 @@ pub(crate) struct Relay {
 
 #[derive(Debug)]
 struct Stream {
-    socket: OwnedFd,
+    /// Shut down, and left to the end of this process: closing it would close what the client sent over it and nobody took.
+    socket: ManuallyDrop<OwnedFd>,
     input_open: bool,
     output_open: bool,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // The client reads the end of the output.
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +68,7 @@ impl Relay {
     pub(crate) fn new(pty: Pty) -> io::Result<(Self, OwnedFd)> {
         let (ours, clients) =
             socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?;
-        let stream = Stream { socket: ours, input_open: true, output_open: true };
+        let stream = Stream { socket: ManuallyDrop::new(ours), input_open: true, output_open: true };
         let relay = Self {
             pty,
             stream,
@@ -179,7 +190,21 @@ impl Relay {
 
     fn read_stream(&mut self) {
         let mut buffer = [0u8; 16 * 1024];
-        match recv(std::os::fd::AsRawFd::as_raw_fd(&self.stream.socket), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+        let socket = self.stream.socket.as_raw_fd();
+        // A look first: with descriptors among the bytes nothing is taken, for the kernel would close them here, and that can wait for
+        // ever. What was looked at can be taken.
+        let mut room = [io::IoSliceMut::new(&mut buffer)];
+        let count = match recvmsg::<()>(socket, &mut room, None, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+            Ok(seen) if seen.flags.contains(MsgFlags::MSG_CTRUNC) => 0,
+            Ok(seen) => seen.bytes,
+            Err(Errno::EAGAIN | Errno::EINTR) => return,
+            Err(_) => 0,
+        };
+        if count == 0 {
+            self.stream.input_open = false;
+            return;
+        }
+        match recv(socket, buffer.get_mut(..count).unwrap_or_default(), MsgFlags::MSG_DONTWAIT) {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Ok(count) if count > 0 => self.to_command.bytes.extend_from_slice(buffer.get(..count).unwrap_or_default()),
             Ok(_) | Err(_) => self.stream.input_open = false,
@@ -189,7 +214,7 @@ impl Relay {
     fn write_stream(&mut self) {
         while self.stream.output_open && !self.to_client.is_empty() {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            match send(std::os::fd::AsRawFd::as_raw_fd(&self.stream.socket), &self.to_client.bytes, flags) {
+            match send(self.stream.socket.as_raw_fd(), &self.to_client.bytes, flags) {
                 Ok(count) => self.to_client.taken(count),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return,
@@ -279,6 +304,30 @@ mod tests {
         relay.forget_client();
         relay.drain();
         assert!(relay.is_drained());
+    }
+
+    #[test]
+    fn dos_descriptors_on_the_stream_are_not_taken() {
+        use jitsudo_sys::nix::sys::socket::{ControlMessage, sendmsg};
+        let (mut relay, mut client) = relay();
+        let (mut pipe, held) = io::pipe().unwrap();
+        client.write_all(b"a").unwrap();
+        let numbers = [held.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        sendmsg::<()>(client.as_raw_fd(), &[io::IoSlice::new(b"b")], &rights, MsgFlags::empty(), None).unwrap();
+        drop(held);
+        turn(&mut relay);
+        turn(&mut relay);
+        assert!(!relay.stream.input_open);
+        // The client reads the end, and its descriptor lives on in the queue.
+        drop(relay);
+        assert_eq!(client.read(&mut [0u8; 4]).unwrap(), 0);
+        jitsudo_sys::nix::fcntl::fcntl(
+            &pipe,
+            jitsudo_sys::nix::fcntl::FcntlArg::F_SETFL(jitsudo_sys::nix::fcntl::OFlag::O_NONBLOCK),
+        )
+        .unwrap();
+        assert_eq!(pipe.read(&mut [0u8; 4]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -372,8 +372,8 @@ impl Supervisor<'_> {
     fn attend_to_client(&mut self) {
         // A client that floods gets its turn and no more.
         for _ in 0..MESSAGES_A_TURN {
-            let told = match self.client.receive() {
-                Ok((told, _)) => told,
+            let told = match self.client.receive_bytes() {
+                Ok(told) => told,
                 Err(NoMessage::NotYet) => return,
                 Err(NoMessage::Gone) => return self.lose_client(None),
                 Err(NoMessage::Stranger(cause) | NoMessage::Malformed(cause)) => return self.lose_client(Some(cause)),
