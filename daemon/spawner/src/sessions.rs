@@ -129,6 +129,9 @@ impl Sessions {
 
     /// Gives a session its spec and the client its session; in words why not.
     pub(crate) fn start(&mut self, mut spec: Spec, origin: Fact<Origin>, client: &Channel) -> Result<u32, String> {
+        if self.is_taken(&spec.session) {
+            return Err("there is a session of that name already".to_owned());
+        }
         let warm = self.warm.take().filter(|warm| jitsudo_sys::pidfd::is_alive(warm.child.pidfd().as_fd()));
         let warm = match warm {
             Some(warm) => warm,
@@ -163,6 +166,13 @@ impl Sessions {
             released: false,
         });
         Ok(pid)
+    }
+
+    /// True for a name in use: a second session of it would mix up groups, ends and records of both.
+    fn is_taken(&self, session: &SessionId) -> bool {
+        let name = session.to_string();
+        let has_groups = self.base.as_deref().is_some_and(|base| Groups::of(base, &name).path().exists());
+        has_groups || self.live.iter().any(|live| live.session == *session)
     }
 
     /// Descriptors to wait for: each session's channel (true) and pidfd (false).
@@ -262,4 +272,35 @@ fn hand_over(spec: &mut Spec, groups: Option<&Groups>, warm: &Warm, client: &Cha
     let message = FromDecider::HandOver { session: spec.session.to_string() };
     let text = serde_json::to_vec(&message).map_err(|error| error.to_string())?;
     client.send(&text, &[clients_end.as_fd()]).map_err(|error| format!("cannot reach the client: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_of_a_session_is_taken_while_it_lives_or_its_groups_do() {
+        let base = std::env::temp_dir().join(format!("jitsudo-sessions-{}", std::process::id()));
+        let [live, left, free] =
+            [1, 2, 3].map(|number| SessionId::try_from(format!("01jd0000000000000000000000.{number}")).unwrap());
+        std::fs::create_dir_all(base.join(left.to_string())).unwrap();
+        let lives = Live {
+            session: live.clone(),
+            origin: Fact::Unknown,
+            child: None,
+            pidfd: jitsudo_sys::pidfd::open(std::process::id()).unwrap(),
+            channel: None,
+            supervisor: None,
+            released: false,
+        };
+        let sessions = Sessions {
+            base: Some(base.clone()),
+            warm: None,
+            live: vec![lives],
+            leftover: Vec::new(),
+            leftover_supervisors: Vec::new(),
+        };
+        assert!(sessions.is_taken(&live) && sessions.is_taken(&left) && !sessions.is_taken(&free));
+        std::fs::remove_dir_all(&base).unwrap();
+    }
 }
