@@ -11,6 +11,7 @@ use jitsudo_bytes::Bytes;
 use jitsudo_link::session::Spec;
 use jitsudo_sys::cgroup::{self, Cgroup};
 use jitsudo_sys::nix::libc;
+use jitsudo_sys::nix::unistd::{Pid, getpgid};
 use jitsudo_sys::{descendants, pidfd};
 
 use crate::failure::Failure;
@@ -62,7 +63,26 @@ impl Processes {
 
     /// Sends a signal to each; gives how many got it.
     pub(crate) fn signal(&self, signal: i32) -> u32 {
-        let held: Vec<_> = self.list().into_iter().filter_map(|pid| Some((pid, pidfd::open(pid).ok()?))).collect();
+        self.signal_where(signal, |_| true)
+    }
+
+    /// Sends a signal to those of a process group. Never killpg(2): a terminal tells the number of its foreground group long after that
+    /// has ended, when the number may be a stranger's.
+    pub(crate) fn signal_group(&self, group: i32, signal: i32) -> u32 {
+        let is_of_it = |pid: u32| {
+            let pid = i32::try_from(pid).map(Pid::from_raw);
+            pid.is_ok_and(|pid| getpgid(Some(pid)).is_ok_and(|found| found.as_raw() == group))
+        };
+        self.signal_where(signal, is_of_it)
+    }
+
+    fn signal_where(&self, signal: i32, wanted: impl Fn(u32) -> bool) -> u32 {
+        let held: Vec<_> = self
+            .list()
+            .into_iter()
+            .filter_map(|pid| Some((pid, pidfd::open(pid).ok()?)))
+            .filter(|(pid, _)| wanted(*pid))
+            .collect();
         let still: HashSet<u32> = self.list().into_iter().collect();
         let mut count = 0;
         for (pid, descriptor) in held {
@@ -131,5 +151,26 @@ impl Home {
         let error = std::io::Error::other("a PAM module moved it");
         Err(Failure::trouble("stay in this session's cgroup", &error)
             .with_hint("take pam_systemd out of /etc/pam.d/jitsudo and jitsudo-i"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+    use std::process::Command;
+
+    #[test]
+    fn signal_ptrace_group_is_signalled_among_our_own_only() {
+        let sleep = || Command::new("sleep").arg("60").process_group(0).spawn().unwrap();
+        let (mut wanted, mut other) = (sleep(), sleep());
+        let group = i32::try_from(wanted.id()).unwrap();
+        assert_eq!(Processes::Descendants.signal_group(group, libc::SIGTERM), 1);
+        assert_eq!(wanted.wait().unwrap().signal(), Some(libc::SIGTERM));
+        assert!(other.try_wait().unwrap().is_none());
+        // A group that is nobody's of ours: process 1 stands for the stranger that got the number.
+        assert_eq!(Processes::Descendants.signal_group(1, 0), 0);
+        other.kill().unwrap();
+        other.wait().unwrap();
     }
 }

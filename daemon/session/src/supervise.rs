@@ -13,8 +13,7 @@ use jitsudo_protocol::act::ActKind;
 use jitsudo_protocol::session::{FromSession, ToSession};
 use jitsudo_sys::nix::libc;
 use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use jitsudo_sys::nix::sys::signal::{Signal, killpg};
-use jitsudo_sys::nix::unistd::{Pid, getpgrp};
+use jitsudo_sys::nix::unistd::getpgrp;
 use jitsudo_sys::terminal::{self, Size};
 use jitsudo_sys::{clock, signals, status};
 
@@ -227,8 +226,8 @@ impl Supervisor<'_> {
     fn hang_up(&self) {
         let foreground = self.running.relay.as_ref().and_then(|relay| terminal::foreground(relay.slave()).ok());
         for group in foreground.into_iter().filter(|group| *group != getpgrp().as_raw() && *group > 1) {
-            let _ = killpg(Pid::from_raw(group), Signal::SIGHUP);
-            let _ = killpg(Pid::from_raw(group), Signal::SIGCONT);
+            self.running.processes.signal_group(group, libc::SIGHUP);
+            self.running.processes.signal_group(group, libc::SIGCONT);
         }
         self.signal_command(libc::SIGHUP);
         self.signal_command(libc::SIGCONT);
@@ -416,7 +415,7 @@ impl Supervisor<'_> {
             }
         }
         if group != self.running.pid {
-            let _ = status::kill_group(group, libc::SIGCONT);
+            self.running.processes.signal_group(group, libc::SIGCONT);
         }
         self.signal_command(libc::SIGCONT);
     }
