@@ -155,6 +155,12 @@ impl Supervisor<'_> {
     fn attend_to_time(&mut self) -> u64 {
         let now = clock::now();
         if self.released {
+            // Only output is left, and a client that does not read it has until the end as well.
+            if self.schedule.due(now.wall_ns, now.boottime_ms) == Due::Over
+                && let Some(relay) = &mut self.running.relay
+            {
+                relay.forget_client();
+            }
             return SHORT_TICK_MS;
         }
         match self.end {
