@@ -18,6 +18,8 @@ use jitsudo_link::facts::{Peer, Process};
 const MAX_WORDS: usize = 64;
 /// Bytes of one word.
 const MAX_WORD_BYTES: usize = 4096;
+/// Bytes of all of them. JSON makes six of a control byte, and an event that is too long for the ledger would be lost.
+const MAX_ARGV_BYTES: usize = 64 << 10;
 
 /// Which host, which boot, what time: what every entry begins with.
 #[derive(Clone, Debug)]
@@ -160,18 +162,16 @@ fn target_asked(request: &Request) -> Option<String> {
 /// argv as it is recorded, and whether anything was cut from it.
 fn recorded_argv(argv: &[Bytes], secrets: &[usize]) -> (Vec<Bytes>, bool) {
     let mut cut = argv.len() > MAX_WORDS;
+    let mut left = MAX_ARGV_BYTES;
     let words = argv.iter().enumerate().take(MAX_WORDS);
     let words = words.map(|(place, word)| {
         if secrets.contains(&place) {
             return Bytes::from(format!("<secret:{}>", word.0.len()).as_str());
         }
-        match word.0.get(..MAX_WORD_BYTES) {
-            Some(beginning) if word.0.len() > MAX_WORD_BYTES => {
-                cut = true;
-                Bytes(beginning.to_vec())
-            }
-            _ => word.clone(),
-        }
+        let length = word.0.len().min(MAX_WORD_BYTES).min(left);
+        left -= length;
+        cut |= length < word.0.len();
+        Bytes(word.0.iter().take(length).copied().collect())
     });
     let words = words.collect();
     (words, cut)
@@ -181,6 +181,7 @@ fn recorded_argv(argv: &[Bytes], secrets: &[usize]) -> (Vec<Bytes>, bool) {
 mod tests {
     use super::*;
     use crate::tests::samples;
+    use jitsudo_core::facts::Fact;
 
     fn asked<'a>(id: &'a AccessId, facts: &'a Facts, request: &'a Request) -> Asked<'a> {
         let peer = Peer { pid: 7, uid: 1000, gid: 1000 };
@@ -210,9 +211,26 @@ mod tests {
     fn audit_log_07_long_argv_is_cut_and_says_so() {
         let many: Vec<Bytes> = (0..1000).map(|_| Bytes(vec![b'x'; 10_000])).collect();
         let (words, cut) = recorded_argv(&many, &[]);
-        assert!(cut && words.len() == 64 && words.iter().all(|word| word.0.len() == 4096));
+        assert!(cut && words.len() == 64 && words.iter().take(16).all(|word| word.0.len() == 4096));
+        assert_eq!(words.iter().map(|word| word.0.len()).sum::<usize>(), MAX_ARGV_BYTES);
         let (words, cut) = recorded_argv(&[Bytes(vec![b'x'; 4096])], &[]);
         assert!(!cut && words[0].0.len() == 4096);
+    }
+
+    #[test]
+    fn audit_log_07_longest_request_of_bytes_that_json_makes_six_of_fits_the_ledger() {
+        let (id, mut facts) = (AccessId::new(1, [1; 10]), samples::facts());
+        let long = || Some("\u{1}".repeat(4096));
+        let mut request = samples::request(&["x"]);
+        request.argv = vec![Bytes(vec![1; 4096]); 16_384];
+        (request.user, request.group, request.role) = (long(), long(), long());
+        (request.reason, request.ticket) = (long(), long());
+        facts.cwd = Fact::Is(Bytes(vec![1; 4096]));
+        let denial = Denial { cause: jitsudo_core::decision::Cause::NotCovered, detail: Vec::new(), by: None };
+        for entry in asked(&id, &facts, &request).denied(&stamp(), &denial) {
+            let json = serde_json::to_string(&entry).unwrap();
+            assert!(jitsudo_ledger::Body::new(json).is_ok());
+        }
     }
 
     #[test]
