@@ -1,6 +1,7 @@
 //! Questions that take long, on a thread of their own: a long ledger or a large policy delays nobody but who asks.
 //!
-//! MUST: without the duty `see` an account gets only lines of accesses that its own uid asked for (`info_leak_07_*`).
+//! MUST: without the duty `see` an account gets only lines of accesses that its own uid asked for, and of a denial not the name of the
+//! rule behind it (`info_leak_07_*`).
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -161,7 +162,7 @@ pub(crate) fn is_meant(text: &str, id: &str) -> bool {
 }
 
 fn find(dir: &Path, wanted: Wanted) -> Result<Vec<Value>, Fault> {
-    let (limit, after) = (wanted.limit, wanted.after);
+    let (limit, after, only_own) = (wanted.limit, wanted.after, wanted.uid.is_some());
     // Whose an access is stands in its first line: with a lower bound the caller names the accesses that began before it.
     let from = after.map_or(0, |after| after.saturating_add(1));
     let mut filter = Filter { wanted, of_user: BTreeSet::new() };
@@ -171,24 +172,41 @@ fn find(dir: &Path, wanted: Wanted) -> Result<Vec<Value>, Fault> {
         hint: Some("jitctl audit verify (as root)".to_owned()),
     };
     let lines = jitsudo_ledger::read(dir, from, |line| filter.keeps(line.bytes())).map_err(|error| trouble(&error))?;
-    let mut newest: VecDeque<Vec<u8>> = VecDeque::new();
-    for line in lines {
-        // A line that is none is the verifier's business; the others are still an answer.
-        let Ok(line) = line else { continue };
-        if newest.len() >= limit {
-            newest.pop_front();
-        }
-        newest.push_back(line.bytes);
-    }
-    let bytes: usize = newest.iter().map(Vec::len).sum();
-    if bytes > MAX_BYTES {
+    // A line that is none is the verifier's business; the others are still an answer.
+    let Some(newest) = newest(lines.filter_map(Result::ok).map(|line| line.bytes), limit) else {
         return Err(Fault {
             code: FaultCode::NotSupported,
-            message: format!("cannot answer: these {} events are more than 8 MiB", newest.len()),
+            message: "cannot answer: these events are more than 8 MiB".to_owned(),
             hint: Some("ask for fewer: --limit 1000".to_owned()),
         });
+    };
+    let mut items: Vec<Value> = newest.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    if only_own {
+        items.iter_mut().for_each(hide_the_rule_behind);
     }
-    Ok(newest.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect())
+    Ok(items)
+}
+
+/// The last `limit` lines; `None` when these are longer than an answer may be. Never holds more than that.
+fn newest(lines: impl Iterator<Item = Vec<u8>>, limit: usize) -> Option<VecDeque<Vec<u8>>> {
+    let (mut newest, mut bytes, mut short_of_room) = (VecDeque::new(), 0usize, false);
+    for line in lines {
+        bytes = bytes.saturating_add(line.len());
+        newest.push_back(line);
+        while newest.len() > limit || bytes > MAX_BYTES {
+            short_of_room |= newest.len() <= limit;
+            let oldest: Vec<u8> = newest.pop_front()?;
+            bytes = bytes.saturating_sub(oldest.len());
+        }
+    }
+    (!short_of_room || newest.len() >= limit).then_some(newest)
+}
+
+/// Takes the name of the deny or require out of a denial: it may be about others (`core::decision::Denial::by`).
+fn hide_the_rule_behind(item: &mut Value) {
+    if let Some(by) = item.pointer_mut("/denial/by") {
+        *by = Value::Null;
+    }
 }
 
 #[cfg(test)]
@@ -226,6 +244,41 @@ mod tests {
         assert_eq!(kept(Wanted { uid: Some(1001), ..everything() }), [1, 3]);
         assert_eq!(kept(Wanted { uid: Some(1002), ..everything() }), Vec::<usize>::new());
         assert_eq!(kept(everything()), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn long_lines_never_fill_the_memory_and_the_newest_that_fit_are_given() {
+        let long = || std::iter::repeat_with(|| vec![b'x'; 1 << 20]).take(100);
+        assert_eq!(newest(long(), 1000), None);
+        assert_eq!(newest(long(), 3).unwrap().len(), 3);
+        let short = (0..5u8).map(|number| vec![number]);
+        assert_eq!(newest(long().chain(short.clone()), 5).unwrap(), short.clone().collect::<Vec<_>>());
+        assert_eq!(newest(short, 1000).unwrap().len(), 5);
+        assert_eq!(newest(std::iter::empty(), 1000).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn info_leak_07_own_log_hides_the_name_of_the_rule_that_denied() {
+        let denial = jitsudo_core::decision::Denial {
+            cause: jitsudo_core::decision::Cause::Denied,
+            detail: vec!["x".into()],
+            by: Some("bob is under investigation".into()),
+        };
+        let event = jitsudo_core::event::Event::Decided {
+            id: ONE.parse().unwrap(),
+            allowed: false,
+            rule: None,
+            source: None,
+            role: None,
+            policy: "p".into(),
+            denial: Some(denial),
+            joined: Vec::new(),
+        };
+        let mut item = serde_json::to_value(event).unwrap();
+        assert!(item.to_string().contains("investigation"));
+        hide_the_rule_behind(&mut item);
+        assert!(!item.to_string().contains("investigation"), "{item}");
+        assert_eq!(item["denial"]["detail"][0], "x");
     }
 
     #[test]
