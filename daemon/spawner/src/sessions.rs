@@ -13,9 +13,14 @@ use jitsudo_sys::child::{self, Child};
 
 use crate::cgroups::{self, Groups, Supervisor};
 
+/// Most sessions of one account but root's: each is a few descriptors and a process here, and all accounts share these.
+const MAX_OF_ACCOUNT: usize = 512;
+
 /// A started session.
 pub(crate) struct Live {
     pub(crate) session: SessionId,
+    /// Whose it is; an adopted one is counted for nobody.
+    requester: Option<u32>,
     /// Where its requester came from: what runs inside it comes from there too.
     pub(crate) origin: Fact<Origin>,
     /// Our own child; an adopted one is another spawner's, reaped by init.
@@ -81,6 +86,7 @@ impl Sessions {
                 let origin = Fact::Unknown;
                 self.live.push(Live {
                     session,
+                    requester: None,
                     origin,
                     child: None,
                     pidfd,
@@ -132,6 +138,9 @@ impl Sessions {
         if self.is_taken(&spec.session) {
             return Err("there is a session of that name already".to_owned());
         }
+        if !self.has_room_for(spec.peer.uid) {
+            return Err(format!("this account has {MAX_OF_ACCOUNT} sessions already"));
+        }
         let warm = self.warm.take().filter(|warm| jitsudo_sys::pidfd::is_alive(warm.child.pidfd().as_fd()));
         let warm = match warm {
             Some(warm) => warm,
@@ -158,6 +167,7 @@ impl Sessions {
         let pid = child.pid();
         self.live.push(Live {
             session: spec.session,
+            requester: Some(spec.peer.uid),
             origin,
             child: Some(child),
             pidfd,
@@ -166,6 +176,10 @@ impl Sessions {
             released: false,
         });
         Ok(pid)
+    }
+
+    fn has_room_for(&self, uid: u32) -> bool {
+        uid == 0 || self.live.iter().filter(|live| live.requester == Some(uid)).count() < MAX_OF_ACCOUNT
     }
 
     /// True for a name in use: a second session of it would mix up groups, ends and records of both.
@@ -286,6 +300,7 @@ mod tests {
         std::fs::create_dir_all(base.join(left.to_string())).unwrap();
         let lives = Live {
             session: live.clone(),
+            requester: None,
             origin: Fact::Unknown,
             child: None,
             pidfd: jitsudo_sys::pidfd::open(std::process::id()).unwrap(),
@@ -302,5 +317,30 @@ mod tests {
         };
         assert!(sessions.is_taken(&live) && sessions.is_taken(&left) && !sessions.is_taken(&free));
         std::fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn dos_01_one_account_has_its_share_of_sessions() {
+        let one = |number: usize| Live {
+            session: SessionId::try_from(format!("01jd0000000000000000000000.{}", number + 1)).unwrap(),
+            requester: Some(1000),
+            origin: Fact::Unknown,
+            child: None,
+            pidfd: std::fs::File::open("/dev/null").unwrap().into(),
+            channel: None,
+            supervisor: None,
+            released: false,
+        };
+        let mut sessions = Sessions {
+            base: None,
+            warm: None,
+            live: (1..MAX_OF_ACCOUNT).map(one).collect(),
+            leftover: Vec::new(),
+            leftover_supervisors: Vec::new(),
+        };
+        assert!(sessions.has_room_for(1000));
+        sessions.live.push(one(0));
+        assert!(!sessions.has_room_for(1000));
+        assert!(sessions.has_room_for(1001) && sessions.has_room_for(0));
     }
 }
