@@ -35,6 +35,9 @@ const KILL_MS: u64 = 2000;
 const MAX_NAMES: usize = 32;
 /// Most messages of the client taken in one turn.
 const MESSAGES_A_TURN: usize = 64;
+/// Most changes of children taken in one turn: programs that are stopped and continued, or born and orphaned, in a storm must not keep
+/// the deadline waiting.
+const CHANGES_A_TURN: usize = 256;
 /// Signals that a client may pass on.
 const PASSED_ON: [i32; 9] = [
     libc::SIGHUP,
@@ -231,7 +234,9 @@ impl Supervisor<'_> {
     /// What a terminal does that is closed: SIGHUP and SIGCONT to its foreground group, and to the command's.
     fn hang_up(&self) {
         let foreground = self.running.relay.as_ref().and_then(|relay| terminal::foreground(relay.slave()).ok());
-        for group in foreground.into_iter().filter(|group| *group != getpgrp().as_raw() && *group > 1) {
+        // The command's own gets it below, at once and once: its number means it.
+        let others = [getpgrp().as_raw(), self.running.pid];
+        for group in foreground.into_iter().filter(|group| !others.contains(group) && *group > 1) {
             self.running.processes.signal_group(group, libc::SIGHUP);
             self.running.processes.signal_group(group, libc::SIGCONT);
         }
@@ -264,7 +269,7 @@ impl Supervisor<'_> {
     }
 
     fn attend_to_children(&mut self) {
-        while let Some((pid, raw)) = status::next_change() {
+        for (pid, raw) in std::iter::from_fn(status::next_change).take(CHANGES_A_TURN) {
             if pid != self.running.pid {
                 continue;
             }
@@ -344,7 +349,7 @@ impl Supervisor<'_> {
         }
         if self.status_told {
             // Orphans of ours, where this process is their reaper.
-            while status::next_change().is_some() {}
+            std::iter::from_fn(status::next_change).take(CHANGES_A_TURN).for_each(drop);
             return;
         }
         let empty = self.running.processes.is_empty();

@@ -543,9 +543,10 @@ fn background_command_that_wants_the_terminal_stops_and_gets_it() {
 
 #[test]
 fn fd_tty_12_closed_terminal_hangs_up_on_a_shell() {
-    let Some(mut bench) =
-        bench("hangup", "trap 'echo hup >\"$OUT\"; exit 5' HUP; echo ready; while :; do sleep 0.05; done")
-    else {
+    let Some(mut bench) = bench(
+        "hangup",
+        "trap '' TERM; trap 'echo hup >\"$OUT\"; exit 5' HUP; echo ready; while :; do sleep 0.05; done",
+    ) else {
         return;
     };
     let out = bench.spool.with_extension("out");
