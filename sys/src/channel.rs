@@ -202,6 +202,18 @@ impl Channel {
     /// # Errors
     /// sendmsg(2)'s; `Truncated` when it is longer than [`MAX_MESSAGE_BYTES`] or has too many descriptors.
     pub fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        self.send_with(bytes, descriptors, MsgFlags::MSG_NOSIGNAL)
+    }
+
+    /// Sends as [`Self::send`], but never waits: O_NONBLOCK belongs to the description, which others who hold the socket can change.
+    ///
+    /// # Errors
+    /// As [`Self::send`], `WouldBlock` when there is no room.
+    pub fn send_now(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        self.send_with(bytes, descriptors, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT)
+    }
+
+    fn send_with(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>], flags: MsgFlags) -> Result<(), ChannelError> {
         if bytes.len() > MAX_MESSAGE_BYTES || descriptors.len() > MAX_DESCRIPTORS {
             return Err(ChannelError::Truncated);
         }
@@ -209,7 +221,7 @@ impl Channel {
         let rights = [ControlMessage::ScmRights(&numbers)];
         let control = if numbers.is_empty() { &[][..] } else { &rights[..] };
         loop {
-            match sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None) {
+            match sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
@@ -438,6 +450,13 @@ mod tests {
         assert_eq!(other.receive().unwrap().unwrap().descriptors.len(), 1, "it is there still");
         drop(one);
         assert!(other.receive_bytes().unwrap().is_none());
+    }
+
+    #[test]
+    fn full_socket_delays_nobody_who_sends_now() {
+        let (one, _other) = Channel::pair().unwrap();
+        let error = (0..10_000).find_map(|_| one.send_now(&[0; 1024], &[]).err()).unwrap();
+        assert!(error.would_block());
     }
 
     #[test]

@@ -29,4 +29,5 @@ pub mod status;
 pub mod syslog;
 pub mod terminal;
 pub mod timer;
+pub mod trusted;
 pub mod walk;

@@ -114,12 +114,13 @@ fn serve(listener: Channel, stop: Option<OwnedFd>) -> Result<(), Failure> {
     daemon.serve().map_err(Failure::io("wait for clients"))
 }
 
+/// Host name and labels choose rules: only root may say them.
 fn read_settings() -> Result<Settings, Failure> {
-    match fs::read_to_string(jitsudo_link::SETTINGS) {
-        Ok(text) => settings::parse(&text).map_err(|error| Failure::Settings(error.to_string())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Settings::default()),
-        Err(error) => Err(Failure::Settings(error.to_string())),
-    }
+    let path = std::path::Path::new(jitsudo_link::SETTINGS);
+    let text = jitsudo_sys::trusted::read(path, settings::MAX_SETTINGS_BYTES as u64)
+        .map_err(|error| Failure::Settings(error.to_string()))?;
+    let text = String::from_utf8(text.unwrap_or_default()).map_err(|_| Failure::Settings("not UTF-8".to_owned()))?;
+    settings::parse(&text).map_err(|error| Failure::Settings(error.to_string()))
 }
 
 /// Where it is not allowed the present limit holds, and accepting pauses when it is reached.

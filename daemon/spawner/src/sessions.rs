@@ -285,7 +285,7 @@ fn hand_over(spec: &mut Spec, groups: Option<&Groups>, warm: &Warm, client: &Cha
     warm.channel.send(&text, &attached).map_err(|error| format!("cannot reach jitsudo-session: {error}"))?;
     let message = FromDecider::HandOver { session: spec.session.to_string() };
     let text = serde_json::to_vec(&message).map_err(|error| error.to_string())?;
-    client.send(&text, &[clients_end.as_fd()]).map_err(|error| format!("cannot reach the client: {error}"))
+    client.send_now(&text, &[clients_end.as_fd()]).map_err(|error| format!("cannot reach the client: {error}"))
 }
 
 #[cfg(test)]

@@ -14,10 +14,10 @@ use jitsudo_link::spawner::{ApplyOutcome, FromSpawner, LookFailure, Start, ToSpa
 use jitsudo_link::{APPLIED_POLICY, SECURE_PATH, SETTINGS, SPOOL};
 use jitsudo_protocol::act::{Act, ActKind, Assembler, Progress};
 use jitsudo_sys::channel::{Channel, Message};
-use jitsudo_sys::clock;
 use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use jitsudo_sys::nix::sys::resource::{Resource, getrlimit, setrlimit};
 use jitsudo_sys::notify::{Notify, watchdog_interval};
+use jitsudo_sys::{clock, trusted};
 
 use crate::decider::{self, Arriving, Decider};
 use crate::effect::Worker;
@@ -73,11 +73,10 @@ impl Spawner {
         })?;
         listener.set_nonblocking(true)?;
         raise_descriptors();
-        let settings = match std::fs::read_to_string(SETTINGS) {
-            Ok(text) => settings::parse(&text).map_err(|error| io::Error::other(format!("{SETTINGS}: {error}")))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Settings::default(),
-            Err(error) => return Err(io::Error::new(error.kind(), format!("cannot read {SETTINGS}: {error}"))),
-        };
+        // Host name and labels choose rules: only root may say them.
+        let text = trusted::read(Path::new(SETTINGS), settings::MAX_SETTINGS_BYTES as u64).map_err(io::Error::other)?;
+        let text = String::from_utf8(text.unwrap_or_default()).map_err(io::Error::other)?;
+        let settings = settings::parse(&text).map_err(|error| io::Error::other(format!("{SETTINGS}: {error}")))?;
         let nodename = jitsudo_sys::nix::unistd::gethostname()?.to_string_lossy().into_owned();
         let host = settings.host_or(&nodename);
         let recorder = Recorder::new(&host);
