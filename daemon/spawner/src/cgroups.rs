@@ -1,8 +1,8 @@
 //! The groups of a session below the spawner's own delegated one: `sup.N` for the session, `ID.n/cmd` for its command (cgroups(7)).
 //!
 //! A session is started before anybody knows its id, and moving a running process to another group waits for every processor of the
-//! kernel (4 to 12 ms seen). So it goes into `sup.N` while nobody waits, and `ID.n/of.N` says whose it became: an empty group, as
-//! durable as what it names.
+//! kernel (4 to 12 ms seen). So it goes into `sup.N` while nobody waits, and `ID.n/of.N.END` says whose it became and until
+//! when: an empty group, as durable as what it names.
 
 use std::fs;
 use std::io;
@@ -42,10 +42,10 @@ impl Groups {
         Self { path: base.join(session) }
     }
 
-    /// Makes them and notes the session's own group; gives a descriptor of `cmd` to clone the command into.
-    pub(crate) fn make(&self, supervisor: &Supervisor) -> io::Result<OwnedFd> {
+    /// Makes them and notes the session's own group and when all is over; gives a descriptor of `cmd` to clone the command into.
+    pub(crate) fn make(&self, supervisor: &Supervisor, until_ms: u64) -> io::Result<OwnedFd> {
         fs::create_dir(&self.path)?;
-        fs::create_dir(self.path.join(format!("of.{}", supervisor.number)))?;
+        fs::create_dir(self.path.join(format!("of.{}.{until_ms}", supervisor.number)))?;
         fs::create_dir(self.path.join("cmd"))?;
         Ok(fs::File::open(self.path.join("cmd"))?.into())
     }
@@ -137,12 +137,14 @@ impl Supervisor {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// The one that a session of an earlier spawner has.
-    pub(crate) fn of(base: &Path, session: &str) -> Option<Self> {
+    /// The one that a session of an earlier spawner has, and when that session is over (CLOCK_BOOTTIME milliseconds).
+    pub(crate) fn of(base: &Path, session: &str) -> Option<(Self, u64)> {
         let names =
             fs::read_dir(base.join(session)).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let number = names.into_iter().find_map(|name| name.strip_prefix("of.")?.parse().ok())?;
-        Some(Self { number })
+        names.into_iter().find_map(|name| {
+            let (number, until_ms) = name.strip_prefix("of.")?.split_once('.')?;
+            Some((Self { number: number.parse().ok()? }, until_ms.parse().ok()?))
+        })
     }
 
     /// Those that an earlier spawner made.

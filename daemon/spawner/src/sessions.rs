@@ -16,6 +16,9 @@ use crate::cgroups::{self, Groups, Supervisor};
 /// Most sessions of one account but root's: each is a few descriptors and a process here, and all accounts share these.
 const MAX_OF_ACCOUNT: usize = 512;
 
+/// Milliseconds that a session has past its end and grace before its command is killed from here.
+const PATIENCE_MS: u64 = 5_000;
+
 /// A started session.
 pub(crate) struct Live {
     pub(crate) session: SessionId,
@@ -30,6 +33,8 @@ pub(crate) struct Live {
     /// Its own group, where groups can be made.
     supervisor: Option<Supervisor>,
     released: bool,
+    /// When its command is killed here if it is still there, CLOCK_BOOTTIME milliseconds: the session's own deadline came and went.
+    until_ms: u64,
 }
 
 /// A session that waits for its request.
@@ -78,7 +83,8 @@ impl Sessions {
     }
 
     fn adopt(&mut self, name: &str) {
-        let supervisor = self.base.as_deref().and_then(|base| Supervisor::of(base, name));
+        let noted = self.base.as_deref().and_then(|base| Supervisor::of(base, name));
+        let (supervisor, until_ms) = noted.map_or((None, 0), |(supervisor, until_ms)| (Some(supervisor), until_ms));
         let process = self.base.as_deref().zip(supervisor.as_ref()).and_then(|(base, group)| group.process(base));
         let pidfd = process.and_then(|pid| jitsudo_sys::pidfd::open(pid).ok());
         match (SessionId::try_from(name.to_owned()), pidfd) {
@@ -93,6 +99,7 @@ impl Sessions {
                     channel: None,
                     supervisor,
                     released: false,
+                    until_ms,
                 });
             }
             _ => self.leftover.push(name.to_owned()),
@@ -151,7 +158,8 @@ impl Sessions {
         if let Some((base, supervisor)) = self.base.as_deref().zip(warm.supervisor.as_ref()) {
             spec.supervisor = Some(supervisor.path(base).to_string_lossy().into_owned());
         }
-        let outcome = hand_over(&mut spec, groups.as_ref(), &warm, client);
+        let until_ms = spec.ends_boottime_ms.saturating_add(spec.grace_ms).saturating_add(PATIENCE_MS);
+        let outcome = hand_over(&mut spec, groups.as_ref(), &warm, until_ms, client);
         let Warm { child, channel, supervisor } = warm;
         let pidfd = match outcome.and_then(|()| child.pidfd().try_clone().map_err(|error| error.to_string())) {
             Ok(pidfd) => pidfd,
@@ -174,6 +182,7 @@ impl Sessions {
             channel: Some(channel),
             supervisor,
             released: false,
+            until_ms,
         });
         Ok(pid)
     }
@@ -249,6 +258,29 @@ impl Sessions {
         Some(gone)
     }
 
+    /// Kills what runs past its end because its session hangs; names those sessions. The end does not depend on one process.
+    pub(crate) fn enforce(&mut self, now_ms: u64) -> Vec<SessionId> {
+        let Some(base) = self.base.as_deref() else {
+            return Vec::new();
+        };
+        let mut killed = Vec::new();
+        for live in self.live.iter_mut().filter(|live| live.until_ms <= now_ms && !live.released) {
+            let groups = Groups::of(base, &live.session.to_string());
+            if groups.is_populated() {
+                // Tried again in a second if it cannot be; what is in D state dies when it wakes.
+                let _ = groups.kill();
+                killed.push(live.session.clone());
+            }
+            live.until_ms = now_ms.saturating_add(PATIENCE_MS);
+        }
+        killed
+    }
+
+    /// When [`Self::enforce`] has something to do next.
+    pub(crate) fn next_end(&self) -> Option<u64> {
+        self.live.iter().filter(|live| !live.released).map(|live| live.until_ms).min()
+    }
+
     /// Tries again to remove the groups that were still in use.
     pub(crate) fn tidy(&mut self) {
         if let Some(base) = self.base.as_deref() {
@@ -266,10 +298,18 @@ impl Sessions {
 }
 
 /// Groups, spec, and the client's end of the pair, in this order: the client gets its session only when that can take it.
-fn hand_over(spec: &mut Spec, groups: Option<&Groups>, warm: &Warm, client: &Channel) -> Result<(), String> {
+fn hand_over(
+    spec: &mut Spec,
+    groups: Option<&Groups>,
+    warm: &Warm,
+    until_ms: u64,
+    client: &Channel,
+) -> Result<(), String> {
     let command_group = match groups.zip(warm.supervisor.as_ref()) {
         Some((groups, supervisor)) => {
-            let made = groups.make(supervisor).map_err(|error| format!("cannot make the session's cgroup: {error}"))?;
+            let made = groups
+                .make(supervisor, until_ms)
+                .map_err(|error| format!("cannot make the session's cgroup: {error}"))?;
             spec.cgroup = Some(groups.path().to_string_lossy().into_owned());
             Some(made)
         }
@@ -307,6 +347,7 @@ mod tests {
             channel: None,
             supervisor: None,
             released: false,
+            until_ms: 0,
         };
         let sessions = Sessions {
             base: Some(base.clone()),
@@ -330,6 +371,7 @@ mod tests {
             channel: None,
             supervisor: None,
             released: false,
+            until_ms: 0,
         };
         let mut sessions = Sessions {
             base: None,

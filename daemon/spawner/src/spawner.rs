@@ -121,7 +121,8 @@ impl Spawner {
             self.helpers.keep_one_ready();
             self.sessions.keep_one_warm();
             let now = clock::boottime_ms();
-            let due = self.helpers.next_deadline().map_or(60_000, |until| until.saturating_sub(now).min(60_000));
+            let next = self.helpers.next_deadline().into_iter().chain(self.sessions.next_end()).min();
+            let due = next.map_or(60_000, |until| until.saturating_sub(now).min(60_000));
             let timeout = u16::try_from(u128::from(due).min(watchdog).min(5_000)).unwrap_or(5_000);
             for token in self.wait(PollTimeout::from(timeout))? {
                 self.handle(token);
@@ -197,6 +198,11 @@ impl Spawner {
             let (decider, number, dry_run) = (worker.decider, worker.number, worker.dry_run);
             let outcome = worker.give_up();
             self.applied(decider, number, dry_run, outcome);
+        }
+        for session in self.sessions.enforce(now) {
+            let cause = format!("session {session} ran past its end without ending its command: killed by the spawner");
+            self.recorder.record(Event::CleanupFailed { id: session.access, cause });
+            self.say_to_all(&FromSpawner::Spooled);
         }
         if now >= self.next_tidy_ms {
             self.next_tidy_ms = now + 10_000;
