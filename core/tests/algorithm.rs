@@ -276,6 +276,8 @@ fn duties_are_given_like_allows() {
     assert!(duties(Some(&rules), &facts, now()).is_empty());
     facts.requester.uid = Uid(0);
     facts.requester.loginuid = Fact::Is(None);
+    assert!(duties(None, &facts, now()).is_empty(), "root of nobody knows where has no duty");
+    facts.origin = alice().origin;
     assert_eq!(duties(None, &facts, now()).len(), 6);
 }
 

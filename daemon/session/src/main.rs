@@ -52,6 +52,10 @@ fn main() -> ExitCode {
     let _ = files::fill_standard();
     let _ = nix::sys::prctl::set_dumpable(false);
     let _ = nix::sys::prctl::set_name(c"jitsudo-session");
+    // The spawner has raised it for its own many sockets; modules that compare limits must see what every service has.
+    if let Ok((_, hard)) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE) {
+        let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, hard.min(1024), hard);
+    }
     signals::reset_all();
     let _ = signals::unblock_all();
     signals::ignore(nix::libc::SIGPIPE);
