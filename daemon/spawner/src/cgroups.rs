@@ -1,13 +1,16 @@
 //! The groups of a session below the spawner's own delegated one: `sup.N` for the session, `ID.n/cmd` for its command (cgroups(7)).
 //!
 //! A session is started before anybody knows its id, and moving a running process to another group waits for every processor of the
-//! kernel (4 to 12 ms seen). So it goes into `sup.N` while nobody waits, and `ID.n/of.N.END` says whose it became and until
-//! when: an empty group, as durable as what it names.
+//! kernel (4 to 12 ms seen). So it goes into `sup.N` while nobody waits, and the note `/run/jitsudo/sessions/ID.n` says
+//! whose it became and until when (an empty group would not do: systemd removes those when the unit restarts).
 
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+
+/// Notes on running sessions, root's alone; gone at reboot, as they are.
+const NOTES: &str = "/run/jitsudo/sessions";
 
 /// The spawner's own group, where sessions get theirs; `None` where no cgroup2 can be written.
 pub(crate) fn base() -> Option<PathBuf> {
@@ -45,7 +48,10 @@ impl Groups {
     /// Makes them and notes the session's own group and when all is over; gives a descriptor of `cmd` to clone the command into.
     pub(crate) fn make(&self, supervisor: &Supervisor, until_ms: u64) -> io::Result<OwnedFd> {
         fs::create_dir(&self.path)?;
-        fs::create_dir(self.path.join(format!("of.{}.{until_ms}", supervisor.number)))?;
+        if let Some(name) = self.path.file_name() {
+            // Where it cannot be written a restarted spawner does not know this session; its own deadline still ends it.
+            let _ = fs::write(Path::new(NOTES).join(name), format!("{} {until_ms}", supervisor.number));
+        }
         fs::create_dir(self.path.join("cmd"))?;
         Ok(fs::File::open(self.path.join("cmd"))?.into())
     }
@@ -68,7 +74,12 @@ impl Groups {
 
     /// Removes the groups; false while something is in them.
     pub(crate) fn remove(&self) -> bool {
-        remove_tree(&self.path, 8).is_ok()
+        let removed = remove_tree(&self.path, 8).is_ok();
+        if let Some(name) = self.path.file_name().filter(|_| removed) {
+            // It may never have been written.
+            let _ = fs::remove_file(Path::new(NOTES).join(name));
+        }
+        removed
     }
 }
 
@@ -138,13 +149,10 @@ impl Supervisor {
     }
 
     /// The one that a session of an earlier spawner has, and when that session is over (CLOCK_BOOTTIME milliseconds).
-    pub(crate) fn of(base: &Path, session: &str) -> Option<(Self, u64)> {
-        let names =
-            fs::read_dir(base.join(session)).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        names.into_iter().find_map(|name| {
-            let (number, until_ms) = name.strip_prefix("of.")?.split_once('.')?;
-            Some((Self { number: number.parse().ok()? }, until_ms.parse().ok()?))
-        })
+    pub(crate) fn of(session: &str) -> Option<(Self, u64)> {
+        let note = fs::read_to_string(Path::new(NOTES).join(session)).ok()?;
+        let (number, until_ms) = note.split_once(' ')?;
+        Some((Self { number: number.parse().ok()? }, until_ms.parse().ok()?))
     }
 
     /// Those that an earlier spawner made.

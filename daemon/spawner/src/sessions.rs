@@ -83,7 +83,7 @@ impl Sessions {
     }
 
     fn adopt(&mut self, name: &str) {
-        let noted = self.base.as_deref().and_then(|base| Supervisor::of(base, name));
+        let noted = Supervisor::of(name);
         let (supervisor, until_ms) = noted.map_or((None, 0), |(supervisor, until_ms)| (Some(supervisor), until_ms));
         let process = self.base.as_deref().zip(supervisor.as_ref()).and_then(|(base, group)| group.process(base));
         let pidfd = process.and_then(|pid| jitsudo_sys::pidfd::open(pid).ok());
