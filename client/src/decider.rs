@@ -50,6 +50,7 @@ pub(crate) fn code_of(code: FaultCode) -> u8 {
         | FaultCode::Credentials
         | FaultCode::UnknownTarget
         | FaultCode::Program
+        | FaultCode::Authentication
         | FaultCode::Duty
         | FaultCode::NotFound
         | FaultCode::Policy
@@ -162,6 +163,9 @@ mod tests {
             ticket: None,
             window: None,
             break_glass: false,
+            preserve_groups: false,
+            timeout: None,
+            remember: jitsudo_protocol::act::Remember::Use,
             env_set: vec![],
             preserve: vec![],
             chdir: None,

@@ -29,7 +29,7 @@ pub(crate) fn run_as_root(run: &Run, voice: &Voice) -> Option<End> {
         return None;
     }
     let as_root = matches!(run.user.as_deref(), None | Some("root" | "#0"));
-    if !as_root || run.group.is_some() || run.kind == ActKind::Edit {
+    if !as_root || run.group.is_some() || matches!(run.kind, ActKind::Edit | ActKind::Validate) {
         return None;
     }
     let mut command = command(run);
@@ -62,7 +62,7 @@ fn command(run: &Run) -> Command {
         command
     };
     let mut command = match (run.kind, run.argv.split_first()) {
-        (ActKind::Command | ActKind::Edit, Some((program, rest))) => {
+        (ActKind::Command | ActKind::Edit | ActKind::Validate, Some((program, rest))) => {
             let mut command = Command::new(find(program));
             command.arg0(OsStr::from_bytes(program)).args(rest.iter().map(|word| OsStr::from_bytes(word)));
             command
@@ -72,7 +72,7 @@ fn command(run: &Run) -> Command {
             command.current_dir("/root");
             command
         }
-        (ActKind::Shell | ActKind::Command | ActKind::Edit, _) => shell(""),
+        (ActKind::Shell | ActKind::Command | ActKind::Edit | ActKind::Validate, _) => shell(""),
     };
     if matches!(run.kind, ActKind::Shell | ActKind::LoginShell) && !run.argv.is_empty() {
         // "$@" gives the shell the words as they are.
@@ -107,6 +107,7 @@ fn kind(kind: ActKind) -> &'static str {
         ActKind::Shell => "shell",
         ActKind::LoginShell => "login shell",
         ActKind::Edit => "edit",
+        ActKind::Validate => "validate",
     }
 }
 

@@ -9,7 +9,7 @@ mod relay;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use jitsudo_protocol::act::Act;
-use jitsudo_protocol::session::{FromSession, Size, ToSession};
+use jitsudo_protocol::session::{FromSession, Prompt, Size, ToSession};
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::nix::fcntl::OFlag;
 use jitsudo_sys::nix::libc;
@@ -104,6 +104,8 @@ fn tell_act(channel: &Channel, act: &Act, tty: Option<&Tty>, background: bool) -
         size: tty.map(size_of).unwrap_or_default(),
         foreground: tty.is_some_and(Tty::is_foreground),
         background,
+        prompt: Prompt::default(),
+        explain_env: false,
     };
     send(channel, &first, &descriptors)?;
     for part in more {
@@ -195,6 +197,10 @@ impl Attendant<'_> {
                     self.voice.text(&text);
                 }
             }
+            // Nobody is asked yet.
+            FromSession::Ask { .. } => {}
+            FromSession::Text(text) => self.voice.text(&format!("{text}\n")),
+            FromSession::Output(_) => {}
             FromSession::Ended(raw) => {
                 let end = End::of(raw);
                 self.tell_status(&end.line());

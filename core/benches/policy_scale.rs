@@ -125,6 +125,7 @@ fn request() -> Request {
         reason: None,
         ticket: None,
         window: None,
+        timeout: None,
         break_glass: false,
         env_names: Vec::new(),
         cwd: None,

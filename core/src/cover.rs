@@ -66,7 +66,7 @@ impl<'a> Setting<'a> {
                 }
             }
             Kind::Shell | Kind::LoginShell => gives.push(index::gives_key(Gives::Shell)),
-            Kind::Edit | Kind::Role => gives.push(index::gives_key(Gives::Anything)),
+            Kind::Edit | Kind::Role | Kind::Validate => gives.push(index::gives_key(Gives::Anything)),
         }
         self.allows_giving(&gives)
     }
@@ -145,6 +145,10 @@ impl<'a> Setting<'a> {
             let whole = request.role.is_some() && role == place;
             return if whole { Ok(Cover::default()) } else { Err(Miss::Kind) };
         }
+        if request.kind == Kind::Validate {
+            // Whatever the role gives: nothing of it is used.
+            return Ok(Cover::default());
+        }
         let cover = self.cover_act(role, part)?;
         self.cover_surroundings(part)?;
         if cover.safe_chain
@@ -163,7 +167,7 @@ impl<'a> Setting<'a> {
             return self.cover_target(part).map(|()| Cover::default());
         }
         match self.request.kind {
-            Kind::Shell | Kind::LoginShell | Kind::Role => Err(Miss::Kind),
+            Kind::Shell | Kind::LoginShell | Kind::Role | Kind::Validate => Err(Miss::Kind),
             Kind::Edit => {
                 let argv = &self.request.argv;
                 let is = |path: &jitsudo_bytes::Bytes| {

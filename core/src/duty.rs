@@ -68,6 +68,7 @@ pub(crate) fn nothing_asked() -> Request {
         reason: None,
         ticket: None,
         window: None,
+        timeout: None,
         break_glass: false,
         env_names: Vec::new(),
         cwd: None,

@@ -89,7 +89,7 @@ fn impossible(facts: &Facts, request: &Request) -> Option<Denial> {
         Kind::Shell | Kind::LoginShell => {
             !matches!(facts.executable, Fact::Is(Err(crate::facts::NoExecutable::NotAsked)))
         }
-        Kind::Edit | Kind::Role => false,
+        Kind::Edit | Kind::Role | Kind::Validate => false,
     };
     match &facts.executable {
         Fact::Is(Err(why)) if runs => {
@@ -146,6 +146,7 @@ pub(crate) fn choose<'a>(setting: &Setting<'a>) -> Result<(Joined<'a>, Candidate
         return Err(denies.first(setting, setting.named_role()).map_or(Refused::NotCovered, Refused::Denied));
     }
     let requires = Verdicts::of(setting, &policy.content.requires, &policy.index.requires);
+    let kind = setting.request.kind;
     let mut denied = None;
     let mut best: Option<(Joined<'a>, Candidate<'a>)> = None;
     let mut nearest: Option<(Joined<'a>, Candidate<'a>, Unmet)> = None;
@@ -160,12 +161,12 @@ pub(crate) fn choose<'a>(setting: &Setting<'a>) -> Result<(Joined<'a>, Candidate
         }
         match joined.check(setting, &candidate) {
             Ok(()) => {
-                if best.as_ref().is_none_or(|(j, c)| rank(&joined, &candidate) < rank(j, c)) {
+                if best.as_ref().is_none_or(|(j, c)| rank(kind, &joined, &candidate) < rank(kind, j, c)) {
                     best = Some((joined, candidate));
                 }
             }
             Err(unmet) => {
-                if nearest.as_ref().is_none_or(|(j, c, _)| rank(&joined, &candidate) < rank(j, c)) {
+                if nearest.as_ref().is_none_or(|(j, c, _)| rank(kind, &joined, &candidate) < rank(kind, j, c)) {
                     nearest = Some((joined, candidate, unmet));
                 }
             }
@@ -186,14 +187,19 @@ pub(crate) fn choose_ignoring_reason<'a>(setting: &Setting<'a>) -> Option<(Joine
     let denies = Verdicts::of(setting, &policy.content.denies, &policy.index.denies);
     let open = candidates.into_iter().filter(|candidate| denies.first(setting, Some(candidate.role)).is_none());
     let joined = open.map(|candidate| (Joined::of(&candidate), candidate));
-    joined.min_by(|(j, c), (other_j, other_c)| rank(j, c).cmp(&rank(other_j, other_c)))
+    let kind = setting.request.kind;
+    joined.min_by(|(j, c), (other_j, other_c)| rank(kind, j, c).cmp(&rank(kind, other_j, other_c)))
 }
 
 /// Step 4 as a value to compare: the smaller is preferred.
-type Rank<'a> = (u32, Auth, bool, bool, Reverse<u64>, Reverse<Record>, &'a str, &'a str, &'a str);
+type Rank<'a> =
+    (Reverse<Option<Auth>>, u32, Auth, bool, bool, Reverse<u64>, Reverse<Record>, &'a str, &'a str, &'a str);
 
-fn rank<'a>(joined: &Joined<'_>, candidate: &Candidate<'a>) -> Rank<'a> {
+fn rank<'a>(kind: Kind, joined: &Joined<'_>, candidate: &Candidate<'a>) -> Rank<'a> {
+    // `-v` proves who somebody is for everything that they may ask for: the strongest proof comes first.
+    let strongest = (kind == Kind::Validate).then(|| joined.auth());
     (
+        Reverse(strongest),
         joined.persons(),
         joined.auth(),
         joined.needs_ticket(),

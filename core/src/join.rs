@@ -122,6 +122,10 @@ impl<'a> Joined<'a> {
                 format!("role {role} is bound to something that this version cannot do yet"),
             );
         }
+        if setting.request.kind == Kind::Validate {
+            // Nothing is given that a reason could be for.
+            return Ok(());
+        }
         if let Some(effect) = self.unrecordable(setting, candidate) {
             return unmet(Cause::Obligation, format!("{effect} cannot be recorded; use jitsudo --role {role} CMD"));
         }

@@ -18,6 +18,8 @@ pub enum Kind {
     Edit,
     /// `jitctl request ROLE`: the whole role for a window.
     Role,
+    /// `-v`: prove who you are, for anything that a rule lets you ask for; nothing runs.
+    Validate,
 }
 
 /// A request as policy sees it. Who asks and where is in [`crate::facts::Facts`], never here.
@@ -39,6 +41,8 @@ pub struct Request {
     pub ticket: Option<String>,
     /// `--for`, in seconds: the window asked for.
     pub window: Option<u64>,
+    /// `-T`, in seconds: the command is to run no longer than this.
+    pub timeout: Option<u64>,
     /// `--break-glass`.
     pub break_glass: bool,
     /// Names of variables given on the command line (`VAR=value`) or asked to be kept (`--preserve-env=`).

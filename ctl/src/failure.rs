@@ -68,7 +68,7 @@ impl Failure {
             Self::BadCheck(_) | Self::BadCheckSaid => 4,
             Self::Unreachable { .. } | Self::Impostor { .. } | Self::Lost(_) => 69,
             Self::Fault(fault) => match fault.code {
-                FaultCode::Duty | FaultCode::NotSupported => 1,
+                FaultCode::Duty | FaultCode::NotSupported | FaultCode::Authentication => 1,
                 FaultCode::NotFound | FaultCode::UnknownTarget | FaultCode::Program => 3,
                 FaultCode::Policy => 4,
                 FaultCode::Malformed

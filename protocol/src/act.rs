@@ -26,6 +26,21 @@ pub enum ActKind {
     LoginShell,
     /// `-e`: edit files.
     Edit,
+    /// `-v`: prove who you are; nothing runs.
+    Validate,
+}
+
+/// What is to become of an authentication that is remembered for this terminal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remember {
+    /// It may be used, and a new one is remembered.
+    #[default]
+    Use,
+    /// `-N`: it may be used; nothing is remembered or prolonged.
+    Keep,
+    /// `-k` with a command: it is not used, and nothing is remembered.
+    Ignore,
 }
 
 /// Everything of an act but its two long lists.
@@ -54,12 +69,18 @@ pub struct ActOptions {
     pub preserve: Vec<Bytes>,
     /// `-D DIR`.
     pub chdir: Option<Bytes>,
+    /// `-P`: the caller's supplementary groups rather than the target's.
+    pub preserve_groups: bool,
+    /// `-T`, seconds: the command runs no longer than this.
+    pub timeout: Option<u64>,
     /// The caller's working directory, as getcwd(3) gives it; empty when it has none.
     pub cwd: Bytes,
     /// The caller's umask.
     pub umask: u32,
     /// `-n`: wait for neither password nor person. Not part of the digest.
     pub non_interactive: bool,
+    /// `-k`, `-N`. Not part of the digest.
+    pub remember: Remember,
     /// The caller has a terminal that the session may be relayed to. Not part of the digest.
     pub terminal: bool,
 }
@@ -301,6 +322,9 @@ pub(crate) mod tests {
             ticket: None,
             window: None,
             break_glass: false,
+            preserve_groups: false,
+            timeout: None,
+            remember: Remember::Use,
             env_set: Vec::new(),
             preserve: Vec::new(),
             chdir: None,

@@ -170,6 +170,8 @@ pub enum FaultCode {
     UnknownTarget,
     /// The program does not exist or cannot be executed.
     Program,
+    /// The requester did not prove who they are, or must and was not to be asked (`-n`).
+    Authentication,
     /// The question needs a duty or uid 0.
     Duty,
     /// Nothing of that name or id.

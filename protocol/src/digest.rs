@@ -1,6 +1,6 @@
 //! The digest of an act: SHA-256 over one canonical, versioned, length-prefixed encoding.
 //!
-//! What a terminal or an impatient caller changes (`terminal`, `non_interactive`) is not in it: the act is the same.
+//! What a terminal or an impatient caller changes (`terminal`, `non_interactive`, `remember`) is not in it: the act is the same.
 
 use sha2::{Digest as _, Sha256};
 
@@ -48,6 +48,7 @@ pub fn of_act(requester: u32, act: &Act) -> String {
         ActKind::Shell => 2,
         ActKind::LoginShell => 3,
         ActKind::Edit => 4,
+        ActKind::Validate => 5,
     });
     for word in [&options.user, &options.group, &options.role, &options.reason, &options.ticket] {
         encoder.optional(word.as_ref().map(String::as_bytes));
@@ -57,6 +58,8 @@ pub fn of_act(requester: u32, act: &Act) -> String {
     encoder.list(options.env_set.iter().map(|bytes| bytes.0.as_slice()));
     encoder.list(options.preserve.iter().map(|bytes| bytes.0.as_slice()));
     encoder.optional(options.chdir.as_ref().map(|bytes| bytes.0.as_slice()));
+    encoder.number(u64::from(options.preserve_groups));
+    encoder.optional(options.timeout.map(u64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
     encoder.bytes(&options.cwd.0);
     encoder.number(u64::from(options.umask));
     encoder.list(act.argv.iter().map(|bytes| bytes.0.as_slice()));
@@ -89,7 +92,10 @@ mod tests {
     fn approval_01_every_field_moves_the_digest() {
         let base = act(&["a", "b"], &["X=1"]);
         let mut seen = vec![of_act(1000, &base), of_act(1001, &base)];
-        let changes: [fn(&mut Act); 17] = [
+        let changes: [fn(&mut Act); 20] = [
+            |act| act.options.kind = ActKind::Validate,
+            |act| act.options.preserve_groups = true,
+            |act| act.options.timeout = Some(60),
             |act| act.options.kind = ActKind::Shell,
             |act| act.options.user = Some("bob".into()),
             |act| act.options.group = Some("bob".into()),

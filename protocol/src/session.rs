@@ -6,6 +6,7 @@
 //! The session answers [`FromSession::Started`] (with the terminal's byte stream attached, if there is one), reports stops,
 //! and ends with [`FromSession::Ended`] or [`FromSession::Failed`].
 
+use jitsudo_bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::act::{ActMore, ActStart};
@@ -25,7 +26,37 @@ pub struct Size {
     pub height: u16,
 }
 
-/// A datagram from the client to its session.
+/// How the client wants its user to be asked for a password.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prompt {
+    /// sudo's prompt template with `%H %h %p %U %u %%`; at most 4 KiB. The session fills it in: the client knows no names.
+    pub template: Bytes,
+    /// `-p`: it replaces whatever a PAM module asks with, not only a plain `Password:`.
+    pub overrides: bool,
+}
+
+/// First byte of an answer to [`FromSession::Ask`]: no JSON text begins with it.
+const ANSWER: u8 = 0;
+/// Longest answer, bytes (PAM_MAX_RESP_SIZE of Linux-PAM is 512, NUL included).
+pub const MAX_ANSWER_BYTES: usize = 511;
+
+/// The datagram of an answer: kept out of JSON, so that a secret has one copy, which its owner wipes.
+#[must_use]
+pub fn answer(text: &[u8]) -> Vec<u8> {
+    let mut datagram = Vec::with_capacity(1 + text.len());
+    datagram.push(ANSWER);
+    datagram.extend_from_slice(text);
+    datagram
+}
+
+/// The answer in a datagram; `None` for any other message.
+#[must_use]
+pub fn read_answer(datagram: &[u8]) -> Option<&[u8]> {
+    datagram.strip_prefix(&[ANSWER]).filter(|text| text.len() <= MAX_ANSWER_BYTES)
+}
+
+/// A datagram from the client to its session. The answer to [`FromSession::Ask`] is none of these: see [`answer`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ToSession {
@@ -39,6 +70,10 @@ pub enum ToSession {
         foreground: bool,
         /// The command begins in the background of its pty (standard input or output is a pipe).
         background: bool,
+        /// How to ask for a password.
+        prompt: Prompt,
+        /// `--explain-env`: nothing runs; the command's variables are told, each with its cause.
+        explain_env: bool,
     },
     /// A following datagram of the act.
     More(ActMore),
@@ -66,6 +101,17 @@ pub enum FromSession {
     Stopped(i32),
     /// A line for the requester's terminal: warnings before the end, what still runs.
     Notice(String),
+    /// A question of the host's PAM modules; [`answer`] or [`ToSession::Signal`] follows. What was typed before it is dropped.
+    Ask {
+        /// The prompt, filled in; printed as it stands, without a newline.
+        prompt: Bytes,
+        /// What is typed is shown.
+        echo: bool,
+    },
+    /// Text of the host's PAM modules, or of the retries, printed as it stands to standard error, with a newline.
+    Text(String),
+    /// Text for standard output, as it stands (`--explain-env`).
+    Output(Bytes),
     /// The command is over: the raw wait status (wait(2)). Output on the stream is complete when the stream ends.
     Ended(i32),
     /// It never started.
@@ -73,4 +119,20 @@ pub enum FromSession {
     /// A message of a later version.
     #[serde(other)]
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_is_no_message_and_no_message_is_an_answer() {
+        assert_eq!(read_answer(&answer(b"secret")).unwrap(), b"secret");
+        assert_eq!(read_answer(&answer(b"")).unwrap(), b"");
+        assert!(serde_json::from_slice::<ToSession>(&answer(b"{\"signal\":2}")).is_err());
+        for message in [&br#"{"signal":2}"#[..], b"", b"x"] {
+            assert_eq!(read_answer(message), None);
+        }
+        assert_eq!(read_answer(&answer(&[b'x'; MAX_ANSWER_BYTES + 1])), None);
+    }
 }

@@ -195,7 +195,7 @@ impl Naive<'_> {
                 if manner.anything && (shell || lends) { Some(true) } else { matches }
             }
             Kind::Shell | Kind::LoginShell => Some(manner.anything || (manner.wide && run.contains(&vec!["ALL"]))),
-            Kind::Edit => Some(false),
+            Kind::Edit | Kind::Validate => Some(false),
             Kind::Role => {
                 let Some(role) = role else { return Some(false) };
                 let parts = self.parts(role);
@@ -253,7 +253,7 @@ impl Naive<'_> {
     fn is_shell(&self, role: Option<&str>) -> Three {
         match self.request.kind {
             Kind::Shell | Kind::LoginShell => Some(true),
-            Kind::Edit => Some(false),
+            Kind::Edit | Kind::Validate => Some(false),
             Kind::Role => Some(role.is_some_and(|role| self.parts(role).iter().any(|role| role.shell))),
             Kind::Command => match &self.facts.executable {
                 Fact::Unknown => None,

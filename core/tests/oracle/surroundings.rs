@@ -105,6 +105,7 @@ fn request(random: &mut Random) -> Request {
         reason: random.maybe(2, |random| random.pick(&["w", "why", "whywhy"]).to_owned()),
         ticket: random.maybe(2, |random| random.pick(&["T1", "T", "X"]).to_owned()),
         window: random.maybe(4, |random| [60, 600, 5000][random.below(3)]),
+        timeout: None,
         break_glass: random.one_in(6),
         env_names: if random.one_in(5) {
             vec![Bytes::from(random.pick(&["FOO", "BAR", "LANG", "LD_PRELOAD", "BASH_ENV"]))]

@@ -168,6 +168,7 @@ pub fn request(kind: Kind) -> Request {
         reason: None,
         ticket: None,
         window: None,
+        timeout: None,
         break_glass: false,
         env_names: Vec::new(),
         cwd: None,

@@ -183,6 +183,7 @@ pub(crate) fn asked(kind: Kind, argv: &[jitsudo_bytes::Bytes]) -> String {
         (Kind::LoginShell, false) => format!("a login shell: {words}"),
         (Kind::Edit, _) => format!("edit {words}"),
         (Kind::Role, _) => "the whole role".to_owned(),
+        (Kind::Validate, _) => "proof of identity".to_owned(),
         (Kind::Command, _) => words,
     }
 }

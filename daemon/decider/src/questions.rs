@@ -323,6 +323,7 @@ fn request(argv: Vec<Bytes>, user: Option<String>, group: Option<String>) -> Req
         reason: None,
         ticket: None,
         window: None,
+        timeout: None,
         break_glass: false,
         env_names: Vec::new(),
         cwd: None,

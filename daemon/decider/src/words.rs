@@ -110,6 +110,7 @@ pub(crate) fn act(kind: Kind, argv: &[Bytes], program: Option<String>, target: &
         Kind::LoginShell if argv.is_empty() => format!("a {target} login shell"),
         Kind::Shell | Kind::LoginShell => format!("a {target} shell for `{}`", shortened(&words(argv))),
         Kind::Edit => format!("editing {} as {target}", shortened(&words(argv))),
+        Kind::Validate => "anything".to_owned(),
         Kind::Role => format!("role {}", Bytes::from(role.unwrap_or_default()).visible()),
     }
 }

@@ -17,6 +17,7 @@ pub fn request(act: &Act) -> Request {
             ActKind::Shell => Kind::Shell,
             ActKind::LoginShell => Kind::LoginShell,
             ActKind::Edit => Kind::Edit,
+            ActKind::Validate => Kind::Validate,
         },
         argv: act.argv.clone(),
         role: options.role.clone(),
@@ -25,6 +26,7 @@ pub fn request(act: &Act) -> Request {
         reason: options.reason.clone(),
         ticket: options.ticket.clone(),
         window: options.window,
+        timeout: options.timeout,
         break_glass: options.break_glass,
         env_names: assigned.chain(options.preserve.iter().cloned()).collect(),
         cwd: options.chdir.clone(),
@@ -40,7 +42,7 @@ pub fn about(act: &Act, same_as: &[String]) -> About {
         ActKind::Command => (act.argv.first().cloned(), None),
         ActKind::Shell => (None, Some(WhichShell::Requester)),
         ActKind::LoginShell => (None, Some(WhichShell::Target)),
-        ActKind::Edit => (None, None),
+        ActKind::Edit | ActKind::Validate => (None, None),
     };
     About {
         user: options.user.clone(),

@@ -7,14 +7,15 @@ use jitsudo_core::facts::Facts;
 use jitsudo_core::request::{Kind, Request};
 
 /// How many seconds a command grant lasts from its start, `not_after` aside: the run-time; for a shell or a login the smaller of
-/// run-time and window, and of the window that was asked for.
+/// run-time and window, and of the window that was asked for. `-T` shortens the run-time.
 #[must_use]
 pub fn seconds(terms: &Terms, request: &Request, facts: &Facts) -> u64 {
+    let run_time = request.timeout.map_or(terms.run_time, |asked| asked.min(terms.run_time));
     if is_shell(request, facts) {
         let window = request.window.map_or(terms.window, |asked| asked.min(terms.window));
-        terms.run_time.min(window)
+        run_time.min(window)
     } else {
-        terms.run_time
+        run_time
     }
 }
 
@@ -42,7 +43,7 @@ fn is_shell(request: &Request, facts: &Facts) -> bool {
             let shell = facts.executable.known().and_then(|found| found.as_ref().ok()).is_some_and(|one| one.is_shell);
             shell && request.argv.len() == 1
         }
-        Kind::Edit | Kind::Role => false,
+        Kind::Edit | Kind::Role | Kind::Validate => false,
     }
 }
 

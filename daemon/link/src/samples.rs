@@ -18,6 +18,7 @@ pub(crate) fn request(argv: &[&str]) -> Request {
         reason: None,
         ticket: None,
         window: None,
+        timeout: None,
         break_glass: false,
         env_names: Vec::new(),
         cwd: None,

@@ -24,8 +24,11 @@ pub struct Spec {
     pub requester: Requester,
     /// As whom.
     pub target: Target,
-    /// What, as it was looked at. The session compares the whole chain once more.
-    pub executable: Executable,
+    /// What, as it was looked at. The session compares the whole chain once more. Absent where nothing is run as the target
+    /// (`-e`, `-v`).
+    pub executable: Option<Executable>,
+    /// Whether the requester has still to prove who they are.
+    pub authentication: Authentication,
     /// How.
     pub run_as: RunAs,
     /// What is kept.
@@ -51,6 +54,18 @@ pub struct Spec {
     pub secure_path: String,
     /// Directory for the session's events.
     pub spool: String,
+}
+
+/// How the requester proves who they are, by the rule and by what the spawner remembers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Authentication {
+    /// The rule asks for none.
+    NotNeeded,
+    /// A proof of a while ago, on the same terminal, is remembered.
+    Remembered,
+    /// By the host's PAM stack, now.
+    Needed,
 }
 
 /// Session → spawner, on the same socket.

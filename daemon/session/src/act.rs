@@ -10,7 +10,7 @@ use jitsudo_link::session::Spec;
 use jitsudo_protocol::act::{Act, Assembler, Progress};
 use jitsudo_protocol::client::FaultCode;
 use jitsudo_protocol::digest;
-use jitsudo_protocol::session::{Size, ToSession};
+use jitsudo_protocol::session::{Prompt, Size, ToSession};
 use jitsudo_sys::clock;
 use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -21,7 +21,7 @@ use crate::failure::Failure;
 const DEADLINE_MS: u64 = 10_000;
 
 /// What the client says of its terminal at the beginning.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Beginning {
     /// The terminal's size.
     pub(crate) size: Size,
@@ -29,6 +29,10 @@ pub(crate) struct Beginning {
     pub(crate) foreground: bool,
     /// The command begins in the background of its pty.
     pub(crate) background: bool,
+    /// How it wants its user to be asked for a password.
+    pub(crate) prompt: Prompt,
+    /// Nothing runs; the variables are told.
+    pub(crate) explain_env: bool,
 }
 
 /// The act with what came along.
@@ -53,10 +57,10 @@ pub(crate) fn receive(spec: &Spec, client: &Client) -> Result<Told, Failure> {
 
 fn assemble(client: &Client, deadline_ms: u64) -> Result<Told, Failure> {
     let (first, descriptors) = next(client, deadline_ms)?;
-    let ToSession::Act { act, size, foreground, background } = first else {
+    let ToSession::Act { act, size, foreground, background, prompt, explain_env } = first else {
         return Err(out_of_order());
     };
-    let beginning = Beginning { size, foreground, background };
+    let beginning = Beginning { size, foreground, background, prompt, explain_env };
     let mut progress = Assembler::begin(*act).map_err(malformed)?;
     loop {
         let assembler = match progress {
@@ -125,6 +129,9 @@ mod tests {
             ticket: None,
             window: None,
             break_glass: false,
+            preserve_groups: false,
+            timeout: None,
+            remember: jitsudo_protocol::act::Remember::Use,
             env_set: vec![],
             preserve: vec![],
             chdir: None,
@@ -138,7 +145,14 @@ mod tests {
 
     fn messages(act: &Act) -> Vec<ToSession> {
         let (start, more) = act.split();
-        let first = ToSession::Act { act: Box::new(start), size: Size::default(), foreground: true, background: false };
+        let first = ToSession::Act {
+            act: Box::new(start),
+            size: Size::default(),
+            foreground: true,
+            background: false,
+            prompt: Prompt::default(),
+            explain_env: false,
+        };
         std::iter::once(first).chain(more.into_iter().map(ToSession::More)).collect()
     }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use jitsudo_bytes::Bytes;
 use jitsudo_core::environment::{self, Inputs};
-use jitsudo_core::facts::Fact;
+use jitsudo_core::facts::{Executable, Fact};
 use jitsudo_core::name::Uid;
 use jitsudo_link::session::Spec;
 use jitsudo_protocol::act::{Act, ActKind};
@@ -39,6 +39,7 @@ const UMASK: u32 = 0o022;
 /// All that was prepared.
 pub(crate) struct Parts<'a> {
     pub(crate) spec: &'a Spec,
+    pub(crate) executable: &'a Executable,
     pub(crate) told: &'a Beginning,
     pub(crate) act: &'a Act,
     pub(crate) descriptors: Descriptors,
@@ -65,7 +66,8 @@ pub(crate) struct Running {
 
 /// Starts the command.
 pub(crate) fn launch(parts: Parts<'_>) -> Result<Running, Failure> {
-    let Parts { spec, told, act, descriptors, directory, authority, processes, audit_session, client } = parts;
+    let Parts { spec, executable, told, act, descriptors, directory, authority, processes, audit_session, client } =
+        parts;
     // Blocked before there is a child, so that no change of it is missed; a blocked SIGTTOU lets it take the foreground.
     let signals = signals::take(&[
         Signal::SIGCHLD,
@@ -84,7 +86,7 @@ pub(crate) fn launch(parts: Parts<'_>) -> Result<Running, Failure> {
         }
         None => None,
     };
-    let pid = start(spec, told, act, &descriptors, &directory, &authority, &processes, pty.as_ref())?;
+    let pid = start(spec, executable, told, act, &descriptors, &directory, &authority, &processes, pty.as_ref())?;
     // The command has its own copies; kept here they would hold pipes open after it. What is no pipe stays (`descriptors`).
     drop((descriptors, directory));
     let (relay, stream) = match pty.map(Relay::new).transpose() {
@@ -125,6 +127,7 @@ fn open_pty(spec: &Spec, told: &Beginning, users: BorrowedFd<'_>) -> io::Result<
 #[expect(clippy::too_many_arguments, reason = "one call, all of it needed: a struct would only repeat Parts")]
 fn start(
     spec: &Spec,
+    executable: &Executable,
     told: &Beginning,
     act: &Act,
     descriptors: &Descriptors,
@@ -133,9 +136,9 @@ fn start(
     processes: &Processes,
     pty: Option<&Pty>,
 ) -> Result<i32, Failure> {
-    let arguments = program::arguments(&spec.executable, act);
-    let variables = environment_of(spec, act, &arguments, authority, pty.map(|pty| pty.name.as_str()));
-    let path = std::ffi::CString::new(spec.executable.path.0.clone())
+    let arguments = program::arguments(executable, act);
+    let variables = environment_of(spec, executable, act, &arguments, authority, pty.map(|pty| pty.name.as_str()));
+    let path = std::ffi::CString::new(executable.path.0.clone())
         .map_err(|_| Failure::refused(FaultCode::Malformed, "a NUL byte in the program's path"))?;
     let [input, output, error] = &descriptors.standard;
     let standard = [of(input, pty)?, of(output, pty)?, of(error, pty)?];
@@ -162,8 +165,8 @@ fn start(
         return Err(Failure::cannot(FaultCode::Busy, message, Errno::ETIME));
     }
     // Last of all, so that little time is left for a change.
-    program::verify(&spec.executable, spec.run_as.safe_chain)?;
-    let mut started = spawn::start(&plan).map_err(|error| not_executed(&spec.executable.path, error))?;
+    program::verify(executable, spec.run_as.safe_chain)?;
+    let mut started = spawn::start(&plan).map_err(|error| not_executed(&executable.path, error))?;
     if let Err(error) = started.executed(EXEC_MS) {
         processes.kill();
         let pid = Pid::from_raw(started.pid);
@@ -172,7 +175,7 @@ fn start(
             // A process that hangs in the kernel would hang this one as well.
             let _ = waitpid(pid, None);
         }
-        return Err(not_executed(&spec.executable.path, error));
+        return Err(not_executed(&executable.path, error));
     }
     Ok(started.pid)
 }
@@ -188,6 +191,7 @@ fn of<'a>(standard: &'a Standard, pty: Option<&'a Pty>) -> Result<BorrowedFd<'a>
 
 fn environment_of(
     spec: &Spec,
+    executable: &Executable,
     act: &Act,
     arguments: &[Bytes],
     authority: &Authority,
@@ -195,7 +199,7 @@ fn environment_of(
 ) -> Vec<Vec<u8>> {
     let known = |fact: &Fact<String>| fact.known().cloned().unwrap_or_default();
     let (user, home) = (known(&spec.requester.name), known(&spec.requester.home));
-    let mut command = vec![spec.executable.path.clone()];
+    let mut command = vec![executable.path.clone()];
     command.extend(arguments.iter().skip(1).cloned());
     let pam: Vec<Bytes> = authority.environment.iter().cloned().map(Bytes).collect();
     let is_nobody_elses = matches!(spec.requester.loginuid, Fact::Is(None | Some(Uid::ROOT)));

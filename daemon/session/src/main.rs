@@ -38,6 +38,7 @@ use std::rc::Rc;
 use jitsudo_core::event::EndCause;
 use jitsudo_link::INHERITED_FD;
 use jitsudo_link::session::Spec;
+use jitsudo_protocol::client::FaultCode;
 use jitsudo_sys::cgroup::Cgroup;
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::{files, nix, signals};
@@ -142,9 +143,13 @@ fn start(spec: &Spec, client: &Rc<Client>, cgroup: Option<OwnedFd>) -> Result<la
     let audit_session = audit::take_identity(&spec.requester);
     let authority = authority::open(spec, &told.act.options, Rc::clone(client))?;
     home.come_back()?;
+    let Some(executable) = &spec.executable else {
+        return Err(Failure::refused(FaultCode::NotSupported, "nothing was found that could run"));
+    };
     let directory = directory::open(spec, &told.act.options, &descriptors.directory, client)?;
     launch::launch(launch::Parts {
         spec,
+        executable,
         told: &told.beginning,
         act: &told.act,
         descriptors,

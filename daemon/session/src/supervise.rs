@@ -307,7 +307,7 @@ impl Supervisor<'_> {
         {
             let called = match self.running.kind {
                 ActKind::Shell | ActKind::LoginShell => Called::Shell,
-                ActKind::Command | ActKind::Edit => Called::Command,
+                ActKind::Command | ActKind::Edit | ActKind::Validate => Called::Command,
             };
             self.client.say(&FromSession::Notice(notice::over(called, others)));
         }

@@ -24,10 +24,10 @@ use jitsudo_core::event::{EndCause, Ending, Entry, Event};
 use jitsudo_core::facts::{Executable, Fact, Requester, Target};
 use jitsudo_core::name::{Gid, Uid};
 use jitsudo_link::facts::{Peer, Process};
-use jitsudo_link::session::Spec;
+use jitsudo_link::session::{Authentication, Spec};
 use jitsudo_protocol::act::{Act, ActKind, ActOptions};
 use jitsudo_protocol::digest;
-use jitsudo_protocol::session::{FromSession, Size, ToSession};
+use jitsudo_protocol::session::{FromSession, Prompt, Size, ToSession};
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::child::{self, Child};
 use jitsudo_sys::nix::libc;
@@ -76,6 +76,9 @@ fn act(script: &str) -> Act {
         ticket: None,
         window: None,
         break_glass: false,
+        preserve_groups: false,
+        timeout: None,
+        remember: jitsudo_protocol::act::Remember::Use,
         env_set: vec![],
         preserve: vec![],
         chdir: None,
@@ -116,13 +119,14 @@ fn spec(act: &Act, spool: &Path) -> Spec {
             home: "/root".into(),
             shell: "/bin/sh".into(),
         },
-        executable: Executable {
+        executable: Some(Executable {
             path: Bytes::from("/bin/sh"),
             chain: vec![],
             writable_by_others: None,
             is_shell: true,
             same_file_as: BTreeSet::new(),
-        },
+        }),
+        authentication: Authentication::NotNeeded,
         run_as: RunAs {
             env_keep: vec![],
             env_set: vec![],
@@ -185,7 +189,14 @@ impl Bench {
         descriptors.push(cwd.as_fd());
         descriptors.extend(terminal);
         let size = Size { rows: 33, columns: 101, width: 0, height: 0 };
-        let first = ToSession::Act { act: Box::new(start), size, foreground: terminal.is_some(), background: false };
+        let first = ToSession::Act {
+            act: Box::new(start),
+            size,
+            foreground: terminal.is_some(),
+            background: false,
+            prompt: Prompt::default(),
+            explain_env: false,
+        };
         self.client.send(&serde_json::to_vec(&first).unwrap(), &descriptors).unwrap();
     }
 
@@ -314,7 +325,7 @@ fn fd_tty_terminal_that_was_not_announced_is_refused() {
 #[test]
 fn program_that_cannot_be_executed_is_said_in_words() {
     let Some(bench) = bench("enoent", "x") else { return };
-    let mut bench = bench.with(|spec| spec.executable.path = Bytes::from("/nonexistent/tool"));
+    let mut bench = bench.with(|spec| spec.executable.as_mut().unwrap().path = Bytes::from("/nonexistent/tool"));
     let (_, end) = run(&mut bench, b"");
     let FromSession::Failed(fault) = end else { panic!("{end:?}") };
     assert_eq!(fault.message, "cannot execute /nonexistent/tool: no such file or directory");
@@ -526,7 +537,14 @@ fn background_command_that_wants_the_terminal_stops_and_gets_it() {
     let slave = users.slave.as_fd();
     let cwd = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/usr").unwrap();
     let (start, _) = bench.act.split();
-    let first = ToSession::Act { act: Box::new(start), size: Size::default(), foreground: true, background: true };
+    let first = ToSession::Act {
+        act: Box::new(start),
+        size: Size::default(),
+        foreground: true,
+        background: true,
+        prompt: Prompt::default(),
+        explain_env: false,
+    };
     bench.client.send(&serde_json::to_vec(&first).unwrap(), &[slave, slave, slave, cwd.as_fd(), slave]).unwrap();
     let (_, Some(stream)) = bench.hear().unwrap() else { panic!("no stream") };
     let stream = UnixStream::from(stream);

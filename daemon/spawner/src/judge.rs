@@ -10,7 +10,7 @@ use jitsudo_core::facts::{Executable, Fact, Facts, Target};
 use jitsudo_link::ends;
 use jitsudo_link::facts::Peer;
 use jitsudo_link::spawner::Start;
-use jitsudo_protocol::act::Act;
+use jitsudo_protocol::act::{Act, ActKind};
 use jitsudo_protocol::digest;
 
 use crate::policy::Applied;
@@ -20,7 +20,8 @@ use crate::policy::Applied;
 pub(crate) struct Judged {
     pub(crate) terms: Terms,
     pub(crate) target: Target,
-    pub(crate) executable: Executable,
+    /// What is run as the target; `-e` and `-v` run nothing as it.
+    pub(crate) executable: Option<Executable>,
 }
 
 /// The time at which it is judged.
@@ -72,10 +73,14 @@ pub(crate) fn judge(
     if target.uid.0 != start.target {
         return Err(format!("target uid {} was named, it is {}", start.target, target.uid.0));
     }
-    let Fact::Is(Ok(executable)) = &facts.executable else {
-        return Err("the program is not known".to_owned());
+    let executable = match (act.options.kind, &facts.executable) {
+        (ActKind::Edit | ActKind::Validate, _) => None,
+        (ActKind::Command | ActKind::Shell | ActKind::LoginShell, Fact::Is(Ok(executable))) => Some(executable.clone()),
+        (ActKind::Command | ActKind::Shell | ActKind::LoginShell, _) => {
+            return Err("the program is not known".to_owned());
+        }
     };
-    Ok(Judged { terms: *terms, target: target.clone(), executable: executable.clone() })
+    Ok(Judged { terms: *terms, target: target.clone(), executable })
 }
 
 /// The end must be one that the terms give from now on, and still to come, by both clocks.
@@ -98,7 +103,7 @@ mod tests {
     use jitsudo_bytes::Bytes;
     use jitsudo_core::facts::{Group, Origin, Requester};
     use jitsudo_core::name::{Gid, Uid};
-    use jitsudo_protocol::act::{ActKind, ActOptions};
+    use jitsudo_protocol::act::ActOptions;
     use std::collections::BTreeSet;
 
     fn group(gid: u32, name: &str) -> BTreeSet<Group> {
@@ -163,6 +168,9 @@ mod tests {
                 ticket: None,
                 window: None,
                 break_glass: false,
+                preserve_groups: false,
+                timeout: None,
+                remember: jitsudo_protocol::act::Remember::Use,
                 env_set: Vec::new(),
                 preserve: Vec::new(),
                 chdir: None,
@@ -216,7 +224,7 @@ mod tests {
     #[test]
     fn what_agrees_is_started() {
         let judged = judged(|_, _, _, _| {}).unwrap();
-        assert_eq!(judged.executable.path, Bytes::from("/usr/bin/id"));
+        assert_eq!(judged.executable.unwrap().path, Bytes::from("/usr/bin/id"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 use jitsudo_core::event::{EndCause, Event};
 use jitsudo_core::id::SessionId;
 use jitsudo_link::facts::{About, Answer, Peer};
-use jitsudo_link::session::Spec;
+use jitsudo_link::session::{Authentication, Spec};
 use jitsudo_link::settings::{self, Settings};
 use jitsudo_link::spawner::{ApplyOutcome, FromSpawner, LookFailure, Start, ToSpawner};
 use jitsudo_link::{APPLIED_POLICY, SECURE_PATH, SETTINGS, SPOOL};
@@ -380,6 +380,7 @@ impl Spawner {
             requester: look.learnt.facts.requester,
             target: judged.target,
             executable: judged.executable,
+            authentication: Authentication::NotNeeded,
             run_as: judged.terms.run_as,
             record: judged.terms.record,
             secret_arguments: judged.terms.secret_arguments,
