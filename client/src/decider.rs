@@ -1,7 +1,7 @@
 //! The conversation with jitsudod: hello, the act, and a no or a session.
 //!
 //! MUSTs
-//! 1. The socket is at a fixed path and root's, or nothing is said to it.
+//! 1. The socket is at a fixed path and root's, or nothing is said to it (host test `socket_that_root_does_not_serve_hears_nothing`).
 //! 2. A hand-over counts only when the kernel says that uid 0 sent it (`hand_over_of_another_account_does_not_count`).
 
 use std::io;
@@ -28,8 +28,8 @@ pub(crate) struct HandOver {
 pub(crate) enum NoSession {
     /// Nobody listens, or the connection broke before an answer.
     Unreachable(io::Error),
-    /// Somebody but root listens.
-    NotOurs,
+    /// Somebody but root listens: this uid.
+    NotOurs(u32),
     /// Not allowed.
     Denied(Denied),
     /// It cannot be done.
@@ -61,10 +61,10 @@ pub(crate) fn code_of(code: FaultCode) -> u8 {
 /// Asks for the act and waits for the answer, however long people take.
 pub(crate) fn ask(act: &Act) -> Result<HandOver, NoSession> {
     let channel = Channel::connect(Path::new(SOCKET)).map_err(NoSession::Unreachable)?;
-    if channel.peer().map_err(NoSession::Unreachable)?.uid != 0 {
-        return Err(NoSession::NotOurs);
+    match channel.peer().map_err(NoSession::Unreachable)?.uid {
+        0 => converse(&channel, act),
+        uid => Err(NoSession::NotOurs(uid)),
     }
-    converse(&channel, act)
 }
 
 fn converse(channel: &Channel, act: &Act) -> Result<HandOver, NoSession> {

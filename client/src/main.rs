@@ -86,8 +86,9 @@ fn elevate(called: Called, run: &Run, environment: Vec<Vec<u8>>, voice: &Voice) 
             tell(status.as_ref(), "unreachable");
             called.code(69)
         }
-        Err(NoSession::NotOurs) => {
-            voice.complain(&format!("the socket {} is not jitsudo's: root does not serve it", decider::SOCKET));
+        Err(NoSession::NotOurs(uid)) => {
+            voice.complain(&format!("cannot trust {}: uid {uid} listens there, not root", decider::SOCKET));
+            voice.hint("systemctl restart jitsudod.socket (as root), after a look at who owns /run/jitsudo");
             tell(status.as_ref(), "unreachable");
             called.code(69)
         }

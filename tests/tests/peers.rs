@@ -2,9 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
 use std::path::Path;
+use std::time::Duration;
 
 use jitsudo_tests::story::{EVERYTHING, apply_policy, installed_host};
-use jitsudo_tests::{Host, Output, package_file};
+use jitsudo_tests::{Host, Output, package_file, wait_until};
 
 fn host(name: &str) -> Host {
     let host = package_file().and_then(|package| installed_host(name, "bookworm", &package));
@@ -97,4 +98,58 @@ fn peer_auth_01_name_of_the_clients_socket_means_nothing() {
     host.write("/opt/name.py", 0o644, script).unwrap();
     let output = host.run(&["python3", "/opt/name.py"]).as_user("bob").output().unwrap();
     assert!(output.stdout.contains("duty"), "{}", output.both());
+}
+
+/// Listens where jitsudod would, and writes down what it is told.
+const IMPOSTOR: &str = r#"
+import os, socket
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+listener.bind("/run/jitsudo/socket")
+os.chmod("/run/jitsudo/socket", 0o666)
+listener.listen(16)
+with open("/tmp/pid", "w") as own:
+    own.write(str(os.getpid()))
+while True:
+    peer, _ = listener.accept()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    hello = '{"hello":{"oldest":1,"newest":1,"nonce":"%s","host":"web-1"}}' % ("0" * 32)
+    try:
+        peer.send(hello.encode())
+        told = len(peer.recv(65536))
+    except OSError:
+        told = 0
+    with open("/tmp/heard", "a") as heard:
+        heard.write("%d\n" % told)
+"#;
+
+#[test]
+fn socket_that_root_does_not_serve_hears_nothing() {
+    let host = host("impostor");
+    host.sh("systemctl stop jitsudod.socket jitsudod.service && chown bob /run/jitsudo && rm -f /run/jitsudo/socket")
+        .ok()
+        .unwrap();
+    host.write("/opt/impostor.py", 0o755, IMPOSTOR).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            host.run(&["python3", "/opt/impostor.py"]).as_user("bob").limit(Duration::from_secs(30)).output()
+        });
+        assert!(wait_until(Duration::from_secs(10), || host.sh("test -s /tmp/pid").ok().is_ok()));
+        let said = "cannot trust /run/jitsudo/socket: uid 1003 listens there, not root\n";
+        let secret = "echo secret | jitsudo FOO=secret sh -c 'cat; id' secret";
+        // Root, too: it is not "no daemon", for which root would run the command itself.
+        let asked = [alice(&host, secret), host.sh(secret).output().unwrap()];
+        for output in &asked {
+            assert_eq!((output.status, output.stdout.as_str()), (69, ""), "{}", output.both());
+            assert!(output.stderr.starts_with(&format!("jitsudo: {said}  hint: ")), "{}", output.stderr);
+        }
+        let asked = alice(&host, "jitctl; jitctl log");
+        assert_eq!((asked.status, asked.stdout.as_str()), (69, ""), "{}", asked.both());
+        assert_eq!(asked.stderr.matches(said).count(), 2, "{}", asked.stderr);
+        let heard = || host.sh("cat /tmp/heard").ok().unwrap();
+        assert!(wait_until(Duration::from_secs(5), || heard() == "0\n".repeat(4)), "{}", heard());
+        host.sh("kill -KILL $(cat /tmp/pid)").ok().unwrap();
+    });
+    // What the hint says.
+    host.sh("chown root /run/jitsudo; systemctl restart jitsudod.socket").ok().unwrap();
+    assert_eq!(alice(&host, "jitsudo id -un").stdout, "root\n");
 }
