@@ -58,6 +58,8 @@ pub(crate) struct Setup {
     pub(crate) settings: Settings,
     /// The kernel's nodename.
     pub(crate) nodename: String,
+    /// The id of this boot, as the kernel writes it.
+    pub(crate) boot: String,
     /// Becomes readable when the daemon is to end: the process that keeps it is gone.
     pub(crate) stop: Option<OwnedFd>,
 }
@@ -151,7 +153,7 @@ impl From<Errno> for StartError {
 impl Daemon {
     /// Opens what it needs.
     pub(crate) fn prepare(setup: Setup) -> Result<Self, StartError> {
-        let Setup { listener, signals, places, patience, settings, nodename, stop } = setup;
+        let Setup { listener, signals, places, patience, settings, nodename, boot, stop } = setup;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         listener.ask_for_credentials()?;
@@ -177,7 +179,7 @@ impl Daemon {
             places,
             patience,
             settings,
-            boot: clock::boot_id()?,
+            boot,
             since: wall(moment),
             notify: Notify::from_environment(),
             epoll,

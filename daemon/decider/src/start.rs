@@ -20,6 +20,9 @@ use crate::places::{Patience, Places};
 pub(crate) const ACCOUNT: &str = "_jitsudo";
 /// The first descriptor that systemd passes (sd_listen_fds(3)).
 const FIRST_PASSED: i32 = 3;
+/// Where our unit says the id of the boot. Its sandbox has a /proc of its own, and a container's id of the boot is laid over the other:
+/// read from there it would be that of the machine below, and the container's reboot would not be one.
+const BOOT_VARIABLE: &str = "JITSUDO_BOOT_ID";
 /// Descriptors wanted: connections, and room beside them.
 const DESCRIPTORS: u64 = 4096;
 
@@ -75,7 +78,11 @@ pub(crate) fn activated() -> Result<(), Failure> {
         return Err(Failure::NotActivated);
     }
     let listener = Channel::from_inherited(FIRST_PASSED).map_err(Failure::io("take the socket from systemd"))?;
-    serve(listener, None)
+    let boot = match hyphenated(&variable(BOOT_VARIABLE)) {
+        Some(boot) => boot,
+        None => boot_of_kernel()?,
+    };
+    serve(listener, None, boot)
 }
 
 /// Serves the inherited socket as `_jitsudo`, as long as the process that started this one lives.
@@ -87,10 +94,21 @@ pub(crate) fn unprivileged() -> Result<(), Failure> {
     if getuid().is_root() {
         become_unprivileged()?;
     }
-    serve(listener, Some(parent))
+    serve(listener, Some(parent), boot_of_kernel()?)
 }
 
-fn serve(listener: Channel, stop: Option<OwnedFd>) -> Result<(), Failure> {
+fn boot_of_kernel() -> Result<String, Failure> {
+    clock::boot_id().map_err(Failure::io("read the id of this boot"))
+}
+
+/// systemd's form of a boot id as the kernel writes it; `None` for anything else.
+fn hyphenated(id: &str) -> Option<String> {
+    let is_id = id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let part = |range: std::ops::Range<usize>| id.get(range);
+    is_id.then(|| Some([part(0..8)?, part(8..12)?, part(12..16)?, part(16..20)?, part(20..32)?].join("-"))).flatten()
+}
+
+fn serve(listener: Channel, stop: Option<OwnedFd>, boot: String) -> Result<(), Failure> {
     files::fill_standard().map_err(Failure::io("open /dev/null"))?;
     let taken = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
     let signals = signals::take(&taken).map_err(Failure::io("take signals"))?;
@@ -108,6 +126,7 @@ fn serve(listener: Channel, stop: Option<OwnedFd>) -> Result<(), Failure> {
         patience: Patience::default(),
         settings,
         nodename,
+        boot,
         stop,
     };
     let mut daemon = Daemon::prepare(setup).map_err(Failure::Start)?;
@@ -174,6 +193,15 @@ pub(crate) fn now_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn boot_id_of_systemd_is_written_as_the_kernel_does() {
+        let id = "0123456789abcdef0123456789abcdef";
+        assert_eq!(hyphenated(id).as_deref(), Some("01234567-89ab-cdef-0123-456789abcdef"));
+        for other in ["", "0123", "%b", &id.to_uppercase(), &id.replace('9', "g"), &format!("{id}0")] {
+            assert_eq!(hyphenated(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn account_is_found_whole_and_is_never_root() {

@@ -163,6 +163,7 @@ impl Scene {
                 patience: play.patience,
                 settings: Settings::default(),
                 nodename: "Web-1".into(),
+                boot: jitsudo_sys::clock::boot_id().unwrap(),
                 stop: Some(ended.into()),
             };
             Daemon::prepare(setup).map_err(|error| error.to_string()).unwrap().serve().unwrap();
