@@ -1,4 +1,4 @@
-# $1.. = options for systemd-nspawn. CGROUP, DIR, LOWER, NETNS, NAME, UUID, HOSTS come in the environment.
+# $1.. = options for systemd-nspawn. CGROUP, DIR, LOWER, NETNS, NAME, UUID, HOSTS, SECOND come in the environment.
 set -eu
 echo $$ > "$CGROUP/cgroup.procs"
 # Everything below is mounted in a namespace of its own and goes when the host goes. cgroup2 must be the only
@@ -11,6 +11,11 @@ exec unshare --mount --propagation private sh -euc '
     mount -o loop "$DIR/disk" "$DIR/mnt"
     mkdir -p "$DIR/mnt/upper" "$DIR/mnt/work"
     mount -t overlay overlay -o "lowerdir=$LOWER,upperdir=$DIR/mnt/upper,workdir=$DIR/mnt/work" "$DIR/root"
+    if [ -n "$SECOND" ]; then
+        mkdir -p "$DIR/mnt2"
+        mount -o loop "$DIR/disk2" "$DIR/mnt2"
+        set -- "$@" "--bind=$DIR/mnt2:$SECOND"
+    fi
     export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
     exec systemd-nspawn --quiet --boot --directory="$DIR/root" --machine="$NAME" --uuid="$UUID" \
         --keep-unit --register=no --settings=no --private-users=no --link-journal=no \

@@ -23,11 +23,25 @@ pub struct Options {
     pub disk_bytes: u64,
     /// Files and folders of the machine shown read-only inside: (source, path inside).
     pub shown: Vec<(PathBuf, PathBuf)>,
+    /// Where a second disk is mounted inside, one that can fail alone ([`Host::fail_disk`]).
+    pub second_disk: Option<PathBuf>,
+}
+
+/// Size of the second disk: room for the ledger's reserve.
+const SECOND_DISK_BYTES: u64 = 256 << 20;
+
+/// How a disk fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskFailure {
+    /// The second disk answers every call with EIO, as one does whose cable came off.
+    SecondGivesErrors,
+    /// The first disk has an error in its file system, and the kernel makes it read-only.
+    FirstTurnsReadOnly,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { disk_bytes: 4 << 30, shown: Vec::new() }
+        Self { disk_bytes: 4 << 30, shown: Vec::new(), second_disk: None }
     }
 }
 
@@ -49,10 +63,10 @@ impl Host {
     pub fn boot(name: &str, root: &Root, options: Options) -> Result<Self, Error> {
         let place = Place::take(name)?;
         let mut host = Self { name: name.to_owned(), lower: root.path().to_owned(), options, place, container: None };
-        let disk = host.place.folder.join("disk");
-        let file = fs::File::create(&disk).map_err(io("create a disk"))?;
-        file.set_len(host.options.disk_bytes).map_err(io("size a disk"))?;
-        tool("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=1,nodiscard", &disk.to_string_lossy()])?;
+        make_disk(&host.place.folder.join("disk"), host.options.disk_bytes)?;
+        if host.options.second_disk.is_some() {
+            make_disk(&host.place.folder.join("disk2"), SECOND_DISK_BYTES)?;
+        }
         host.start()?;
         Ok(host)
     }
@@ -79,6 +93,7 @@ impl Host {
             .env("NAME", &self.name)
             .env("UUID", machine_id(&self.name))
             .env("HOSTS", &self.place.hosts_file)
+            .env("SECOND", self.options.second_disk.clone().unwrap_or_default())
             .stdin(Stdio::null())
             .stdout(console.try_clone().map_err(io("duplicate a console"))?)
             .stderr(console)
@@ -193,14 +208,42 @@ impl Host {
     /// # Errors
     /// [`Error::WrongState`] when it is down; [`Error::Failed`] when the disk cannot be cut off.
     pub fn power_cut(&mut self) -> Result<(), Error> {
+        self.shut_down_disk("mnt")?;
+        self.kill9();
+        Ok(())
+    }
+
+    /// A disk fails while the host runs on. It is whole again after [`Self::kill9`] and [`Self::start`].
+    ///
+    /// # Errors
+    /// [`Error::WrongState`] when it is down; [`Error::Failed`] or [`Error::Io`] when the disk cannot be made to fail.
+    pub fn fail_disk(&self, how: DiskFailure) -> Result<(), Error> {
+        match how {
+            DiskFailure::SecondGivesErrors => self.shut_down_disk("mnt2"),
+            DiskFailure::FirstTurnsReadOnly => {
+                let mount = self.place.folder.join("mnt");
+                let asked = ["-n", "-o", "SOURCE", "--mountpoint", &*mount.to_string_lossy()];
+                let device = self.beside(&[&["findmnt"], asked.as_slice()].concat())?;
+                let name = device.trim().trim_start_matches("/dev/");
+                // ext4(5), errors=remount-ro: the kernel believes that it found a broken structure.
+                let trigger = Path::new("/sys/fs/ext4").join(name).join("trigger_fs_error");
+                fs::write(&trigger, "the test says so").map_err(io(format!("write {}", trigger.display())))
+            }
+        }
+    }
+
+    fn shut_down_disk(&self, mount: &str) -> Result<(), Error> {
+        let disk = self.place.folder.join(mount);
+        // "shutdown" without -f is EXT4_IOC_SHUTDOWN with NOLOGFLUSH.
+        self.beside(&["xfs_io", "-x", "-c", "shutdown", &disk.to_string_lossy()]).map(drop)
+    }
+
+    /// A tool of the machine that sees the host's disks.
+    fn beside(&self, argv: &[&str]) -> Result<String, Error> {
         let supervisor = self.place.cgroup.join("supervisor/cgroup.procs");
         let pids = fs::read_to_string(supervisor).unwrap_or_default();
         let Some(pid) = pids.lines().next() else { return Err(self.down()) };
-        let disk = self.place.folder.join("mnt");
-        // "shutdown" without -f is EXT4_IOC_SHUTDOWN with NOLOGFLUSH.
-        tool("nsenter", &["--target", pid, "-m", "xfs_io", "-x", "-c", "shutdown", &disk.to_string_lossy()])?;
-        self.kill9();
-        Ok(())
+        tool("nsenter", &[&["--target", pid, "-m"], argv].concat())
     }
 
     /// The pid, seen from the machine, of its first process: found in its own cgroup, so it is never another's.
@@ -235,6 +278,14 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.kill9();
     }
+}
+
+/// An empty file system that turns read-only at its first error, as Debian's installer makes it.
+fn make_disk(file: &Path, bytes: u64) -> Result<(), Error> {
+    let disk = fs::File::create(file).map_err(io("create a disk"))?;
+    disk.set_len(bytes).map_err(io("size a disk"))?;
+    let options = ["-q", "-F", "-e", "remount-ro", "-E", "lazy_itable_init=1,nodiscard"];
+    tool("mkfs.ext4", &[options.as_slice(), &[&file.to_string_lossy()]].concat()).map(drop)
 }
 
 /// A machine id that is the same whenever this name is booted.

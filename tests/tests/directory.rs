@@ -1,21 +1,14 @@
 //! A directory that hangs: bounded time, a clear answer, and nobody else is delayed for longer than their own question.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
-use std::process::Command;
 use std::time::Duration;
 
 use jitsudo_tests::story::{EVERYTHING, apply_policy, installed_host};
-use jitsudo_tests::{Host, Stopwatch, package_file, wait_until};
+use jitsudo_tests::{Host, Stopwatch, package_file, push_fault, wait_until};
 
-/// Compiles the hanging module (a C compiler is there wherever Rust links) and puts it in front of groups.
+/// Puts the hanging module in front of groups.
 fn add_fault(host: &Host) {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/fault/nss_fault.c");
-    let library = std::env::temp_dir().join(format!("libnss_fault-{}.so.2", std::process::id()));
-    let built =
-        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(&library).arg(source).status().unwrap();
-    assert!(built.success());
-    host.push(&library, "/lib/x86_64-linux-gnu/libnss_fault.so.2", 0o644).unwrap();
-    std::fs::remove_file(&library).unwrap();
+    push_fault(host, "nss_fault.c", "/lib/x86_64-linux-gnu/libnss_fault.so.2").unwrap();
     host.sh("sed -i 's/^group:.*/group: files fault/' /etc/nsswitch.conf").ok().unwrap();
 }
 
