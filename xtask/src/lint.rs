@@ -2,7 +2,7 @@
 
 use crate::budget::Stages;
 use crate::step::{Failure, cargo, has, run as step};
-use crate::{docs, manifests, setup, supply};
+use crate::{abuse, docs, manifests, setup, supply};
 
 /// Formatting, clippy, licences and sources, manifests, documents; stops at the first that fails.
 pub(crate) fn run() -> Result<(), Failure> {
@@ -25,6 +25,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         }
         supply::check()?;
         manifests::check()?;
+        abuse::check()?;
         docs::check()
     })?;
     println!("lint: all well\n{}", stages.table());

@@ -1,6 +1,7 @@
-//! `cargo xtask setup | lint | package | test | demo`: the commands of this repository, each with its own set-up.
+//! `cargo xtask setup | lint | package | test | demo | abuse-cases`: the commands of this repository, each with its own set-up.
 #![forbid(unsafe_code)]
 
+mod abuse;
 mod budget;
 mod demo;
 mod docs;
@@ -23,7 +24,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   package [--profile dev]     write target/package/jitsudo_VERSION_ARCH.deb
   test [--all] [--check-times] [FILTER]
                               run everything; --all with long sweeps, --check-times fails over budget
-  demo                        boot a throwaway host and play the story with real nginx";
+  demo                        boot a throwaway host and play the story with real nginx
+  abuse-cases                 write the tests into tests/abuse-cases.md, by their names";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         ["package", "--profile", "dev"] => package::run(package::Profile::Dev).map(drop),
         ["test", options @ ..] => suite::Options::read(options).and_then(|options| suite::run(&options)),
         ["demo"] => demo::run(),
+        ["abuse-cases"] => abuse::write(),
         _ => Err(Failure::new(USAGE)),
     };
     match done {

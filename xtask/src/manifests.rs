@@ -116,7 +116,7 @@ fn check_source(name: &str, source: &str) -> Option<String> {
 }
 
 /// Members of the workspace, as its manifest lists them.
-fn members() -> Result<Vec<String>, Failure> {
+pub(crate) fn members() -> Result<Vec<String>, Failure> {
     let manifest = text(&workspace().join("Cargo.toml"))?;
     let list = manifest.split_once("\nmembers = [").and_then(|(_, rest)| rest.split_once(']')).map(|(list, _)| list);
     let list = list.ok_or_else(|| Failure::new("Cargo.toml has no list of members"))?;
@@ -144,7 +144,7 @@ fn crates_of(program: &str) -> Result<usize, Failure> {
 }
 
 /// Every Rust file of a member, members below it left out.
-fn sources(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
