@@ -1,10 +1,11 @@
-//! `cargo xtask setup | lint | package | test | demo | abuse-cases`: the commands of this repository, each with its own set-up.
+//! `cargo xtask setup | lint | package | test | demo | fuzz | abuse-cases`: the commands of this repository, each with its own set-up.
 #![forbid(unsafe_code)]
 
 mod abuse;
 mod budget;
 mod demo;
 mod docs;
+mod fuzz;
 mod installed;
 mod lint;
 mod manifests;
@@ -25,6 +26,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test [--all] [--check-times] [FILTER]
                               run everything; --all with long sweeps, --check-times fails over budget
   demo                        boot a throwaway host and play the story with real nginx
+  fuzz [TARGET] [--seconds N] look for bytes that break a parser, guided by coverage
   abuse-cases                 write the tests into tests/abuse-cases.md, by their names";
 
 fn main() -> ExitCode {
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         ["package", "--profile", "dev"] => package::run(package::Profile::Dev).map(drop),
         ["test", options @ ..] => suite::Options::read(options).and_then(|options| suite::run(&options)),
         ["demo"] => demo::run(),
+        ["fuzz", options @ ..] => fuzz::fuzz(options),
         ["abuse-cases"] => abuse::write(),
         _ => Err(Failure::new(USAGE)),
     };

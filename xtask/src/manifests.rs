@@ -24,6 +24,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("daemon/effects", DAEMON),
     // The lying decider of the tests speaks to the spawner as the real one does.
     ("tests", &["jitsudo-core", "jitsudo-link", "jitsudo-protocol", "jitsudo-sys"]),
+    ("fuzz", &["jitsudo-bytes", "jitsudo-core", "jitsudo-ledger", "jitsudo-link", "jitsudo-protocol"]),
     ("xtask", &[]),
 ];
 
