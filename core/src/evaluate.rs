@@ -4,15 +4,18 @@
 //! MUST 2: the order of files and rules never matters (`order_of_rules_never_matters`).
 //! MUST 3: adding a deny or require never turns a no into a yes, never adds a candidate, never weakens one (`adding_a_*`).
 //! MUST 4: a fact that becomes unknown never adds a candidate and never removes a joined obligation (`unknown_facts_*`).
+//! MUST 5: whether a file exists is told only to those whom a rule would let run it (`info_leak_01_*`).
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use jitsudo_bytes::Bytes;
 
 use crate::conditions::{Manner, Setting};
 use crate::cover::Candidate;
 use crate::decision::{Auth, Cause, Cwd, Decision, Denial, Record, RunAs, Terms};
-use crate::facts::{Fact, Facts};
+use crate::facts::{Executable, Fact, Facts, NoExecutable};
 use crate::identity::{self, Identity};
 use crate::index;
 use crate::join::{Joined, RUN_TIME, START_BY, Unmet, WINDOW};
@@ -30,7 +33,7 @@ pub const ROOT_IS_ROOT: &str = "root-is-root";
 /// Total and deterministic: the same four values give the same answer, whatever the order of the policy's files and rules was.
 pub fn evaluate(policy: Option<&Policy>, facts: &Facts, request: &Request, now: Timestamp) -> Decision {
     if identity::is_root_itself(facts) {
-        return match impossible(facts, request) {
+        return match no_target(facts, request).or_else(|| no_program(facts, request)) {
             Some(denial) => deny(denial),
             None if matches!((&facts.target, request.kind), (Fact::Unknown, kind) if kind != Kind::Role) => {
                 deny(plain(Cause::UnknownTarget, "the account asked for could not be looked up"))
@@ -44,19 +47,34 @@ pub fn evaluate(policy: Option<&Policy>, facts: &Facts, request: &Request, now: 
             "this host has no rules yet: an administrator runs `jitctl setup` (as root)",
         ));
     };
-    if let Some(denial) = impossible(facts, request) {
+    if let Some(denial) = no_target(facts, request) {
         return deny(denial);
     }
-    let setting = Setting { policy, facts, request, now, who: Identity::of(policy, facts) };
+    let who = Identity::of(policy, facts);
+    if let Some(denial) = no_program(facts, request) {
+        let there = as_if_it_were_there(facts, request);
+        let setting = Setting { policy, facts: &there, request, now, who };
+        return deny(match choose(&setting) {
+            Err(refused @ (Refused::Denied(_) | Refused::NotCovered)) if !is_public(request) => said(&setting, refused),
+            Ok(_) | Err(_) => denial,
+        });
+    }
+    let setting = Setting { policy, facts, request, now, who };
     match choose(&setting) {
         Ok((joined, candidate)) => Decision::Allow(Box::new(joined.terms(&setting, candidate))),
-        Err(Refused::Denied(name)) => deny(Denial {
+        Err(refused) => deny(said(&setting, refused)),
+    }
+}
+
+fn said(setting: &Setting<'_>, refused: Refused) -> Denial {
+    match refused {
+        Refused::Denied(name) => Denial {
             cause: Cause::Denied,
             detail: vec!["a rule of this host forbids this to you; no role of yours changes that".to_owned()],
             by: Some(name),
-        }),
-        Err(Refused::Unmet(unmet)) => deny(plain(unmet.cause, &unmet.words)),
-        Err(Refused::NotCovered) => deny(crate::denial::nearest(&setting)),
+        },
+        Refused::Unmet(unmet) => plain(unmet.cause, &unmet.words),
+        Refused::NotCovered => crate::denial::nearest(setting),
     }
 }
 
@@ -68,27 +86,29 @@ fn plain(cause: Cause, words: &str) -> Denial {
     Denial { cause, detail: vec![words.to_owned()], by: None }
 }
 
-/// What no rule could change: the account does not exist, the program cannot be run.
-fn impossible(facts: &Facts, request: &Request) -> Option<Denial> {
+/// What no rule could change: the account does not exist.
+fn no_target(facts: &Facts, request: &Request) -> Option<Denial> {
     if request.kind == Kind::Role {
         return None;
     }
     match &facts.target {
         Fact::Is(None) => {
             let asked = request.user.as_deref().or(request.group.as_deref()).unwrap_or("root");
-            return Some(plain(Cause::UnknownTarget, &format!("{asked:?} is no account or group here")));
+            Some(plain(Cause::UnknownTarget, &format!("{asked:?} is no account or group here")))
         }
         // The kernel's "no id" as a target would change nothing and so keep uid 0.
         Fact::Is(Some(target)) if target.uid.0 == u32::MAX || target.gid.0 == u32::MAX => {
-            return Some(plain(Cause::UnknownTarget, "4294967295 is no account or group"));
+            Some(plain(Cause::UnknownTarget, "4294967295 is no account or group"))
         }
-        Fact::Is(Some(_)) | Fact::Unknown => {}
+        Fact::Is(Some(_)) | Fact::Unknown => None,
     }
+}
+
+/// Nor this: the program cannot be run.
+fn no_program(facts: &Facts, request: &Request) -> Option<Denial> {
     let runs = match request.kind {
         Kind::Command => true,
-        Kind::Shell | Kind::LoginShell => {
-            !matches!(facts.executable, Fact::Is(Err(crate::facts::NoExecutable::NotAsked)))
-        }
+        Kind::Shell | Kind::LoginShell => !matches!(facts.executable, Fact::Is(Err(NoExecutable::NotAsked))),
         Kind::Edit | Kind::Role | Kind::Validate => false,
     };
     match &facts.executable {
@@ -97,6 +117,28 @@ fn impossible(facts: &Facts, request: &Request) -> Option<Denial> {
         }
         Fact::Is(_) | Fact::Unknown => None,
     }
+}
+
+/// A name is looked for on the secure path, which everybody may read.
+fn is_public(request: &Request) -> bool {
+    request.kind == Kind::Command && request.argv.first().is_none_or(|name| !name.0.contains(&b'/'))
+}
+
+/// The same request, had the program been found where it was asked for.
+fn as_if_it_were_there(facts: &Facts, request: &Request) -> Facts {
+    let asked = request.argv.first().cloned().unwrap_or_default();
+    let path = match &facts.cwd {
+        Fact::Is(cwd) if !asked.0.starts_with(b"/") => Bytes([cwd.0.as_slice(), b"/", asked.0.as_slice()].concat()),
+        Fact::Is(_) | Fact::Unknown => asked,
+    };
+    let executable = Executable {
+        path,
+        chain: Vec::new(),
+        writable_by_others: None,
+        is_shell: request.kind != Kind::Command,
+        same_file_as: BTreeSet::new(),
+    };
+    Facts { executable: Fact::Is(Ok(executable)), ..facts.clone() }
 }
 
 fn root_is_root(request: &Request) -> Terms {

@@ -261,6 +261,40 @@ fn denials_name_the_nearest_own_role_and_nobody_elses() {
 }
 
 #[test]
+fn info_leak_01_only_who_may_run_a_path_learns_that_it_is_not_there() {
+    let rules = policy(
+        "[roles.x]\nrun = [\"/opt/x a\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"x\"]\n\
+         [roles.all]\nrun = [\"ALL\"]\n[[allow]]\nname = \"b\"\nwho = [\"bob\"]\nroles = [\"all\"]\n\
+         [[deny]]\nname = \"d\"\nwho = [\"carol\"]\n",
+    );
+    let ask = |who: &str, words: &str, found: Fact<Result<_, NoExecutable>>| {
+        let mut facts = alice();
+        facts.requester.name = Fact::Is(who.to_owned());
+        facts.executable = found;
+        denied(evaluate(Some(&rules), &facts, &command(words), now()))
+    };
+    let why = [NoExecutable::NotFound, NoExecutable::NotExecutable, NoExecutable::NotRegular];
+    for why in why {
+        let absent = || Fact::Is(Err(why.clone()));
+        for who in ["alice", "carol", "dave"] {
+            for words in ["/root/secret/x", "./secret", "/opt/y a", "../../root/x"] {
+                assert_eq!(ask(who, words, absent()), ask(who, words, program("/root/secret/x")), "{who} {words}");
+            }
+        }
+        let told = Cause::Unrunnable(why.clone());
+        assert_eq!(ask("alice", "/opt/x a", absent()).cause, told);
+        assert_eq!(ask("bob", "/root/secret/x", absent()).cause, told);
+        assert_eq!(ask("bob", "./x", absent()).cause, told);
+        // A name is looked for where everybody may look.
+        assert_eq!(ask("dave", "x", absent()).cause, told);
+    }
+    assert_eq!(
+        ask("alice", "/opt/x b", Fact::Is(Err(NoExecutable::NotFound))),
+        ask("alice", "/opt/x b", program("/opt/x"))
+    );
+}
+
+#[test]
 fn duties_are_given_like_allows() {
     let rules = policy(
         "[teams.sec]\nmembers = [\"%security\"]\n[[duty]]\nwho = [\"@sec\"]\nmay = [\"see\", \"policy\"]\n[[duty]]\nwho = [\"alice\"]\nmay = [\"end\"]\nhours = [{ days = \"fri\", start = \"08:00\", stop = \"18:00\", zone = \"UTC\" }]\n",

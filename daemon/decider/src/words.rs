@@ -1,7 +1,8 @@
 //! What requesters read: denials and our own faults. Pure.
 //!
 //! MUST: a denial names what would be needed and never other people's rules; text of peers is escaped
-//! (`audit_log_01_*`, `denials_never_name_the_rule_that_denied`).
+//! (`audit_log_01_*`, `denials_never_name_the_rule_that_denied`); a path that nobody let them run sounds the same to them whether it exists
+//! or not (`info_leak_01_*`).
 
 use jitsudo_bytes::Bytes;
 use jitsudo_core::decision::{Cause, Denial};
@@ -85,11 +86,13 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
     }
 }
 
-/// `/usr/bin/systemctl restart ssh as root`, `a root shell`.
+/// `/usr/bin/systemctl restart ssh as root`, `a root shell`. A path is shown as it was asked for: whether it is there and where its links
+/// lead is not for everybody to know.
 pub(crate) fn what(facts: &Facts, request: &Request) -> String {
+    let by_path = request.argv.first().is_some_and(|name| name.0.contains(&b'/'));
     let program = match &facts.executable {
-        Fact::Is(Ok(found)) => Some(found.path.visible()),
-        Fact::Is(Err(_)) | Fact::Unknown => None,
+        Fact::Is(Ok(found)) if !by_path => Some(found.path.visible()),
+        Fact::Is(_) | Fact::Unknown => None,
     };
     let target = match &facts.target {
         Fact::Is(Some(target)) => Bytes::from(target.name.as_str()).visible(),
@@ -247,6 +250,18 @@ mod tests {
         let answer = denied(&denial, &facts, &request, Recorded::Counted);
         assert_eq!(answer.headline, "not now: role web-operator opens mon-fri 08:00-18:00 Europe/Paris (in 9 h)");
         assert_eq!(answer.detail, ["more"]);
+    }
+
+    #[test]
+    fn info_leak_01_path_is_shown_as_asked_whether_it_is_there_or_not() {
+        let id = id();
+        let request = samples::request(&["/root/secret/../tool", "x"]);
+        let mut facts = samples::facts();
+        let there = denied(&denial(Cause::NotCovered), &facts, &request, Recorded::As(&id));
+        facts.executable = Fact::Is(Err(NoExecutable::NotFound));
+        let absent = denied(&denial(Cause::NotCovered), &facts, &request, Recorded::As(&id));
+        assert_eq!(format!("{there:?}"), format!("{absent:?}"));
+        assert!(there.headline.starts_with("not allowed: /root/secret/../tool x as root"), "{}", there.headline);
     }
 
     #[test]

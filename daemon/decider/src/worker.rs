@@ -1,7 +1,7 @@
 //! Questions that take long, on a thread of their own: a long ledger or a large policy delays nobody but who asks.
 //!
-//! MUST: without the duty `see` an account gets only lines of accesses that its own uid asked for, and of a denial not the name of the
-//! rule behind it (`info_leak_07_*`).
+//! MUST: without the duty `see` an account gets only lines of accesses that its own uid asked for, of a denial not the name of the
+//! rule behind it (`info_leak_07_*`), and of a path not what was found there (`info_leak_01_*`).
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -182,7 +182,7 @@ fn find(dir: &Path, wanted: Wanted) -> Result<Vec<Value>, Fault> {
     };
     let mut items: Vec<Value> = newest.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect();
     if only_own {
-        items.iter_mut().for_each(hide_the_rule_behind);
+        items.iter_mut().for_each(hide_from_requester);
     }
     Ok(items)
 }
@@ -202,8 +202,15 @@ fn newest(lines: impl Iterator<Item = Vec<u8>>, limit: usize) -> Option<VecDeque
     (!short_of_room || newest.len() >= limit).then_some(newest)
 }
 
-/// Takes the name of the deny or require out of a denial: it may be about others (`core::decision::Denial::by`).
-fn hide_the_rule_behind(item: &mut Value) {
+/// Takes the name of the deny or require out of a denial: it may be about others (`core::decision::Denial::by`). Takes out, too, what was
+/// found where a path was asked for: a denial does not tell whether it is there.
+fn hide_from_requester(item: &mut Value) {
+    let by_path = |name: &Value| name.as_str().is_none_or(|name| name.contains('/'));
+    if item.pointer("/argv/0").is_some_and(by_path)
+        && let Some(program) = item.get_mut("program")
+    {
+        *program = Value::Null;
+    }
     if let Some(by) = item.pointer_mut("/denial/by") {
         *by = Value::Null;
     }
@@ -276,9 +283,23 @@ mod tests {
         };
         let mut item = serde_json::to_value(event).unwrap();
         assert!(item.to_string().contains("investigation"));
-        hide_the_rule_behind(&mut item);
+        hide_from_requester(&mut item);
         assert!(!item.to_string().contains("investigation"), "{item}");
         assert_eq!(item["denial"]["detail"][0], "x");
+    }
+
+    #[test]
+    fn info_leak_01_own_log_does_not_tell_what_a_path_led_to() {
+        let told = |argv: &str| {
+            let mut item = serde_json::json!({"event": "requested", "argv": [argv, "x"], "program": "/usr/bin/id"});
+            hide_from_requester(&mut item);
+            item["program"].clone()
+        };
+        assert_eq!(told("id"), "/usr/bin/id");
+        assert_eq!((told("/root/link"), told("./x")), (Value::Null, Value::Null));
+        let mut bytes = serde_json::json!({"argv": [{"b64": "L3Jvb3Qv/w=="}], "program": "/root/\u{fffd}"});
+        hide_from_requester(&mut bytes);
+        assert_eq!(bytes["program"], Value::Null);
     }
 
     #[test]
