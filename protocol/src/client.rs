@@ -32,6 +32,11 @@ pub enum Say {
     More(ActMore),
     /// A question of `jitctl`.
     Ask(Ask),
+    /// `-k`, `-K`: what is remembered of an authentication goes. Answered by an empty [`FromDecider::Answer`], also when there was nothing.
+    Forget {
+        /// `-K`: everything of this account, not only what belongs to this terminal.
+        all: bool,
+    },
 }
 
 /// Questions and orders of `jitctl`. Answers are JSON values whose shapes the manual publishes.
@@ -204,6 +209,14 @@ mod tests {
         let uid = r#"{"nonce":"n","version":1,"say":{"run":{"options":{},"argc":0,"envc":0,"strings":[],"open":false,"uid":0}}}"#;
         let error = serde_json::from_str::<FromClient>(uid).unwrap_err().to_string();
         assert!(error.contains("missing field") || error.contains("unknown field"), "{error}");
+    }
+
+    #[test]
+    fn forgetting_names_nobody() {
+        let text = r#"{"nonce":"n","version":1,"say":{"forget":{"all":true}}}"#;
+        assert_eq!(serde_json::from_str::<FromClient>(text).unwrap().say, Say::Forget { all: true });
+        let another = r#"{"nonce":"n","version":1,"say":{"forget":{"all":true,"uid":0}}}"#;
+        assert!(serde_json::from_str::<FromClient>(another).is_err());
     }
 
     #[test]

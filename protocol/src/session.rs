@@ -86,6 +86,8 @@ pub enum ToSession {
     },
     /// The client got this signal from somebody and passes it on.
     Signal(i32),
+    /// Instead of an [`answer`]: nothing was typed, or there is nobody to type (end of input, `-n`, no terminal).
+    NoAnswer,
 }
 
 /// A datagram from the session to the client.
@@ -101,7 +103,8 @@ pub enum FromSession {
     Stopped(i32),
     /// A line for the requester's terminal: warnings before the end, what still runs.
     Notice(String),
-    /// A question of the host's PAM modules; [`answer`] or [`ToSession::Signal`] follows. What was typed before it is dropped.
+    /// A question of the host's PAM modules; [`answer`], [`ToSession::NoAnswer`] or [`ToSession::Signal`] follows. What came before it
+    /// is dropped.
     Ask {
         /// The prompt, filled in; printed as it stands, without a newline.
         prompt: Bytes,

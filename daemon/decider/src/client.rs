@@ -39,6 +39,11 @@ pub(crate) enum Said {
     Run(Box<Act>),
     /// Answer this.
     Ask(Ask),
+    /// Forget an authentication, or all of this account.
+    Forget {
+        /// All.
+        all: bool,
+    },
 }
 
 /// One client.
@@ -97,11 +102,12 @@ impl Client {
         self.version = Some(from_client.version);
         match (std::mem::replace(&mut self.phase, Phase::Served), from_client.say) {
             (Phase::Open, Say::Ask(ask)) => Ok(Said::Ask(ask)),
+            (Phase::Open, Say::Forget { all }) => Ok(Said::Forget { all }),
             (Phase::Open, Say::Run(start)) => self.arrived(Assembler::begin(*start)),
             (Phase::Arriving(assembler), Say::More(more)) => self.arrived(assembler.more(more)),
             (Phase::Open, Say::More(_))
-            | (Phase::Arriving(_), Say::Run(_) | Say::Ask(_))
-            | (Phase::Served | Phase::HandedOver, Say::Run(_) | Say::More(_) | Say::Ask(_)) => {
+            | (Phase::Arriving(_), Say::Run(_) | Say::Ask(_) | Say::Forget { .. })
+            | (Phase::Served | Phase::HandedOver, Say::Run(_) | Say::More(_) | Say::Ask(_) | Say::Forget { .. }) => {
                 Err(malformed("cannot take the message: it is out of order"))
             }
         }

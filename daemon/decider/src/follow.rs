@@ -74,6 +74,7 @@ impl Daemon {
                 }
             }
             FromSpawner::Applied { number, outcome } => self.applied(number, outcome),
+            FromSpawner::Forgotten { number } => self.forgotten(number),
             FromSpawner::Spooled => self.look_at_spool(),
             FromSpawner::SessionGone { session } => {
                 let now_ms = self.now_ms();

@@ -71,6 +71,32 @@ impl Daemon {
         }
     }
 
+    /// What is remembered of an authentication is the spawner's alone: it is only told.
+    pub(crate) fn begin_forget(&mut self, client: u64, all: bool) {
+        let number = self.number();
+        let Some(channel) = self.clients.get(&client).map(|client| Rc::clone(&client.channel)) else { return };
+        match self.spawner.order(&ToSpawner::Forget { number, all }, Some(&channel)) {
+            Ok(()) => {
+                let until_ms = self.now_ms().saturating_add(self.patience.work_ms);
+                self.pending.insert(number, Pending { client, what: What::Forget, until_ms });
+            }
+            Err(not_taken) => {
+                let fault = self.not_taken(not_taken);
+                self.fail(client, fault);
+            }
+        }
+        self.watch_spawner();
+    }
+
+    /// The spawner remembers nothing of it any more.
+    pub(crate) fn forgotten(&mut self, number: u64) {
+        if matches!(self.pending.get(&number), Some(Pending { what: What::Forget, .. }))
+            && let Some(pending) = self.pending.remove(&number)
+        {
+            self.give_items(pending.client, Vec::new());
+        }
+    }
+
     fn give_items(&mut self, client: u64, items: Vec<Value>) {
         self.answer(client, &answers::parts(items));
     }

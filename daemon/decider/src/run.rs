@@ -228,7 +228,7 @@ impl Daemon {
             What::Run(act) => self.decide_run(pending.client, *act, peer, &facts, process),
             What::Ask(ask) => self.answer_ask(pending.client, ask, &facts),
             What::ExplainOther(ask) => self.explain_other(pending.client, ask, &facts),
-            What::Start(_) | What::Apply { .. } => {}
+            What::Start(_) | What::Apply { .. } | What::Forget => {}
         }
     }
 }

@@ -21,7 +21,7 @@ impl Pending {
     pub(crate) fn outlives_its_client(&self) -> bool {
         match self.what {
             What::Start(_) | What::Apply { .. } => true,
-            What::Run(_) | What::Ask(_) | What::ExplainOther(_) => false,
+            What::Run(_) | What::Ask(_) | What::ExplainOther(_) | What::Forget => false,
         }
     }
 }
@@ -35,6 +35,8 @@ pub(crate) enum What {
     Ask(Ask),
     /// Facts of another account, after its own showed that it may ask.
     ExplainOther(Ask),
+    /// That an authentication is forgotten.
+    Forget,
     /// A session.
     Start(AccessId),
     /// A policy.

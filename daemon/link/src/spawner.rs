@@ -43,6 +43,13 @@ pub enum ToSpawner {
         /// Refuse anything but this digest.
         expect: Option<String>,
     },
+    /// What is remembered of the peer's authentication goes. Attached: the connection.
+    Forget {
+        /// Repeated in the answer.
+        number: u64,
+        /// Everything of the account, not only what belongs to the peer's terminal.
+        all: bool,
+    },
     /// These spool files are in the ledger, durably.
     Folded {
         /// Their names.
@@ -123,6 +130,11 @@ pub enum FromSpawner {
         number: u64,
         /// What happened.
         outcome: ApplyOutcome,
+    },
+    /// Answer to `Forget`: nothing of it is remembered.
+    Forgotten {
+        /// The order's number.
+        number: u64,
     },
     /// A file was put into the spool.
     Spooled,

@@ -405,6 +405,8 @@ impl Supervisor<'_> {
                 ToSession::Signal(signal) => {
                     return self.lose_client(Some(format!("signal {signal} is none that a client passes on")));
                 }
+                // Asked late, or answered late: the question is gone, and nothing hangs on it.
+                ToSession::NoAnswer => {}
                 ToSession::Act { .. } | ToSession::More(_) => {
                     return self.lose_client(Some("the client's messages are out of order".to_owned()));
                 }

@@ -274,6 +274,8 @@ impl Spawner {
                 }
             }
             Ok(ToSpawner::Apply { number, dry_run, expect }) => self.apply(id, number, dry_run, expect, connection),
+            // This version remembers none.
+            Ok(ToSpawner::Forget { number, all: _ }) => self.say(id, &FromSpawner::Forgotten { number }),
             Ok(ToSpawner::Folded { names }) => {
                 for name in names {
                     // A name that cannot be removed is offered again, and folding it again changes nothing.

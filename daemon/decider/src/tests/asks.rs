@@ -1,7 +1,7 @@
 //! Questions: own things, others' with a duty, policy by root alone.
 
 use jitsudo_link::spawner::{Applied, ApplyOutcome};
-use jitsudo_protocol::client::{Ask, FaultCode, FromDecider};
+use jitsudo_protocol::client::{Ask, FaultCode, FromDecider, Say};
 
 use super::scene::{Play, Scene, Seen, next, own, rules};
 
@@ -38,6 +38,23 @@ fn own_standing_sessions_and_log_need_no_duty() {
     let id = events[0]["id"].as_str().unwrap();
     let one = Ask::Log { id: Some(id[20..].to_owned()), user: None, after: None, limit: 2, all: false };
     assert_eq!(client.ask(one).unwrap().len(), 2);
+}
+
+#[test]
+fn forgetting_goes_to_the_spawner_with_the_connection_and_is_answered_empty() {
+    let scene = Scene::play("forget", Play::default());
+    let client = scene.client();
+    for all in [false, true] {
+        client.say(Say::Forget { all });
+        assert_eq!(client.hear(), Some(FromDecider::Answer { items: Vec::new(), more: false }));
+        let told = next(&scene.seen);
+        assert!(matches!(told, Seen::Forget { all: told, uid } if told == all && uid == own()), "{told:?}");
+    }
+    assert_eq!(scene.events(), [] as [&str; 0], "no event tells of it");
+    let without = Scene::play("forget-away", Play { has_spawner: false, ..Play::default() });
+    let client = without.client();
+    client.say(Say::Forget { all: true });
+    assert!(matches!(client.hear(), Some(FromDecider::Fault(fault)) if fault.code == FaultCode::Spawner));
 }
 
 #[test]

@@ -106,6 +106,11 @@ pub(crate) enum Seen {
     Apply {
         dry_run: bool,
     },
+    /// Whose connection was attached.
+    Forget {
+        all: bool,
+        uid: u32,
+    },
     Folded(Vec<String>),
 }
 
@@ -260,6 +265,11 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
                 ToSpawner::Apply { number, dry_run, expect: _ } => {
                     let _ = seen.send(Seen::Apply { dry_run });
                     say(&FromSpawner::Applied { number, outcome: play.apply.clone().unwrap() });
+                }
+                ToSpawner::Forget { number, all } => {
+                    let peer = connection.unwrap().peer().unwrap();
+                    let _ = seen.send(Seen::Forget { all, uid: peer.uid });
+                    say(&FromSpawner::Forgotten { number });
                 }
                 ToSpawner::Folded { names } => {
                     let _ = seen.send(Seen::Folded(names));
