@@ -30,6 +30,8 @@ use crate::sessions::{Gone, Sessions};
 
 /// Most decider connections at once: the one in service, its successor, and some that are closing.
 const MAX_DECIDERS: usize = 8;
+/// How long nobody is accepted after there was no descriptor for one, milliseconds.
+const ACCEPT_PAUSE_MS: u64 = 500;
 /// Messages taken from one decider before others get their turn.
 const TURN: usize = 16;
 /// Descriptors wanted.
@@ -63,6 +65,8 @@ pub(crate) struct Spawner {
     recorder: Recorder,
     notify: Notify,
     next_tidy_ms: u64,
+    /// Nobody is accepted before this: there was no descriptor for the last who came.
+    accept_from_ms: u64,
 }
 
 impl Spawner {
@@ -95,6 +99,7 @@ impl Spawner {
             recorder,
             notify: Notify::from_environment(),
             next_tidy_ms: 0,
+            accept_from_ms: 0,
         };
         spawner.load_policy();
         Ok(spawner)
@@ -123,7 +128,8 @@ impl Spawner {
             let now = clock::boottime_ms();
             let next = self.helpers.next_deadline().into_iter().chain(self.sessions.next_end()).min();
             let due = next.map_or(60_000, |until| until.saturating_sub(now).min(60_000));
-            let timeout = u16::try_from(u128::from(due).min(watchdog).min(5_000)).unwrap_or(5_000);
+            let pause = if self.accept_from_ms > now { ACCEPT_PAUSE_MS } else { 5_000 };
+            let timeout = u16::try_from(u128::from(due.min(pause)).min(watchdog)).unwrap_or(5_000);
             for token in self.wait(PollTimeout::from(timeout))? {
                 self.handle(token);
             }
@@ -133,9 +139,12 @@ impl Spawner {
     }
 
     fn wait(&self, timeout: PollTimeout) -> io::Result<Vec<Token>> {
-        let mut tokens = vec![Token::Listener];
-        let mut entries = vec![PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
         let readable = PollFlags::POLLIN;
+        let (mut tokens, mut entries) = (Vec::new(), Vec::new());
+        if clock::boottime_ms() >= self.accept_from_ms {
+            tokens.push(Token::Listener);
+            entries.push(PollFd::new(self.listener.as_fd(), readable));
+        }
         for (id, decider) in &self.deciders {
             let flags = if decider.is_waiting() { readable | PollFlags::POLLOUT } else { readable };
             tokens.push(Token::Decider(*id));
@@ -213,8 +222,15 @@ impl Spawner {
     }
 
     fn accept(&mut self) {
-        let Ok(channel) = self.listener.accept() else {
-            return;
+        let channel = match self.listener.accept() {
+            Ok(channel) => channel,
+            Err(error) => {
+                // Who came stays in the queue and would wake the loop at once, again and again.
+                if has_no_room(&error) {
+                    self.accept_from_ms = clock::boottime_ms().saturating_add(ACCEPT_PAUSE_MS);
+                }
+                return;
+            }
         };
         if self.deciders.len() >= MAX_DECIDERS {
             return;
@@ -298,9 +314,13 @@ impl Spawner {
             self.say(id, &failed(LookFailure::Refused("the connection is not one of jitsudo's socket".to_owned())));
             return;
         }
-        let (Ok(peer), Ok(pidfd)) = (connection.peer(), connection.peer_pidfd()) else {
-            self.say(id, &failed(LookFailure::PeerGone));
-            return;
+        let (peer, pidfd) = match connection.peer().and_then(|peer| Ok((peer, connection.peer_pidfd()?))) {
+            Ok(found) => found,
+            Err(error) if has_no_room(&error) => {
+                let cause = format!("no descriptor is left for the asking process: {error}");
+                return self.say(id, &failed(LookFailure::Failed(cause)));
+            }
+            Err(_) => return self.say(id, &failed(LookFailure::PeerGone)),
         };
         let peer = Peer { pid: peer.pid, uid: peer.uid, gid: peer.gid };
         let asked = Asked { decider: id, number, connection, peer, pidfd, about };
@@ -481,6 +501,12 @@ fn raise_descriptors() {
     {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(DESCRIPTORS), hard);
     }
+}
+
+/// True where the process or the host has no descriptor or memory left: nothing is wrong with whoever came.
+fn has_no_room(error: &io::Error) -> bool {
+    use jitsudo_sys::nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    error.raw_os_error().is_some_and(|errno| [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(&errno))
 }
 
 /// A connection made to the front door by a process of root's that is still there: not any socket that root has an end of.
