@@ -120,6 +120,8 @@ pub(crate) struct Times {
     pub(crate) ledger_trouble_told: bool,
     /// The spawner's absence has been told.
     pub(crate) spawner_away_told: bool,
+    /// That the clients' socket is gone has been told.
+    pub(crate) front_gone_told: bool,
 }
 
 /// Why the daemon could not begin.

@@ -219,6 +219,7 @@ impl Daemon {
         let now_ms = self.now_ms();
         self.keep_watchdog(now_ms);
         self.accept_again();
+        self.look_at_front();
         self.resume_the_paused();
         self.drop_the_silent();
         self.drop_the_unanswered(now_ms);

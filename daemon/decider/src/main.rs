@@ -13,6 +13,7 @@ mod connections;
 mod daemon;
 mod follow;
 mod foreground;
+mod front;
 mod ledger;
 mod limits;
 mod lines;
