@@ -2,8 +2,8 @@
 import os, socket, sys
 
 OPTIONS = ('{"kind":"command","user":null,"group":null,"role":null,"reason":null,"ticket":null,"window":null,'
-           '"break_glass":false,"env_set":[],"preserve":[],"chdir":null,"cwd":"/","umask":18,"non_interactive":false,'
-           '"terminal":false}')
+           '"break_glass":false,"env_set":[],"preserve":[],"chdir":null,"preserve_groups":false,"timeout":null,'
+           '"cwd":"/","umask":18,"non_interactive":false,"remember":"use","terminal":false}')
 RUN = '{"run":{"options":%s,"argc":1,"envc":0,"strings":["/usr/bin/id"],"open":false}}' % OPTIONS
 
 def connect():
@@ -33,6 +33,61 @@ def hear(peer):
         print("silence")
 
 case = sys.argv[1]
+if case == "reused":
+    # Another program in the process that asked, on the connection that it left open.
+    peer = socket.socket(fileno=int(sys.argv[2]))
+    peer.settimeout(20)
+    for _ in range(2):
+        try:
+            peer.send(run(sys.argv[3]))
+        except ConnectionError:
+            break
+    hear(peer)
+    sys.exit()
+if case == "bare":
+    # No word that was offered: what a tricked program may be made to write.
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    peer.connect("/run/jitsudo/socket")
+    peer.recv(65536)
+    peer.send(b"GET / HTTP/1.1\r\n\r\n")
+    hear(peer)
+    sys.exit()
+if case == "held":
+    # argv: uids and connections each; says how many were taken, holds them until they are closed, and when that was.
+    import time
+    reads = []
+    for uid in range(int(sys.argv[2]), int(sys.argv[3])):
+        read, write = os.pipe()
+        reads.append(read)
+        if os.fork() == 0:
+            os.setgroups([]); os.setgid(uid); os.setuid(uid)
+            held = []
+            for _ in range(int(sys.argv[4])):
+                one = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                one.settimeout(60)
+                try:
+                    one.connect("/run/jitsudo/socket")
+                    if b"hello" in one.recv(65536):
+                        held.append(one)
+                except OSError:
+                    pass
+            os.write(write, b"%d\n" % len(held))
+            for one in held:
+                try:
+                    while one.recv(65536):
+                        pass
+                except OSError:
+                    pass
+            os._exit(0)
+        os.close(write)
+    print(sum(int(os.read(read, 64)) for read in reads), flush=True)
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            break
+    print("all closed")
+    sys.exit()
 peer, nonce = connect()
 if case == "passed":
     # root connects; an unprivileged child sends on the inherited connection.
@@ -71,6 +126,26 @@ elif case == "cycle":
             socket.send_fds(peer, [b"{}"], [peer.fileno()] * 4)
     except ConnectionError:
         pass  # closed at the first of them
+elif case == "cycles":
+    # The same from many connections, one after the other.
+    peer.close()
+    for _ in range(200):
+        peer, _ = connect()
+        try:
+            for _ in range(10):
+                socket.send_fds(peer, [b"{}"], [peer.fileno()] * 16)
+        except OSError:
+            pass
+        peer.close()
+    peer, nonce = connect()
+    peer.shutdown(socket.SHUT_WR)
+elif case == "reuse":
+    peer.send(run(nonce))
+    print(peer.recv(65536).decode(), flush=True)
+    os.set_inheritable(peer.fileno(), True)
+    os.execv("/opt/other", ["other", sys.argv[0], "reused", str(peer.fileno()), nonce])
+elif case == "apply":
+    peer.send(say(nonce, '{"ask":{"policy_apply":{"dry_run":false,"expect":null}}}'))
 elif case == "order":
     peer.send(say(nonce, '{"more":{"number":1,"strings":["x"],"open":false}}'))
 elif case == "half":

@@ -1,8 +1,10 @@
 //! The package on real hosts: what it installs, what it leaves alone, how it goes.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
-use jitsudo_tests::story::{install, installed_host};
-use jitsudo_tests::{Host, package_file};
+use std::time::Duration;
+
+use jitsudo_tests::story::{EVERYTHING, apply_policy, install, installed_host};
+use jitsudo_tests::{Host, package_file, wait_until};
 
 fn host(name: &str, suite: &str) -> Host {
     package_file().and_then(|package| installed_host(name, suite, &package)).unwrap_or_else(|error| panic!("{error}"))
@@ -51,6 +53,26 @@ fn installs_runs_and_goes(suite: &str) {
     host.run(&["test", "-d", "/var/lib/jitsudo/ledger"]).ok().unwrap();
     install(&host, &package_file().unwrap()).unwrap();
     assert_eq!(host.sh(active).output().unwrap().stdout, "active\n".repeat(4));
+}
+
+#[test]
+fn crash_recovery_07_removal_ends_what_runs_and_leaves_its_record() {
+    let host = host("removal", "bookworm");
+    apply_policy(&host, EVERYTHING).unwrap();
+    let runs = || host.sh("pgrep -x sleep").output().unwrap().status == 0;
+    std::thread::scope(|scope| {
+        let line = "jitsudo bash -c 'trap \"\" TERM; while :; do sleep 4740; done'";
+        let client = scope.spawn(|| host.sh(line).as_user("alice").output().unwrap());
+        assert!(wait_until(Duration::from_secs(10), runs));
+        host.sh("DEBIAN_FRONTEND=noninteractive apt-get purge -y -qq jitsudo").ok().unwrap();
+        assert!(!runs(), "a command outlived the package that gave it");
+        assert_ne!(client.join().unwrap().status, 0);
+    });
+    let gone = || host.sh("pgrep jitsudo").output().unwrap().status == 1;
+    assert!(wait_until(Duration::from_secs(5), gone), "{}", host.sh("ps ax").ok().unwrap());
+    let record = host.sh("cat /var/lib/jitsudo/ledger/*.jsonl").ok().unwrap();
+    assert!(record.contains("session_exit") && record.contains("\"closed\""), "{record}");
+    assert_eq!(host.sh("id -un").as_user("alice").output().unwrap().stdout, "alice\n", "logins must go on");
 }
 
 #[test]

@@ -100,6 +100,97 @@ fn peer_auth_01_name_of_the_clients_socket_means_nothing() {
     assert!(output.stdout.contains("duty"), "{}", output.both());
 }
 
+#[test]
+fn peer_auth_14_confused_deputy_01_fd_tty_08_connection_gives_nothing_but_what_it_was_asked_for() {
+    let host = host("deputies");
+    // One request a connection: the program that came in the asker's place gets nothing on it.
+    host.sh("install -m 755 $(readlink -f /usr/bin/python3) /opt/other").ok().unwrap();
+    let reused = peer(&host, "alice", "reuse").both();
+    assert!(reused.matches("hand_over").count() == 1 && reused.ends_with("closed\n"), "{reused}");
+    let log = host.run(&["jitctl", "log", "--json", "--all"]).ok().unwrap();
+    assert_eq!(log.matches("\"requested\"").count(), 1, "{log}");
+
+    // A setuid program that connects for somebody else is nobody, whatever it can be made to write.
+    host.sh("install -m 4755 $(readlink -f /usr/bin/python3) /opt/deputy").ok().unwrap();
+    for (case, said) in
+        [("bare", "credentials"), ("half", "closed"), ("order", "credentials"), ("apply", "credentials")]
+    {
+        let answer = host.run(&["/opt/deputy", "-I", "/opt/peer.py", case]).as_user("bob").output().unwrap().both();
+        assert!(answer.contains(said) && answer.contains("closed"), "{case}: {answer}");
+        assert!(!answer.contains("hand_over") && !answer.contains("applied"), "{case}: {answer}");
+    }
+
+    // Descriptors in flight to nobody.
+    let memory =
+        || host.sh("grep VmRSS /proc/$(pidof jitsudod)/status | tr -dc 0-9").ok().unwrap().parse::<u64>().unwrap();
+    let (pid, before) = (host.sh("pidof jitsudod").ok().unwrap(), memory());
+    let cycles = peer(&host, "bob", "cycles").both();
+    assert!(cycles.contains("closed"), "{cycles}");
+    assert_eq!(host.sh("pidof jitsudod").ok().unwrap(), pid);
+    assert!(memory() < before + 4096, "{before} KiB before, {} after", memory());
+    let descriptors = host.sh("ls /proc/$(pidof jitsudod)/fd | wc -l").ok().unwrap();
+    assert!(descriptors.trim().parse::<u32>().unwrap() < 40, "{descriptors}");
+    assert_eq!(alice(&host, "jitsudo id -un").stdout, "root\n");
+}
+
+#[test]
+fn signal_ptrace_05_dos_07_five_hundred_silent_connections_and_no_descriptors_left_harm_nobody() {
+    let host = host("silent");
+    let daemons = || host.sh("systemctl show -p MainPID,NRestarts jitsudod jitsudo-spawn").ok().unwrap();
+    let before = daemons();
+    let hold = |from: &str, to: &str, each: &str| {
+        host.run(&["python3", "/opt/peer.py", "held", from, to, each]).limit(Duration::from_secs(50)).output().unwrap()
+    };
+    std::thread::scope(|scope| {
+        let held = scope.spawn(|| hold("2000", "2010", "60"));
+        let many = || {
+            host.sh("jitctl status --json").output().is_ok_and(|status| {
+                status.stdout.contains("\"connections\":5") || status.stdout.contains("\"connections\": 5")
+            })
+        };
+        wait_until(Duration::from_secs(8), many);
+        assert_eq!(alice(&host, "jitsudo id -un").stdout, "root\n", "served beside them");
+        let held = held.join().unwrap();
+        let count: u32 = held.stdout.lines().next().unwrap().parse().unwrap();
+        assert!(count >= 500, "{}", held.both());
+        assert!(held.stdout.contains("all closed"), "timeouts that fire together: {}", held.both());
+    });
+    assert_eq!(daemons(), before);
+    assert_eq!(alice(&host, "jitsudo id -un").stdout, "root\n");
+
+    // The spawner has no descriptor left: a clear no, and service again with the same process when there are some.
+    host.sh("prlimit --pid $(pidof jitsudo-spawn) --nofile=12:").ok().unwrap();
+    let refused = alice(&host, "jitsudo id -un");
+    assert_eq!((refused.status, refused.stdout.as_str()), (69, ""), "{}", refused.both());
+    assert!(
+        refused.stderr.contains("Too many open files") || refused.stderr.contains("jitsudo-spawn"),
+        "{}",
+        refused.stderr
+    );
+    host.sh("prlimit --pid $(pidof jitsudo-spawn) --nofile=4096:").ok().unwrap();
+    let served = || alice(&host, "jitsudo id -un").stdout == "root\n";
+    assert!(wait_until(Duration::from_secs(15), served), "no recovery");
+    assert_eq!(daemons(), before, "recovery must need no restart");
+
+    // The decider likewise: it waits without turning in circles, and the silent are closed.
+    host.write("/etc/systemd/system/jitsudod.service.d/few.conf", 0o644, "[Service]\nLimitNOFILE=40\n").unwrap();
+    host.sh("systemctl daemon-reload; systemctl restart jitsudod").ok().unwrap();
+    assert!(wait_until(Duration::from_secs(5), served));
+    let used = || {
+        host.sh("cut -d' ' -f14,15 /proc/$(pidof jitsudod)/stat")
+            .ok()
+            .unwrap()
+            .split_whitespace()
+            .filter_map(|ticks| ticks.parse::<u64>().ok())
+            .sum::<u64>()
+    };
+    let (pid, ticks) = (host.sh("pidof jitsudod").ok().unwrap(), used());
+    hold("2000", "2001", "50");
+    assert!(used() - ticks < 200, "{} ticks of 10 ms in ten seconds of nothing to do", used() - ticks);
+    assert!(wait_until(Duration::from_secs(15), served), "no recovery");
+    assert_eq!(host.sh("pidof jitsudod").ok().unwrap(), pid);
+}
+
 /// Listens where jitsudod would, and writes down what it is told.
 const IMPOSTOR: &str = r#"
 import os, socket

@@ -307,8 +307,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dos_11_durations_are_exact_or_refused() {
+    fn dos_11_expiry_clock_08_durations_are_exact_or_refused() {
         for (text, wanted) in [
+            ("9223372036854775808", None),
+            ("9223372036854775808s", None),
+            ("inf", None),
+            ("nan", None),
+            ("1e300", None),
+            ("1e3s", None),
+            ("10m;1y", None),
+            ("10m 1h", None),
+            ("-1", None),
+            ("0x10s", None),
+            ("", None),
             ("30m", Some(1800)),
             ("1h30m", Some(5400)),
             ("2d", Some(172_800)),

@@ -86,7 +86,19 @@ mod tests {
     }
 
     #[test]
-    fn clock_set_back_lengthens_nothing_and_set_forward_ends() {
+    fn expiry_clock_03_suspended_hour_ends_a_session_of_ten_minutes_on_resume() {
+        // CLOCK_BOOTTIME goes on while the host sleeps; the wall clock may not have been set yet.
+        assert_eq!(schedule(600).due(SECOND, 3_600_000), Due::Over);
+    }
+
+    #[test]
+    fn crash_recovery_09_snapshot_that_is_restored_later_is_over_at_the_first_look() {
+        // The boot clock goes on from where the snapshot was; the wall clock knows of the time between.
+        assert_eq!(schedule(600).due(86_400 * SECOND, 1000), Due::Over);
+    }
+
+    #[test]
+    fn expiry_clock_02_clock_set_back_lengthens_nothing_and_set_forward_ends() {
         assert_eq!(schedule(1000).due(-5000 * SECOND, 1_000_000), Due::Over);
         assert_eq!(schedule(1000).due(1000 * SECOND, 1), Due::Over);
         assert_eq!(schedule(1000).due(5000 * SECOND, 1), Due::Over);
