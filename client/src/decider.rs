@@ -60,27 +60,58 @@ pub(crate) fn code_of(code: FaultCode) -> u8 {
 
 /// Asks for the act and waits for the answer, however long people take.
 pub(crate) fn ask(act: &Act) -> Result<HandOver, NoSession> {
+    converse(&connect()?, act)
+}
+
+/// Has what is remembered of an authentication forgotten: this terminal's, or with `all` every one of this account's.
+pub(crate) fn forget(all: bool) -> Result<(), NoSession> {
+    converse_forget(&connect()?, all)
+}
+
+fn converse_forget(channel: &Channel, all: bool) -> Result<(), NoSession> {
+    let message = FromClient { nonce: hello(channel)?, version: VERSION, say: Say::Forget { all } };
+    let bytes = serde_json::to_vec(&message).map_err(|error| NoSession::Unreachable(error.into()))?;
+    // The daemon may have refused and closed already: its answer says more than our broken pipe.
+    let _ = channel.send(&bytes, &[]);
+    loop {
+        match read(&next(channel)?)? {
+            FromDecider::Answer { .. } => return Ok(()),
+            FromDecider::Denied(denied) => return Err(NoSession::Denied(denied)),
+            FromDecider::Fault(fault) => return Err(NoSession::Fault(fault)),
+            FromDecider::Unknown => {}
+            FromDecider::HandOver { .. } | FromDecider::Hello { .. } => return Err(unexpected()),
+        }
+    }
+}
+
+/// Connects to the daemon, which only root may be.
+fn connect() -> Result<Channel, NoSession> {
     let channel = Channel::connect(Path::new(SOCKET)).map_err(NoSession::Unreachable)?;
     match channel.peer().map_err(NoSession::Unreachable)?.uid {
-        0 => converse(&channel, act),
+        0 => Ok(channel),
         uid => Err(NoSession::NotOurs(uid)),
     }
 }
 
-fn converse(channel: &Channel, act: &Act) -> Result<HandOver, NoSession> {
+/// The nonce of the daemon's greeting.
+fn hello(channel: &Channel) -> Result<String, NoSession> {
     channel.ask_for_credentials().map_err(NoSession::Unreachable)?;
-    let nonce = match read(&next(channel)?)? {
-        FromDecider::Hello { oldest, newest, nonce, .. } if (oldest..=newest).contains(&VERSION) => nonce,
+    match read(&next(channel)?)? {
+        FromDecider::Hello { oldest, newest, nonce, .. } if (oldest..=newest).contains(&VERSION) => Ok(nonce),
         FromDecider::Hello { oldest, newest, .. } => {
             let message =
                 format!("cannot talk to jitsudod: it speaks versions {oldest} to {newest}, this program {VERSION}");
             let hint = Some("install the jitsudo that belongs to it".to_owned());
-            return Err(NoSession::Fault(Fault { code: FaultCode::Version, message, hint }));
+            Err(NoSession::Fault(Fault { code: FaultCode::Version, message, hint }))
         }
-        FromDecider::Denied(denied) => return Err(NoSession::Denied(denied)),
-        FromDecider::Fault(fault) => return Err(NoSession::Fault(fault)),
-        FromDecider::Answer { .. } | FromDecider::HandOver { .. } | FromDecider::Unknown => return Err(unexpected()),
-    };
+        FromDecider::Denied(denied) => Err(NoSession::Denied(denied)),
+        FromDecider::Fault(fault) => Err(NoSession::Fault(fault)),
+        FromDecider::Answer { .. } | FromDecider::HandOver { .. } | FromDecider::Unknown => Err(unexpected()),
+    }
+}
+
+fn converse(channel: &Channel, act: &Act) -> Result<HandOver, NoSession> {
+    let nonce = hello(channel)?;
     let (start, more) = act.split();
     let parts = std::iter::once(Say::Run(Box::new(start))).chain(more.into_iter().map(Say::More));
     for say in parts {
@@ -181,7 +212,7 @@ mod tests {
         channel.send(&serde_json::to_vec(message).unwrap(), &[]).unwrap();
     }
 
-    fn hello(newest: u32) -> FromDecider {
+    fn greeting(newest: u32) -> FromDecider {
         FromDecider::Hello { oldest: newest, newest, nonce: "n".repeat(32), host: "web-1".into() }
     }
 
@@ -197,7 +228,7 @@ mod tests {
     #[test]
     fn act_arrives_whole_with_the_nonce_and_the_answer_is_given() {
         let outcome = with_daemon(|far| {
-            say(&far, &hello(VERSION));
+            say(&far, &greeting(VERSION));
             let mut progress = None;
             let told = loop {
                 let message = far.receive().unwrap().unwrap();
@@ -221,6 +252,23 @@ mod tests {
     }
 
     #[test]
+    fn forgetting_is_asked_for_and_answered() {
+        for (all, is_known) in [(false, true), (true, true), (false, false)] {
+            let (near, far) = Channel::pair().unwrap();
+            let daemon = std::thread::spawn(move || {
+                say(&far, &greeting(VERSION));
+                let told: FromClient = serde_json::from_slice(&far.receive().unwrap().unwrap().bytes).unwrap();
+                assert_eq!((told.nonce, told.say), ("n".repeat(32), Say::Forget { all }));
+                let fault = Fault { code: FaultCode::Spawner, message: "away".into(), hint: None };
+                let answer = FromDecider::Answer { items: vec![], more: false };
+                say(&far, &if is_known { answer } else { FromDecider::Fault(fault) });
+            });
+            assert_eq!(converse_forget(&near, all).is_ok(), is_known);
+            daemon.join().unwrap();
+        }
+    }
+
+    #[test]
     fn hand_over_of_another_account_does_not_count() {
         let (near, _far) = Channel::pair().unwrap();
         let message = |uid| Message {
@@ -236,7 +284,7 @@ mod tests {
 
     #[test]
     fn other_version_silence_and_nonsense_are_answers() {
-        let outcome = with_daemon(|far| say(&far, &hello(VERSION + 1)));
+        let outcome = with_daemon(|far| say(&far, &greeting(VERSION + 1)));
         assert!(matches!(outcome, Err(NoSession::Fault(fault)) if fault.code == FaultCode::Version));
         assert!(matches!(with_daemon(drop), Err(NoSession::Unreachable(_))));
         let outcome = with_daemon(|far| far.send(b"{", &[]).unwrap());

@@ -46,20 +46,23 @@ fn main() {
 }
 
 fn run(called: Called, words: Vec<Vec<u8>>, environment: Vec<Vec<u8>>, voice: &Voice) -> End {
-    let asked = match options::parse(called, words) {
-        Ok(asked) => asked.with_settings(called, &environment),
+    let asked = options::parse(called, words, &host_name());
+    let asked = match asked.and_then(|asked| asked.with_settings(called, &environment)) {
+        Ok(asked) => asked,
         Err(error) => {
             error.lines().iter().for_each(|line| voice.complain(line));
-            voice.text(&usage::short(called));
+            if error.with_usage {
+                voice.text(&usage::short(called));
+            }
             return End::Code(1);
         }
     };
     match asked {
         Asked::Help => say::print(&usage::long(called)),
         Asked::Version => say::print(&format!("jitsudo version {}\n", env!("CARGO_PKG_VERSION"))),
-        Asked::ForgetAuthentication => End::Code(0),
-        Asked::NotYet(what) => {
-            voice.complain(&format!("{what} is not supported yet"));
+        Asked::Forget { all } => forget(called, all, voice),
+        Asked::List(_) => {
+            voice.complain("-l is not supported yet");
             End::Code(1)
         }
         Asked::Run(run) => elevate(called, &run, environment, voice),
@@ -74,39 +77,60 @@ fn elevate(called: Called, run: &Run, environment: Vec<Vec<u8>>, voice: &Voice) 
             return End::Code(1);
         }
     };
+    if run.background || run.preserve_groups {
+        voice.complain("-b and -P are not supported yet");
+        return End::Code(1);
+    }
     let tty = tty::Tty::open();
     let act = act::build(run, environment, tty.is_some());
     match decider::ask(&act) {
         Ok(channel) => session::attend(channel, &act, tty, voice, status.as_ref()),
-        Err(NoSession::Unreachable(error)) => {
-            if let Some(end) = rescue::run_as_root(run, voice) {
+        Err(error) => {
+            if matches!(error, NoSession::Unreachable(_))
+                && let Some(end) = rescue::run_as_root(run, voice, status.as_ref())
+            {
                 return end;
             }
-            voice.unreachable(&error);
-            tell(status.as_ref(), "unreachable");
-            called.code(69)
-        }
-        Err(NoSession::NotOurs(uid)) => {
-            voice.complain(&format!("cannot trust {}: uid {uid} listens there, not root", decider::SOCKET));
-            voice.hint("systemctl restart jitsudod.socket (as root), after a look at who owns /run/jitsudo");
-            tell(status.as_ref(), "unreachable");
-            called.code(69)
-        }
-        Err(NoSession::Denied(denied)) => {
-            voice.denied(&denied);
-            tell(status.as_ref(), if denied.by_person { "refused" } else { "denied" });
-            called.code(if denied.by_person { 77 } else { 1 })
-        }
-        Err(NoSession::Fault(fault)) => {
-            voice.fault(&fault);
-            tell(status.as_ref(), "failed");
-            called.code(decider::code_of(fault.code))
+            no_session(called, &error, voice, status.as_ref())
         }
     }
 }
 
-fn tell(status: Option<&say::StatusFd>, line: &str) {
+fn forget(called: Called, all: bool, voice: &Voice) -> End {
+    match decider::forget(all) {
+        Ok(()) => End::Code(0),
+        Err(error) => no_session(called, &error, voice, None),
+    }
+}
+
+/// Says why there is none.
+fn no_session(called: Called, error: &NoSession, voice: &Voice, status: Option<&say::StatusFd>) -> End {
+    let (line, code) = match error {
+        NoSession::Unreachable(error) => {
+            voice.unreachable(error);
+            ("unreachable", 69)
+        }
+        NoSession::NotOurs(uid) => {
+            voice.complain(&format!("cannot trust {}: uid {uid} listens there, not root", decider::SOCKET));
+            voice.hint("systemctl restart jitsudod.socket (as root), after a look at who owns /run/jitsudo");
+            ("unreachable", 69)
+        }
+        NoSession::Denied(denied) => {
+            voice.denied(denied);
+            if denied.by_person { ("refused", 77) } else { ("denied", 1) }
+        }
+        NoSession::Fault(fault) => {
+            voice.fault(fault);
+            ("failed", decider::code_of(fault.code))
+        }
+    };
     if let Some(status) = status {
         status.line(line);
     }
+    called.code(code)
+}
+
+/// The kernel's word for this host; empty when it has none that is text.
+fn host_name() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }

@@ -16,7 +16,7 @@ use jitsudo_sys::{files, terminal};
 
 use crate::ending::End;
 use crate::options::Run;
-use crate::say::{Voice, words};
+use crate::say::{StatusFd, Voice, words};
 
 /// Where commands are looked up, as in a session.
 const SECURE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -24,7 +24,7 @@ const SECURE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 const UNSET: &str = "4294967295";
 
 /// Runs the command in this process's place when the caller is root and no person is known behind it; `None` when it is not for us.
-pub(crate) fn run_as_root(run: &Run, voice: &Voice) -> Option<End> {
+pub(crate) fn run_as_root(run: &Run, voice: &Voice, status: Option<&StatusFd>) -> Option<End> {
     if !getuid().is_root() || !geteuid().is_root() || !is_root_itself() {
         return None;
     }
@@ -39,9 +39,16 @@ pub(crate) fn run_as_root(run: &Run, voice: &Voice) -> Option<End> {
     if files::standard().into_iter().all(terminal::is_terminal) {
         let _ = writeln!(std::io::stderr(), "jitsudo: jitsudod is away: run by root itself, which syslog records");
     }
+    // The command takes this process's place: nothing can be told after this.
+    if let Some(status) = status {
+        status.line("rescue");
+    }
     let error = command.exec();
     let name = Bytes(command.get_program().as_bytes().to_vec()).visible();
     voice.complain(&format!("cannot execute {name}: {}", words(&error)));
+    if let Some(status) = status {
+        status.line("failed");
+    }
     Some(End::Code(1))
 }
 

@@ -86,7 +86,7 @@ pub(crate) fn print(text: &str) -> End {
 }
 
 /// `--status-fd`: one line a fact, for programs: `started ID.1`, then `exited N` or `signalled N`; or `denied`, `refused`,
-/// `unreachable`, `failed`.
+/// `unreachable`, `failed`; or `rescue`, after which root's command has this process's place.
 pub(crate) struct StatusFd(File);
 
 impl StatusFd {

@@ -19,6 +19,7 @@ pub(super) enum Flag {
     NoUpdate,
     NoWait,
     NonInteractive,
+    PreserveEnv,
     PreserveGroups,
     RemoveTickets,
     ResetTicket,
@@ -33,14 +34,20 @@ pub(super) enum Flag {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Name {
     Chdir,
+    Chroot,
+    CloseFrom,
     For,
     Group,
+    Host,
     OtherUser,
     Prompt,
     Reason,
     Role,
+    SelinuxRole,
+    SelinuxType,
     StatusFd,
     Ticket,
+    Timeout,
     User,
 }
 
@@ -49,11 +56,9 @@ pub(super) enum Name {
 pub(super) enum Word {
     Flag(Flag),
     Value(Name, Vec<u8>),
-    /// `-E`, `--preserve-env`, or that with a list.
-    Preserve(Option<Vec<u8>>),
+    /// `--preserve-env=list`
+    Preserve(Vec<u8>),
     Assignment(Vec<u8>),
-    /// An option of sudo's that this version does not have.
-    NotYet(String),
 }
 
 /// What an option means and takes.
@@ -61,10 +66,6 @@ pub(super) enum Word {
 enum Meaning {
     Flag(Flag),
     Value(Name),
-    /// Takes a value that is thrown away with the option.
-    NotYet,
-    /// `-E`
-    Preserve,
     /// `--preserve-env[=list]`
     PreserveList,
     /// `-h`: help, or with a word behind it the host that sudo -l is asked about.
@@ -75,9 +76,9 @@ const SHORT: [(u8, Meaning); 28] = [
     (b'A', Meaning::Flag(Flag::Askpass)),
     (b'B', Meaning::Flag(Flag::Bell)),
     (b'b', Meaning::Flag(Flag::Background)),
-    (b'C', Meaning::NotYet),
+    (b'C', Meaning::Value(Name::CloseFrom)),
     (b'D', Meaning::Value(Name::Chdir)),
-    (b'E', Meaning::Preserve),
+    (b'E', Meaning::Flag(Flag::PreserveEnv)),
     (b'e', Meaning::Flag(Flag::Edit)),
     (b'g', Meaning::Value(Name::Group)),
     (b'H', Meaning::Flag(Flag::SetHome)),
@@ -90,18 +91,19 @@ const SHORT: [(u8, Meaning); 28] = [
     (b'n', Meaning::Flag(Flag::NonInteractive)),
     (b'P', Meaning::Flag(Flag::PreserveGroups)),
     (b'p', Meaning::Value(Name::Prompt)),
-    (b'r', Meaning::NotYet),
+    (b'R', Meaning::Value(Name::Chroot)),
+    (b'r', Meaning::Value(Name::SelinuxRole)),
     (b'S', Meaning::Flag(Flag::Stdin)),
     (b's', Meaning::Flag(Flag::Shell)),
-    (b'T', Meaning::NotYet),
-    (b't', Meaning::NotYet),
+    (b'T', Meaning::Value(Name::Timeout)),
+    (b't', Meaning::Value(Name::SelinuxType)),
     (b'U', Meaning::Value(Name::OtherUser)),
     (b'u', Meaning::Value(Name::User)),
     (b'V', Meaning::Flag(Flag::Version)),
     (b'v', Meaning::Flag(Flag::Validate)),
-    // Deprecated upstream after CVE-2025-32463, and never to be had here.
-    (b'R', Meaning::NotYet),
 ];
+/// Short options that sudoedit does not have.
+const NOT_OF_SUDOEDIT: &[u8] = b"bEeHilPsUv";
 /// Not sudo's.
 const SHORT_OURS: [(u8, Meaning); 1] = [(b'm', Meaning::Value(Name::Reason))];
 
@@ -110,13 +112,13 @@ const LONG: [(&str, Meaning); 27] = [
     ("background", Meaning::Flag(Flag::Background)),
     ("bell", Meaning::Flag(Flag::Bell)),
     ("chdir", Meaning::Value(Name::Chdir)),
-    ("chroot", Meaning::NotYet),
-    ("close-from", Meaning::NotYet),
-    ("command-timeout", Meaning::NotYet),
+    ("chroot", Meaning::Value(Name::Chroot)),
+    ("close-from", Meaning::Value(Name::CloseFrom)),
+    ("command-timeout", Meaning::Value(Name::Timeout)),
     ("edit", Meaning::Flag(Flag::Edit)),
     ("group", Meaning::Value(Name::Group)),
     ("help", Meaning::Flag(Flag::Help)),
-    ("host", Meaning::NotYet),
+    ("host", Meaning::Value(Name::Host)),
     ("list", Meaning::Flag(Flag::List)),
     ("login", Meaning::Flag(Flag::Login)),
     ("no-update", Meaning::Flag(Flag::NoUpdate)),
@@ -134,8 +136,22 @@ const LONG: [(&str, Meaning); 27] = [
     ("validate", Meaning::Flag(Flag::Validate)),
     ("version", Meaning::Flag(Flag::Version)),
 ];
+/// Long options that sudoedit does not have.
+const LONG_NOT_OF_SUDOEDIT: [&str; 10] = [
+    "background",
+    "edit",
+    "list",
+    "login",
+    "other-user",
+    "preserve-env",
+    "preserve-groups",
+    "set-home",
+    "shell",
+    "validate",
+];
 /// SELinux's, where this is called sudo.
-const LONG_SUDO: [(&str, Meaning); 2] = [("role", Meaning::NotYet), ("type", Meaning::NotYet)];
+const LONG_SUDO: [(&str, Meaning); 2] =
+    [("role", Meaning::Value(Name::SelinuxRole)), ("type", Meaning::Value(Name::SelinuxType))];
 /// Not sudo's.
 const LONG_OURS: [(&str, Meaning); 8] = [
     ("break-glass", Meaning::Flag(Flag::BreakGlass)),
@@ -145,7 +161,7 @@ const LONG_OURS: [(&str, Meaning); 8] = [
     ("role", Meaning::Value(Name::Role)),
     ("status-fd", Meaning::Value(Name::StatusFd)),
     ("ticket", Meaning::Value(Name::Ticket)),
-    ("type", Meaning::NotYet),
+    ("type", Meaning::Value(Name::SelinuxType)),
 ];
 
 /// The words of a command line, read from the front.
@@ -195,34 +211,30 @@ impl Reader {
         let Some((letter, rest)) = bundle.split_first() else {
             return Err(UsageError::silent());
         };
-        let ours: &[(u8, Meaning)] = if self.called == Called::Sudo { &[] } else { &SHORT_OURS };
+        let ours: &[(u8, Meaning)] = if self.called == Called::Jitsudo { &SHORT_OURS } else { &[] };
         let shown = char::from(*letter).escape_default();
-        let Some((_, meaning)) = SHORT.iter().chain(ours).find(|(known, _)| known == letter) else {
+        let known = |(known, _): &&(u8, Meaning)| {
+            known == letter && !(self.called == Called::Sudoedit && NOT_OF_SUDOEDIT.contains(letter))
+        };
+        let Some((_, meaning)) = SHORT.iter().chain(ours).find(known) else {
             return Err(UsageError::new(format!("invalid option -- '{shown}'")));
         };
         match meaning {
             Meaning::Value(name) => Ok(Word::Value(*name, self.value_of(&shown.to_string(), rest)?)),
-            Meaning::NotYet => {
-                self.value_of(&shown.to_string(), rest)?;
-                Ok(Word::NotYet(format!("-{shown}")))
-            }
             Meaning::HelpOrHost => {
                 let behind = self.words.front().is_some_and(|word| word.first() != Some(&b'-') && !is_assignment(word));
                 if rest.is_empty() && !behind {
                     return Ok(Word::Flag(Flag::Help));
                 }
-                if rest.is_empty() {
-                    self.words.pop_front();
-                }
-                Ok(Word::NotYet("-h HOST".to_owned()))
+                Ok(Word::Value(Name::Host, self.value_of(&shown.to_string(), rest)?))
             }
             Meaning::Flag(flag) => {
                 self.bundle = rest.to_vec();
                 Ok(Word::Flag(*flag))
             }
-            Meaning::Preserve | Meaning::PreserveList => {
+            Meaning::PreserveList => {
                 self.bundle = rest.to_vec();
-                Ok(Word::Preserve(None))
+                Ok(Word::Flag(Flag::PreserveEnv))
             }
         }
     }
@@ -245,23 +257,21 @@ impl Reader {
         match meaning {
             Meaning::Flag(flag) => lonely(Word::Flag(flag)),
             Meaning::HelpOrHost => lonely(Word::Flag(Flag::Help)),
-            Meaning::Preserve => lonely(Word::Preserve(None)),
-            Meaning::PreserveList => Ok(Word::Preserve(value)),
-            Meaning::Value(_) | Meaning::NotYet => {
+            Meaning::PreserveList => Ok(value.map_or(Word::Flag(Flag::PreserveEnv), Word::Preserve)),
+            Meaning::Value(name) => {
                 let value = value.or_else(|| self.words.pop_front());
                 let value = value.ok_or_else(|| UsageError::new(format!("option '--{full}' requires an argument")))?;
-                match meaning {
-                    Meaning::Value(name) => Ok(Word::Value(name, value)),
-                    _ => Ok(Word::NotYet(format!("--{full}"))),
-                }
+                Ok(Word::Value(name, value))
             }
         }
     }
 
     /// The option of that name, or the only one that begins so.
     fn find(&self, name: &[u8]) -> Result<(&'static str, Meaning), UsageError> {
-        let own: &'static [(&str, Meaning)] = if self.called == Called::Sudo { &LONG_SUDO } else { &LONG_OURS };
-        let fitting: Vec<_> = LONG.iter().chain(own).filter(|(known, _)| known.as_bytes().starts_with(name)).collect();
+        let own: &'static [(&str, Meaning)] = if self.called == Called::Jitsudo { &LONG_OURS } else { &LONG_SUDO };
+        let is_known = |known: &str| self.called != Called::Sudoedit || !LONG_NOT_OF_SUDOEDIT.contains(&known);
+        let fits = |(known, _): &&(&str, Meaning)| known.as_bytes().starts_with(name) && is_known(known);
+        let fitting: Vec<_> = LONG.iter().chain(own).filter(fits).collect();
         let shown = name.escape_ascii();
         if let Some(exact) = fitting.iter().find(|(known, _)| known.as_bytes() == name) {
             return Ok(**exact);
