@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use jitsudo_tests::story::{EVERYTHING, apply_policy, installed_host};
-use jitsudo_tests::{Host, Output, package_file, push_fault, wait_until};
+use jitsudo_tests::{Host, Output, Stopwatch, package_file, push_fault, wait_until};
 
 fn host(name: &str) -> Host {
     let host = package_file().and_then(|package| installed_host(name, "bookworm", &package));
@@ -199,4 +199,44 @@ fn install_config_07_kernel_that_has_no_pidfd_of_peers_is_served_and_guards_as_w
     let sandboxed = alice(&host, "setpriv --no-new-privs jitsudo id");
     assert_eq!((sandboxed.status, sandboxed.stdout.as_str()), (1, ""), "{}", sandboxed.both());
     ends_in_spite_of(&host, "sleep 4821", 10, "true", "true");
+}
+
+#[test]
+fn fd_tty_11_file_that_never_answers_holds_up_its_own_command_alone() {
+    let host = host("silent");
+    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/fault/silent_fuse.py");
+    host.push(std::path::Path::new(server), "/opt/silent.py", 0o755).unwrap();
+    let daemons = || host.sh("systemctl show -p MainPID,NRestarts jitsudod jitsudo-spawn").ok().unwrap();
+    let before = daemons();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            host.sh("echo $$ > /run/silent.pid; exec python3 /opt/silent.py").limit(Duration::from_secs(50)).output()
+        });
+        let mounted = || host.sh("stat /mnt/file").ok().is_ok();
+        assert!(wait_until(Duration::from_secs(10), mounted), "no file system");
+        let others = |when: &str| {
+            let watch = Stopwatch::start();
+            assert_eq!(alice(&host, "jitsudo id -un").stdout, "root\n", "{when}");
+            assert!(watch.elapsed() < Duration::from_secs(8), "{when}: {:?}", watch.elapsed());
+        };
+        // The command waits for the file; the session waits for a word about it.
+        let reads = scope.spawn(|| alice(&host, "timeout -s KILL 40 jitsudo cat < /mnt/file"));
+        assert!(wait_until(Duration::from_secs(10), || runs(&host, "cat")), "no command");
+        others("beside a read");
+        let stats = scope.spawn(|| alice(&host, "exec 9< /mnt/file; touch /tmp/open; while ! test -e /run/stat-hangs; do sleep 0.1; done; timeout -s KILL 40 jitsudo id <&9"));
+        assert!(wait_until(Duration::from_secs(10), || host.sh("test -e /tmp/open").ok().is_ok()));
+        host.sh("touch /run/stat-hangs").ok().unwrap();
+        assert!(wait_until(Duration::from_secs(10), || runs(&host, "jitsudo id")), "no client");
+        others("beside a stat");
+        // Past their ends, which a process that waits in the kernel cannot take notice of.
+        assert!(wait_until(Duration::from_secs(20), || log(&host).contains("cleanup_failed")) || !runs(&host, "cat"));
+        others("past the end");
+        host.sh("kill -KILL $(cat /run/silent.pid); umount -l /mnt").ok().unwrap();
+        for client in [reads, stats] {
+            let output = client.join().unwrap();
+            assert!(output.status != 0 && output.stdout.is_empty(), "{}", output.both());
+        }
+    });
+    assert!(wait_until(Duration::from_secs(10), || !runs(&host, "cat")), "it outlived the file system");
+    assert_eq!(daemons(), before);
 }
