@@ -8,11 +8,14 @@ use std::io;
 use std::path::Path;
 
 use jitsudo_protocol::act::Act;
-use jitsudo_protocol::client::{Denied, Fault, FaultCode, FromClient, FromDecider, Say};
+use jitsudo_protocol::client::{Ask, Denied, Fault, FaultCode, FromClient, FromDecider, Say};
 use jitsudo_protocol::{MAX_DATAGRAM, VERSION};
 use jitsudo_sys::channel::{Channel, ChannelError, Message};
 
 pub(crate) use jitsudo_protocol::SOCKET;
+
+/// Most items of an answer.
+const MAX_ITEMS: usize = 100_000;
 
 /// A session that was handed over.
 #[derive(Debug)]
@@ -80,6 +83,39 @@ fn converse_forget(channel: &Channel, all: bool) -> Result<(), NoSession> {
             FromDecider::Fault(fault) => return Err(NoSession::Fault(fault)),
             FromDecider::Unknown => {}
             FromDecider::HandOver { .. } | FromDecider::Hello { .. } => return Err(unexpected()),
+        }
+    }
+}
+
+/// Asks a question and joins the items of all parts of the answer.
+pub(crate) fn question(ask: Ask) -> Result<Vec<serde_json::Value>, NoSession> {
+    converse_question(&connect()?, ask)
+}
+
+fn converse_question(channel: &Channel, ask: Ask) -> Result<Vec<serde_json::Value>, NoSession> {
+    let message = FromClient { nonce: hello(channel)?, version: VERSION, say: Say::Ask(ask) };
+    let bytes = serde_json::to_vec(&message).map_err(|error| NoSession::Unreachable(error.into()))?;
+    if bytes.len() > MAX_DATAGRAM {
+        return Err(too_long());
+    }
+    // As above.
+    let _ = channel.send(&bytes, &[]);
+    let mut joined = Vec::new();
+    loop {
+        match read(&next(channel)?)? {
+            FromDecider::Answer { items, more } => {
+                joined.extend(items);
+                if !more {
+                    return Ok(joined);
+                }
+                if joined.len() > MAX_ITEMS {
+                    return Err(unexpected());
+                }
+            }
+            FromDecider::Denied(denied) => return Err(NoSession::Denied(denied)),
+            FromDecider::Fault(fault) => return Err(NoSession::Fault(fault)),
+            FromDecider::Unknown => {}
+            FromDecider::Hello { .. } | FromDecider::HandOver { .. } => return Err(unexpected()),
         }
     }
 }
@@ -266,6 +302,32 @@ mod tests {
             assert_eq!(converse_forget(&near, all).is_ok(), is_known);
             daemon.join().unwrap();
         }
+    }
+
+    #[test]
+    fn parts_of_an_answer_are_joined_and_a_fault_is_none() {
+        let put_to = |daemon: fn(&Channel)| {
+            let (near, far) = Channel::pair().unwrap();
+            let daemon = std::thread::spawn(move || {
+                say(&far, &greeting(VERSION));
+                let told: FromClient = serde_json::from_slice(&far.receive().unwrap().unwrap().bytes).unwrap();
+                assert!(matches!(told.say, Say::Ask(Ask::Roles)) && told.nonce == "n".repeat(32));
+                daemon(&far);
+            });
+            let answer = converse_question(&near, Ask::Roles);
+            daemon.join().unwrap();
+            answer
+        };
+        let items = put_to(|far| {
+            say(far, &FromDecider::Answer { items: vec![1.into(), 2.into()], more: true });
+            say(far, &FromDecider::Answer { items: vec![3.into()], more: false });
+        });
+        assert_eq!(items.unwrap(), [1, 2, 3]);
+        assert!(matches!(put_to(|_| {}), Err(NoSession::Unreachable(_))));
+        assert!(matches!(
+            put_to(|far| say(far, &FromDecider::HandOver { session: "x.1".into() })),
+            Err(NoSession::Fault(_))
+        ));
     }
 
     #[test]

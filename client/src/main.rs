@@ -15,6 +15,7 @@ mod cooked;
 mod decider;
 mod ending;
 mod jobs;
+mod list;
 mod options;
 mod rescue;
 mod say;
@@ -61,10 +62,10 @@ fn run(called: Called, words: Vec<Vec<u8>>, environment: Vec<Vec<u8>>, voice: &V
         Asked::Help => say::print(&usage::long(called)),
         Asked::Version => say::print(&format!("jitsudo version {}\n", env!("CARGO_PKG_VERSION"))),
         Asked::Forget { all } => forget(called, all, voice),
-        Asked::List(_) => {
-            voice.complain("-l is not supported yet");
-            End::Code(1)
-        }
+        Asked::List(asked) => match list::list(called, &asked, voice) {
+            Ok(end) => end,
+            Err(error) => no_session(called, &error, voice, None),
+        },
         Asked::Run(run) => elevate(called, &run, environment, voice),
     }
 }

@@ -102,6 +102,9 @@ impl<'a> Joined<'a> {
     pub(crate) fn window(&self) -> u64 {
         self.window
     }
+    pub(crate) fn run_time(&self) -> u64 {
+        self.run_time
+    }
     pub(crate) fn record(&self) -> Record {
         self.record
     }

@@ -26,6 +26,7 @@ mod index;
 mod join;
 #[cfg(feature = "language")]
 pub mod language;
+pub mod listing;
 pub mod name;
 pub mod offers;
 mod outline;

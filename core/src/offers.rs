@@ -12,7 +12,7 @@ use crate::identity::{self, Identity};
 use crate::join::Joined;
 use crate::policy::Policy;
 use crate::request::Request;
-use crate::rule::{Allow, Role};
+use crate::rule::{Allow, Grants, Role};
 use crate::truth::Truth;
 
 /// Whether an offer can be taken up now.
@@ -41,6 +41,9 @@ pub struct Offer {
     pub rule: String,
     /// Longest window, seconds.
     pub window: u64,
+    /// Longest time that one command may run, seconds.
+    #[serde(default)]
+    pub run_time: u64,
     /// Proof of identity needed.
     pub auth: Auth,
     /// What is recorded.
@@ -61,6 +64,20 @@ pub struct Offer {
     pub run_as: Vec<String>,
     /// Its commands as the policy writes them; `a shell` where it gives one.
     pub commands: Vec<String>,
+    /// A rule of this host forbids part of it.
+    #[serde(default)]
+    pub limited: bool,
+}
+
+/// An offer with what a listing of commands must know beyond it.
+pub(crate) struct Found {
+    pub(crate) offer: Offer,
+    /// The role's place.
+    pub(crate) role: u32,
+    /// The allow answers single commands.
+    pub(crate) commands: bool,
+    /// No deny takes shells and other ways to run anything.
+    pub(crate) open_ended: bool,
 }
 
 /// Lists what the requester of `facts` may ask for on this host, by role name. Rules of other hosts, of other origins, and those
@@ -71,6 +88,11 @@ pub fn offers(policy: Option<&Policy>, facts: &Facts, now: jiff::Timestamp) -> V
     if identity::is_root_itself(facts) {
         return Vec::new();
     }
+    find(policy, facts, now).into_iter().map(|found| found.offer).collect()
+}
+
+/// As [`offers`], with more of each.
+pub(crate) fn find(policy: &Policy, facts: &Facts, now: jiff::Timestamp) -> Vec<Found> {
     let nothing = crate::duty::nothing_asked();
     let setting = Setting { policy, facts, request: &nothing, now, who: Identity::of(policy, facts) };
     let mut offers = Vec::new();
@@ -83,13 +105,12 @@ pub fn offers(policy: Option<&Policy>, facts: &Facts, now: jiff::Timestamp) -> V
             offers.extend(offer(&setting, allow, *place, role));
         }
     }
-    offers.sort_by(|one, other| {
-        (&one.role, one.break_glass, &one.rule).cmp(&(&other.role, other.break_glass, &other.rule))
-    });
+    let key = |found: &Found| (found.offer.role.clone(), found.offer.break_glass, found.offer.rule.clone());
+    offers.sort_by_cached_key(key);
     offers
 }
 
-fn offer(setting: &Setting<'_>, allow: &Allow, place: u32, role: &Role) -> Option<Offer> {
+fn offer(setting: &Setting<'_>, allow: &Allow, place: u32, role: &Role) -> Option<Found> {
     let mut in_time = true;
     let mut otherwise = true;
     setting.each(&allow.when, Manner::ALLOW, Some(place), &mut |key, truth| {
@@ -117,8 +138,14 @@ fn offer(setting: &Setting<'_>, allow: &Allow, place: u32, role: &Role) -> Optio
     }
     let policy = setting.policy;
     let candidate = Candidate { allow, role: place, part: role, role_name: &role.name, cover: Cover::default() };
-    if Verdicts::of(setting, &policy.content.denies, &policy.index.denies).first(setting, Some(place)).is_some() {
-        return None;
+    let (mut limited, mut open_ended) = (false, true);
+    for deny in Verdicts::of(setting, &policy.content.denies, &policy.index.denies).matching(setting, Some(place)) {
+        // One that looks at the act leaves the rest of the role to single commands.
+        if !deny.when.reads_act() {
+            return None;
+        }
+        limited = true;
+        open_ended &= (deny.when.run.is_none() || deny.only_this_path) && deny.when.shell != Some(true);
     }
     let mut joined = Joined::of(&candidate);
     for require in
@@ -142,9 +169,7 @@ fn offer(setting: &Setting<'_>, allow: &Allow, place: u32, role: &Role) -> Optio
         commands.extend(part.shell.then(|| "a shell".to_owned()));
         commands.extend(part.edit.iter().map(|glob| format!("-e {glob}")));
         commands.extend(part.groups.iter().map(|group| format!("group {group} for the session")));
-        commands.extend(part.membership.iter().map(|group| format!("membership of {group}")));
-        commands.extend(part.sudoers.iter().map(|line| format!("sudo {line}")));
-        commands.extend(part.login.iter().map(|account| format!("login as {account}")));
+        commands.extend(by_whole_role(part));
     }
     run_as.sort();
     run_as.dedup();
@@ -156,11 +181,12 @@ fn offer(setting: &Setting<'_>, allow: &Allow, place: u32, role: &Role) -> Optio
             crate::hours::opens_at(&allow.when.hours, &policy.zones, starts.unwrap_or(setting.now)).or(starts);
         Opening::Closed { hours: crate::denial::hours_in_words(policy, allow), opens_at }
     };
-    Some(Offer {
+    let offer = Offer {
         role: role.name.clone(),
         summary: role.summary.clone(),
         rule: allow.name.clone(),
         window: joined.window(),
+        run_time: joined.run_time(),
         auth: joined.auth(),
         record: joined.record(),
         approvals: joined.persons(),
@@ -171,5 +197,15 @@ fn offer(setting: &Setting<'_>, allow: &Allow, place: u32, role: &Role) -> Optio
         opening,
         run_as,
         commands,
-    })
+        limited,
+    };
+    Some(Found { offer, role: place, commands: allow.grant != Grants::Role, open_ended })
+}
+
+/// What a part gives that no single command needs, in words.
+pub(crate) fn by_whole_role(part: &Role) -> Vec<String> {
+    let membership = part.membership.iter().map(|group| format!("membership of {group}"));
+    let sudoers = part.sudoers.iter().map(|line| format!("sudo {line}"));
+    let login = part.login.iter().map(|account| format!("login as {account}"));
+    membership.chain(sudoers).chain(login).collect()
 }

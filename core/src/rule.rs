@@ -175,6 +175,12 @@ impl When {
         own || self.except.iter().any(Self::reads_role)
     }
 
+    /// True when it holds a condition that depends on what is to run, or as whom.
+    pub(crate) fn reads_act(&self) -> bool {
+        let own = self.run.is_some() || self.as_whom.is_some() || self.edit.is_some() || self.shell.is_some();
+        own || self.except.iter().any(Self::reads_act)
+    }
+
     /// True when nothing is given.
     #[cfg(feature = "language")]
     pub(crate) fn is_empty(&self) -> bool {

@@ -80,6 +80,17 @@ pub enum Ask {
         /// As if this account asked (needs the duty `policy`).
         user: Option<String>,
     },
+    /// `jitsudo -l`: what may be run, as [`crate::list::ListItem`]s. Nothing runs and no request is recorded.
+    List {
+        /// `-l CMD`: is this allowed; empty: everything.
+        argv: Vec<Bytes>,
+        /// `-u`, with a command.
+        target: Option<String>,
+        /// `-g`, with a command.
+        group: Option<String>,
+        /// `-U`: this account's rights, which for another's needs the duty `policy`.
+        user: Option<String>,
+    },
     /// Compile the files of policy.d and, unless `dry_run`, make them the policy in force. uid 0 only.
     PolicyApply {
         /// Only say what would change.

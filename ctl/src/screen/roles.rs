@@ -57,6 +57,9 @@ fn terms(offer: &Offer, view: &View) -> Vec<String> {
     if offer.break_glass {
         parts.push("only with --break-glass".to_owned());
     }
+    if offer.limited {
+        parts.push("part of it forbidden by another rule".to_owned());
+    }
     parts.extend(closed(offer, view));
     parts.push(format!("rule \"{}\"", visible(&offer.rule)));
     parts
@@ -103,6 +106,8 @@ pub(crate) mod tests {
             record: Record::None,
             approvals: 0,
             approvers: Vec::new(),
+            run_time: 43_200,
+            limited: false,
             reason_needed: false,
             ticket_needed: false,
             break_glass: false,
@@ -126,6 +131,8 @@ pub(crate) mod tests {
         let needy = Offer {
             approvals: 2,
             approvers: vec!["sre-leads".to_owned(), "security".to_owned()],
+            run_time: 43_200,
+            limited: false,
             reason_needed: true,
             ticket_needed: true,
             auth: Auth::Fresh,

@@ -58,7 +58,11 @@ impl Daemon {
             }
             FromSpawner::LookFailed { number, cause } => {
                 if let Some(pending) = self.pending.remove(&number) {
-                    self.fail(pending.client, words::look_fault(&cause));
+                    if Self::is_unknown_user(&pending.what, &cause) {
+                        self.give_unknown_user(pending.client);
+                    } else {
+                        self.fail(pending.client, words::look_fault(&cause));
+                    }
                 }
             }
             FromSpawner::Started { number, pid: _ } => {

@@ -17,6 +17,7 @@ mod front;
 mod ledger;
 mod limits;
 mod lines;
+mod listing;
 mod outputs;
 mod places;
 mod policy;

@@ -65,7 +65,7 @@ impl Daemon {
                 self.fail(client, malformed("cannot explain: no command was given"));
             }
             Ask::PolicyApply { dry_run, expect } => self.begin_apply(client, uid, dry_run, expect),
-            Ask::Standing | Ask::Roles | Ask::Sessions { all: true, .. } | Ask::Explain { .. } => {
+            Ask::Standing | Ask::Roles | Ask::Sessions { all: true, .. } | Ask::Explain { .. } | Ask::List { .. } => {
                 self.ask_facts(client, ask);
             }
         }
@@ -97,20 +97,28 @@ impl Daemon {
         }
     }
 
-    fn give_items(&mut self, client: u64, items: Vec<Value>) {
+    pub(crate) fn give_items(&mut self, client: u64, items: Vec<Value>) {
         self.answer(client, &answers::parts(items));
     }
 
     fn ask_facts(&mut self, client: u64, ask: Ask) {
         let about = match &ask {
             // Another's facts only once the own ones showed the duty.
-            Ask::Explain { argv, target, group, user: None } => self.about(argv, target, group, None),
+            Ask::Explain { argv, target, group, user: None } | Ask::List { argv, target, group, user: None } => {
+                self.about(argv, target, group, None)
+            }
             _ => self.about(&[], &None, &None, None),
         };
         self.look(client, about, What::Ask(ask));
     }
 
-    fn about(&self, argv: &[Bytes], user: &Option<String>, group: &Option<String>, subject: Option<String>) -> About {
+    pub(crate) fn about(
+        &self,
+        argv: &[Bytes],
+        user: &Option<String>,
+        group: &Option<String>,
+        subject: Option<String>,
+    ) -> About {
         let same_as =
             if argv.is_empty() { &[] } else { self.policy.policy().map_or(&[][..], |one| one.deny_programs()) };
         let words = argv.iter().enumerate().skip(1).filter(|(_, word)| word.0.first() == Some(&b'/'));
@@ -168,14 +176,18 @@ impl Daemon {
                 let visible = if duties.contains(&Duty::Policy) { Visible::All } else { Visible::Own };
                 self.give_explanation(client, facts.clone(), request(argv, target, group), visible);
             }
+            Ask::List { .. } => self.list(client, ask, facts),
             Ask::PolicyStatus | Ask::Status | Ask::PolicyApply { .. } => {}
         }
     }
 
     /// The other account's facts are here; the duty was checked before they were asked for.
     pub(crate) fn explain_other(&mut self, client: u64, ask: Ask, facts: &Facts) {
-        if let Ask::Explain { argv, target, group, .. } = ask {
-            self.give_explanation(client, facts.clone(), request(argv, target, group), Visible::All);
+        match ask {
+            Ask::Explain { argv, target, group, .. } => {
+                self.give_explanation(client, facts.clone(), request(argv, target, group), Visible::All);
+            }
+            other => self.list_other(client, other, facts),
         }
     }
 
@@ -339,7 +351,8 @@ impl Daemon {
     }
 }
 
-fn request(argv: Vec<Bytes>, user: Option<String>, group: Option<String>) -> Request {
+/// A request to run a command, as a question about it has it.
+pub(crate) fn request(argv: Vec<Bytes>, user: Option<String>, group: Option<String>) -> Request {
     Request {
         kind: Kind::Command,
         argv,

@@ -1,7 +1,9 @@
 //! Questions: own things, others' with a duty, policy by root alone.
 
+use jitsudo_core::facts::{Executable, Fact, NoExecutable};
 use jitsudo_link::spawner::{Applied, ApplyOutcome};
 use jitsudo_protocol::client::{Ask, FaultCode, FromDecider, Say};
+use jitsudo_protocol::list::{Given, ListItem};
 
 use super::scene::{Play, Scene, Seen, next, own, rules};
 
@@ -161,4 +163,80 @@ fn peer_auth_08_only_root_applies_a_policy() {
     let scene = Scene::play("apply-other", Play { root: own() + 1, has_spawner: false, ..Play::default() });
     let fault = scene.client().ask(Ask::PolicyApply { dry_run: true, expect: None }).unwrap_err();
     assert_eq!(fault.code, FaultCode::Duty);
+}
+
+fn list(argv: &[&str], user: Option<&str>) -> Ask {
+    let argv = argv.iter().map(|word| (*word).into()).collect();
+    Ask::List { argv, target: None, group: None, user: user.map(str::to_owned) }
+}
+
+fn listed(scene: &Scene, ask: Ask) -> Vec<ListItem> {
+    let items = scene.client().ask(ask).unwrap();
+    items.into_iter().map(|item| serde_json::from_value(item).unwrap()).collect()
+}
+
+fn whose() -> ListItem {
+    ListItem::Whose { user: "alice".into(), host: "web-1".into() }
+}
+
+#[test]
+fn own_rights_are_listed_without_a_duty() {
+    let scene = Scene::play("list", Play { policy: Some(rules("")), ..Play::default() });
+    let items = listed(&scene, list(&[], None));
+    let [ListItem::Whose { .. }, ListItem::Entry(entry)] = items.as_slice() else { panic!("{items:?}") };
+    assert_eq!((entry.rule.as_str(), entry.role.as_str(), entry.auth.as_str()), ("ids", "ids", "none"));
+    assert_eq!((&entry.users, entry.run_time), (&vec!["root".to_owned()], 43_200));
+    assert_eq!(entry.gives, [Given::Command("/usr/bin/id".into()), Given::Command("/usr/bin/id ...".into())]);
+    // By name it is the same question.
+    assert_eq!(listed(&scene, list(&[], Some("alice"))), items);
+    let command = listed(&scene, list(&["/usr/bin/id"], None));
+    assert!(matches!(command.last(), Some(ListItem::Allowed { path }) if *path == "/usr/bin/id".into()), "{command:?}");
+}
+
+#[test]
+fn info_leak_01_rights_of_others_need_the_duty_policy_and_existence_is_not_told() {
+    let without = Scene::play("list-no-duty", Play { policy: Some(duty("\"see\"")), ..Play::default() });
+    for user in ["bob", "no-such-user", "root", &"x".repeat(10_000)] {
+        for argv in [&[][..], &["/usr/bin/id"]] {
+            let answer = listed(&without, list(argv, Some(user)));
+            assert_eq!(answer, [whose(), ListItem::NotYours]);
+        }
+    }
+    let looked: Vec<_> = without
+        .seen
+        .try_iter()
+        .filter_map(|seen| if let Seen::Look(about) = seen { Some(about) } else { None })
+        .collect();
+    assert!(looked.iter().all(|about| about.subject.is_none() && about.program.is_none()), "{looked:?}");
+    let with = Scene::play("list-duty", Play { policy: Some(duty("\"policy\"")), ..Play::default() });
+    assert!(matches!(listed(&with, list(&[], Some("bob")))[1], ListItem::Entry(_)));
+}
+
+#[test]
+fn info_leak_01_a_file_that_is_not_there_and_one_that_is_not_allowed_have_one_answer() {
+    let play = |name: &str, executable| {
+        let mut play = Play { policy: Some(rules("")), ..Play::default() };
+        play.facts.executable = Fact::Is(executable);
+        Scene::play(name, play)
+    };
+    let found = super::samples::facts().executable.known().unwrap().clone().unwrap();
+    let other = Executable { path: "/root/secret/x".into(), ..found };
+    let there = listed(&play("there", Ok(other)), list(&["/root/secret/x"], None));
+    assert_eq!(there, [whose(), ListItem::NotAllowed]);
+    for cause in [NoExecutable::NotFound, NoExecutable::NotExecutable, NoExecutable::NotRegular] {
+        assert_eq!(listed(&play("not-there", Err(cause)), list(&["/root/secret/x"], None)), there);
+    }
+    // Whom a rule would let run it, and who asks for a name of the public path, are told.
+    for word in ["/usr/bin/id", "x"] {
+        let told = listed(&play("gone", Err(NoExecutable::NotFound)), list(&[word], None));
+        assert_eq!(told, [whose(), ListItem::NotFound]);
+    }
+}
+
+#[test]
+fn asking_records_no_request() {
+    let scene = Scene::play("list-log", Play { policy: Some(rules("")), ..Play::default() });
+    listed(&scene, list(&["/usr/bin/id"], None));
+    listed(&scene, list(&["/usr/bin/passwd"], None));
+    assert_eq!(scene.client().ask(log(false)).unwrap(), Vec::<serde_json::Value>::new());
 }
