@@ -1,6 +1,7 @@
 //! Debian roots: built once by mmdebstrap, kept under a hash of their recipe, never booted directly.
 //!
 //! A host mounts its root as the read-only layer below a disk of its own, so that any number of hosts share one.
+//! A tools root is a copy of a root with more packages in it: the hosts of most tests do without them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,12 +42,16 @@ const PACKAGES: &[&str] = &[
     "acl",
 ];
 
+/// What tests with real programs need beyond [`PACKAGES`].
+const TOOLS: &[&str] = &["vim", "htop", "tmux", "git", "make", "bash-completion", "zsh", "fish", "ansible-core"];
+
 const SETUP: &str = include_str!("root-setup.sh");
+const TOOLS_SETUP: &str = include_str!("root-tools.sh");
 
 /// A Debian root that hosts can stand on.
 #[derive(Debug, Clone)]
 pub struct Root {
-    suite: String,
+    name: String,
     path: PathBuf,
 }
 
@@ -58,29 +63,44 @@ impl Root {
     /// # Errors
     /// [`Error::NotRoot`] without root; [`Error::Failed`] with the end of mmdebstrap's log when it fails.
     pub fn debian(suite: &str) -> Result<Self, Error> {
+        Self::cached(suite, recipe_hash(&base_recipe(suite)), Self::build)
+    }
+
+    /// The same with the programs that people use under sudo: vim, htop, tmux, git, make, other shells, Ansible.
+    ///
+    /// # Errors
+    /// As [`Self::debian`]; [`Error::Failed`] with the end of apt's log when the packages do not install.
+    pub fn tools(suite: &str) -> Result<Self, Error> {
+        let base = Self::debian(suite)?;
+        let recipe = [&base_recipe(suite), &TOOLS.join(","), TOOLS_SETUP].join("\n");
+        Self::cached(&format!("{suite}-tools"), recipe_hash(&recipe), |root| root.build_tools(&base))
+    }
+
+    /// The root of this name and recipe, built by `build` when the cache does not hold it.
+    fn cached(name: &str, recipe: u64, build: impl FnOnce(&Self) -> Result<(), Error>) -> Result<Self, Error> {
         if !crate::bed::is_root() {
             return Err(Error::NotRoot);
         }
         let roots = cache_folder().join("roots");
         fs::create_dir_all(&roots).map_err(io(format!("create {}", roots.display())))?;
-        let path = roots.join(format!("{suite}-{:016x}", recipe_hash(suite)));
-        let root = Self { suite: suite.to_owned(), path };
+        let path = roots.join(format!("{name}-{recipe:016x}"));
+        let root = Self { name: name.to_owned(), path };
         if root.path.is_dir() {
             return Ok(root);
         }
-        let lock_path = roots.join(format!("{suite}.lock"));
+        let lock_path = roots.join(format!("{name}.lock"));
         let lock = fs::File::create(&lock_path).map_err(io(format!("create {}", lock_path.display())))?;
         lock.lock().map_err(io(format!("lock {}", lock_path.display())))?;
         if !root.path.is_dir() {
-            root.build()?;
+            build(&root)?;
         }
         Ok(root)
     }
 
-    /// The suite it was built from.
+    /// The suite it was built from, with `-tools` behind it for [`Self::tools`].
     #[must_use]
-    pub fn suite(&self) -> &str {
-        &self.suite
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The folder that holds it; to be read only.
@@ -91,12 +111,13 @@ impl Root {
 
     /// Builds beside the final place and renames, so that a root that exists is a whole one.
     fn build(&self) -> Result<(), Error> {
-        eprintln!("building the Debian root {} once; this takes about a minute", self.suite);
+        eprintln!("building the Debian root {} once; this takes about a minute", self.name);
         let unfinished = self.path.with_extension("unfinished");
         let setup = self.path.with_extension("setup");
         remove(&unfinished)?;
         fs::write(&setup, SETUP).map_err(io(format!("write {}", setup.display())))?;
-        let output = Command::new("mmdebstrap")
+        let mut mmdebstrap = Command::new("mmdebstrap");
+        mmdebstrap
             .args(["--quiet", "--variant=minbase", "--aptopt=Acquire::Languages \"none\"", "--dpkgopt=force-unsafe-io"])
             .args(["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*"])
             .args([
@@ -107,23 +128,41 @@ impl Root {
             .arg("--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr")
             .arg(format!("--include={}", PACKAGES.join(",")))
             .arg(format!("--customize-hook=sh {} \"$1\"", setup.display()))
-            .arg(&self.suite)
+            .arg(&self.name)
             .arg(&unfinished)
-            .arg(format!("deb {} {} main", mirror(), self.suite))
-            .stdin(Stdio::null())
-            .output()
-            .map_err(io("run mmdebstrap (`cargo xtask setup` installs it)"))?;
-        if !output.status.success() {
-            let log = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(Error::Failed {
-                what: format!("mmdebstrap {}", self.suite),
-                status: code(output.status),
-                output: last_lines(&log, 30),
-            });
-        }
+            .arg(format!("deb {} {} main", mirror(), self.name));
+        run_builder(&mut mmdebstrap, &format!("mmdebstrap {}", self.name))?;
         remove(&setup)?;
         fs::rename(&unfinished, &self.path).map_err(io(format!("rename {}", unfinished.display())))
     }
+
+    /// Copies the base and installs into the copy: seconds, where building anew takes most of a minute.
+    fn build_tools(&self, base: &Self) -> Result<(), Error> {
+        eprintln!("building the Debian root {} once; this takes about 20 seconds", self.name);
+        let unfinished = self.path.with_extension("unfinished");
+        remove(&unfinished)?;
+        let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(base.path()).arg(&unfinished).output();
+        let copied = copied.map_err(io("run cp"))?;
+        if !copied.status.success() {
+            let output = String::from_utf8_lossy(&copied.stderr).into_owned();
+            return Err(Error::Failed { what: "copy of a root".into(), status: code(copied.status), output });
+        }
+        let mut install = Command::new("sh");
+        install.args(["-c", TOOLS_SETUP, "root-tools"]).arg(&unfinished).args(TOOLS);
+        run_builder(&mut install, &format!("packages of the root {}", self.name))?;
+        fs::rename(&unfinished, &self.path).map_err(io(format!("rename {}", unfinished.display())))
+    }
+}
+
+/// Runs a builder, which must succeed; the end of what it said otherwise.
+fn run_builder(command: &mut Command, what: &str) -> Result<(), Error> {
+    let needed = io(format!("run {} (`cargo xtask setup` installs it)", command.get_program().to_string_lossy()));
+    let output = command.stdin(Stdio::null()).output().map_err(needed)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let log = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Err(Error::Failed { what: what.to_owned(), status: code(output.status), output: last_lines(&log, 30) })
 }
 
 /// `$JITSUDO_TEST_CACHE`, by default `/var/tmp/jitsudo-test`.
@@ -149,9 +188,13 @@ fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// FNV-1a over everything that shapes a root.
-fn recipe_hash(suite: &str) -> u64 {
-    let recipe = [EPOCH, suite, &PACKAGES.join(","), SETUP].join("\n");
+/// Everything that shapes a root.
+fn base_recipe(suite: &str) -> String {
+    [EPOCH, suite, &PACKAGES.join(","), SETUP].join("\n")
+}
+
+/// FNV-1a over a recipe.
+fn recipe_hash(recipe: &str) -> u64 {
     recipe.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
@@ -191,7 +234,7 @@ mod tests {
 
     #[test]
     fn another_suite_has_another_recipe() {
-        assert_ne!(recipe_hash("bookworm"), recipe_hash("trixie"));
+        assert_ne!(recipe_hash(&base_recipe("bookworm")), recipe_hash(&base_recipe("trixie")));
     }
 
     #[test]

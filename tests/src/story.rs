@@ -40,6 +40,39 @@ pub fn installed_host(name: &str, suite: &str, package: &Path) -> Result<Host, E
     Ok(host)
 }
 
+/// Boots a host with the programs that people use under sudo, where alice may run everything and `sudo` is jitsudo.
+///
+/// The variables `COLOUR` and `DEBIAN_FRONTEND` may be set on the command line.
+/// The real one is `sudo.real` there, and lets alice run everything as well.
+///
+/// # Errors
+/// As [`installed_host`] and [`apply_policy`].
+pub fn host_with_jitsudo_as_sudo(name: &str, package: &Path) -> Result<Host, Error> {
+    let host = Host::boot(name, &Root::tools("bookworm")?, Options::default())?;
+    install(&host, package)?;
+    apply_policy(
+        &host,
+        &EVERYTHING.replace("as = ", "shell = true\nenv-keep = [\"COLOUR\", \"DEBIAN_FRONTEND\"]\nas = "),
+    )?;
+    host.write("/etc/sudoers.d/alice", 0o440, "alice ALL=(ALL:ALL) NOPASSWD: ALL\n")?;
+    // As docs/switching-from-sudo.md has it.
+    let divert = "dpkg-divert --quiet --local --rename --divert /usr/bin/sudo.real --add /usr/bin/sudo";
+    host.sh(&format!("{divert} && ln -s jitsudo /usr/bin/sudo")).ok()?;
+    Ok(host)
+}
+
+/// Lets root of the host log in to it over ssh as alice, without a question.
+///
+/// # Errors
+/// [`Error::Failed`] when the keys cannot be made.
+pub fn open_ssh_to_alice(host: &Host) -> Result<(), Error> {
+    let keys = "install -d -m 700 /root/.ssh; ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
+        install -d -o alice -g alice -m 700 /home/alice/.ssh
+        install -o alice -g alice -m 600 /root/.ssh/id_ed25519.pub /home/alice/.ssh/authorized_keys
+        printf 'Host *\n StrictHostKeyChecking no\n LogLevel QUIET\n' >/root/.ssh/config";
+    host.sh(keys).ok().map(drop)
+}
+
 /// Installs the package with apt; nothing is downloaded, all it depends on is there.
 ///
 /// # Errors

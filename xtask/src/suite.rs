@@ -1,5 +1,6 @@
 //! `cargo xtask test`: one command, its own set-up, everything.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::budget::Stages;
@@ -9,6 +10,8 @@ use crate::step::{Failure, cargo, run as step, target, workspace};
 
 /// The suites that hosts are booted from.
 const SUITES: &[&str] = &["bookworm", "trixie"];
+/// The root with the programs that people use under sudo.
+const TOOLS: &[&str] = &["bookworm-tools"];
 
 /// What to run, and how strictly.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -53,7 +56,8 @@ fn run_stages(options: &Options, stages: &mut Stages) -> Result<(), Failure> {
     }
     stages
         .time("build", || step(&mut cargo(&["test", "--locked", "--no-run", "--workspace", "--features", FEATURES])))?;
-    stages.time("roots", build_roots)?;
+    stages.time("roots", || build_roots(SUITES))?;
+    stages.time("tools root", || build_roots(TOOLS))?;
     let filter = options.filter.as_deref();
     // A failure in one kind of test must not hide the other kind.
     let unit = stages
@@ -63,13 +67,21 @@ fn run_stages(options: &Options, stages: &mut Stages) -> Result<(), Failure> {
         let mut command = nextest("package(jitsudo-tests)", filter, seed.as_deref());
         step(command.args(threads(4)).env("JITSUDO_TEST_PACKAGE", &package))
     });
+    let measured = if options.all { measure(filter, &package) } else { Ok(()) };
     step(&mut bed(&["clear"]))?;
-    unit.and(hosts)
+    unit.and(hosts).and(measured)
+}
+
+/// Runs the measurements on hosts, one at a time, and shows what they print. They judge no time.
+fn measure(filter: Option<&str>, package: &Path) -> Result<(), Failure> {
+    let mut command = nextest("package(jitsudo-tests) & test(/^measure_/)", filter, None);
+    command.args(["--run-ignored", "only", "--success-output", "immediate", "--test-threads", "1"]);
+    step(command.env("JITSUDO_TEST_PACKAGE", package))
 }
 
 /// Builds the roots of the test hosts where the cache does not hold them.
-fn build_roots() -> Result<(), Failure> {
-    step(bed(&["roots"]).args(SUITES))
+fn build_roots(roots: &[&str]) -> Result<(), Failure> {
+    step(bed(&["roots"]).args(roots))
 }
 
 /// The test bed's program, which the build stage has left there.

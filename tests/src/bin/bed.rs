@@ -1,4 +1,5 @@
-//! `bed roots SUITE…` builds the roots of the test hosts; `bed clear` removes what killed tests left.
+//! `bed roots SUITE…` builds the roots of the test hosts (`SUITE-tools`: with the programs that people use under sudo);
+//! `bed clear` removes what killed tests left.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -34,8 +35,8 @@ fn roots(suites: &[&str]) -> Result<(), Error> {
 
 fn root(suite: &str) -> Result<(), Error> {
     let watch = Stopwatch::start();
-    let root = Root::debian(suite)?;
-    println!("root {} in {:.1} s: {}", root.suite(), watch.elapsed().as_secs_f64(), root.path().display());
+    let root = suite.strip_suffix("-tools").map_or_else(|| Root::debian(suite), Root::tools)?;
+    println!("root {} in {:.1} s: {}", root.name(), watch.elapsed().as_secs_f64(), root.path().display());
     Ok(())
 }
 
