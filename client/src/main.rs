@@ -17,6 +17,7 @@ mod ending;
 mod jobs;
 mod list;
 mod options;
+mod prompt;
 mod rescue;
 mod say;
 mod session;
@@ -85,7 +86,7 @@ fn elevate(called: Called, run: &Run, environment: Vec<Vec<u8>>, voice: &Voice) 
     let tty = tty::Tty::open();
     let act = act::build(run, environment, tty.is_some());
     match decider::ask(&act) {
-        Ok(channel) => session::attend(channel, &act, tty, voice, status.as_ref()),
+        Ok(channel) => session::attend(channel, &act, &run.asking, tty, voice, status.as_ref()),
         Err(error) => {
             if matches!(error, NoSession::Unreachable(_))
                 && let Some(end) = rescue::run_as_root(run, voice, status.as_ref())

@@ -8,6 +8,7 @@ mod relay;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use jitsudo_bytes::Bytes;
 use jitsudo_protocol::act::Act;
 use jitsudo_protocol::session::{FromSession, Prompt, Size, ToSession};
 use jitsudo_sys::channel::Channel;
@@ -22,6 +23,8 @@ use jitsudo_sys::{files, nix, signals, terminal};
 use crate::decider::HandOver;
 use crate::ending::End;
 use crate::jobs::{Action, Jobs};
+use crate::options::Asking;
+use crate::prompt::{self, Interruptions, Outcome, Question};
 use crate::say::{StatusFd, Voice};
 use crate::tty::Tty;
 use relay::Relay;
@@ -44,6 +47,11 @@ struct Attendant<'a> {
     relay: Relay,
     jobs: Jobs,
     signals: SignalFd,
+    asking: &'a Asking,
+    /// Asked and not yet answered.
+    question: Option<(Bytes, bool)>,
+    /// The session heard that there is no answer.
+    declined: bool,
     voice: &'a Voice,
     status: Option<&'a StatusFd>,
     end: Option<End>,
@@ -53,6 +61,7 @@ struct Attendant<'a> {
 pub(crate) fn attend(
     hand_over: HandOver,
     act: &Act,
+    asking: &Asking,
     tty: Option<Tty>,
     voice: &Voice,
     status: Option<&StatusFd>,
@@ -73,11 +82,24 @@ pub(crate) fn attend(
         return fail("watch the session", &error);
     }
     let background = begins_in_background();
-    if let Err(error) = tell_act(&channel, act, tty.as_ref(), background) {
+    if let Err(error) = tell_act(&channel, act, &asking.prompt, tty.as_ref(), background) {
         return fail("talk to the session", &error);
     }
     let jobs = Jobs::new(tty.is_some(), background);
-    let mut attendant = Attendant { channel, session, relay: Relay::new(tty), jobs, signals, voice, status, end: None };
+    let relay = Relay::new(tty);
+    let mut attendant = Attendant {
+        channel,
+        session,
+        relay,
+        jobs,
+        signals,
+        asking,
+        question: None,
+        declined: false,
+        voice,
+        status,
+        end: None,
+    };
     let end = attendant.until_the_end();
     let last = attendant.jobs.ended();
     attendant.carry_out(last);
@@ -90,7 +112,7 @@ fn begins_in_background() -> bool {
     files::is_pipe(input) || files::is_pipe(output) || (getpgrp() != getpid() && !terminal::is_terminal(input))
 }
 
-fn tell_act(channel: &Channel, act: &Act, tty: Option<&Tty>, background: bool) -> std::io::Result<()> {
+fn tell_act(channel: &Channel, act: &Act, prompt: &Prompt, tty: Option<&Tty>, background: bool) -> std::io::Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let open = |path: &std::ffi::CStr| nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty());
     // A directory that cannot be entered any more has an act that says so; something must stand in its place.
@@ -104,7 +126,7 @@ fn tell_act(channel: &Channel, act: &Act, tty: Option<&Tty>, background: bool) -
         size: tty.map(size_of).unwrap_or_default(),
         foreground: tty.is_some_and(Tty::is_foreground),
         background,
-        prompt: Prompt::default(),
+        prompt: prompt.clone(),
         explain_env: false,
     };
     send(channel, &first, &descriptors)?;
@@ -132,7 +154,35 @@ impl Attendant<'_> {
             {
                 return end;
             }
-            self.turn();
+            match self.question.take() {
+                Some(question) if self.end.is_none() => self.ask(question),
+                _ => self.turn(),
+            }
+        }
+    }
+
+    fn ask(&mut self, (prompt, echo): (Bytes, bool)) {
+        let interruptions = Interruptions { signals: &self.signals, session: self.channel.as_fd() };
+        let question = Question { prompt: &prompt.0, echo };
+        match prompt::ask(&question, self.asking, self.relay.tty_only(), &interruptions) {
+            Outcome::Answer(secret) => {
+                // A session that is gone is noticed when it is read from.
+                let _ = self.channel.send(&secret.datagram(), &[]);
+            }
+            Outcome::Nothing(lines) => {
+                lines.iter().for_each(|line| self.voice.complain(line));
+                self.declined = true;
+                self.say(&ToSession::NoAnswer);
+            }
+            Outcome::Over(line) => {
+                self.voice.complain(&line);
+                self.fail();
+            }
+            Outcome::SessionSpoke => {
+                self.turn();
+                // It is asked again unless the session has asked something else, or nothing is asked any more.
+                self.question = self.question.take().or(Some((prompt, echo)));
+            }
         }
     }
 
@@ -197,8 +247,7 @@ impl Attendant<'_> {
                     self.voice.text(&text);
                 }
             }
-            // Nobody is asked yet.
-            FromSession::Ask { .. } => {}
+            FromSession::Ask { prompt, echo } => self.question = Some((prompt, echo)),
             FromSession::Text(text) => self.voice.text(&format!("{text}\n")),
             FromSession::Output(_) => {}
             FromSession::Ended(raw) => {
@@ -207,10 +256,8 @@ impl Attendant<'_> {
                 self.end = Some(end);
             }
             FromSession::Failed(fault) => {
-                self.tell_status("failed");
                 self.voice.fault(&fault);
-                self.relay.give_up();
-                self.end = Some(End::Code(1));
+                self.fail();
             }
             // A later version's news.
             FromSession::Unknown => {}
@@ -226,8 +273,16 @@ impl Attendant<'_> {
     fn session_lost(&mut self) {
         let last = self.jobs.ended();
         self.carry_out(last);
-        self.voice.complain("the session is gone without a word about the command");
-        self.voice.hint("journalctl -t jitsudo-session");
+        if self.declined {
+            self.voice.complain("a password is required");
+        } else {
+            self.voice.complain("the session is gone without a word about the command");
+            self.voice.hint("journalctl -t jitsudo-session");
+        }
+        self.fail();
+    }
+
+    fn fail(&mut self) {
         self.relay.give_up();
         self.tell_status("failed");
         self.end = Some(End::Code(1));

@@ -15,6 +15,8 @@ use jitsudo_sys::terminal::{self, Modes, OutputProcessing};
 #[derive(Debug)]
 pub(crate) struct Tty {
     file: File,
+    /// It is this process's controlling terminal.
+    controlling: bool,
     /// What the modes were before we changed them.
     before: Option<Modes>,
     output: OutputProcessing,
@@ -38,11 +40,18 @@ impl Tty {
         let reopened = || {
             standard.iter().filter(|one| terminal::is_terminal(**one)).find_map(|one| terminal::open_again(*one).ok())
         };
-        let file = terminal::open_controlling().ok().or_else(reopened)?;
+        let own = terminal::open_controlling().ok();
+        let controlling = own.is_some();
+        let file = own.or_else(reopened)?;
         let [_, output, _] = standard;
         // Others in the pipeline write to the terminal as well: they count on its output processing.
         let output = if terminal::is_terminal(output) { OutputProcessing::Off } else { OutputProcessing::Kept };
-        Some(Self { file, before: None, output })
+        Some(Self { file, controlling, before: None, output })
+    }
+
+    /// It is this process's own: job control works on it, and it can be asked on.
+    pub(crate) fn is_controlling(&self) -> bool {
+        self.controlling
     }
 
     /// This process group is the terminal's foreground group.

@@ -66,6 +66,16 @@ pub fn unblock_all() -> io::Result<()> {
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
+/// Does something with no signal blocked, such as starting a program that must not inherit the mask.
+pub fn unblocked<T>(work: impl FnOnce() -> T) -> T {
+    let mut before = SigSet::empty();
+    // Neither call can fail: the arguments are constants and a set that the kernel gave.
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), Some(&mut before));
+    let outcome = work();
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
+    outcome
+}
+
 /// Stops this process and its group by `signal`, which the caller may have blocked; returns when it runs again, or at once where the
 /// kernel discards terminal stops (the group is orphaned).
 ///
@@ -102,6 +112,20 @@ pub fn die_by(signal: i32) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_is_done_unblocked_and_the_mask_comes_back() {
+        let mask = || {
+            let mut mask = SigSet::empty();
+            sigprocmask(SigmaskHow::SIG_BLOCK, None, Some(&mut mask)).unwrap();
+            mask
+        };
+        let _taken = take(&[Signal::SIGUSR1]).unwrap();
+        let before = mask();
+        assert!(before.contains(Signal::SIGUSR1));
+        assert!(!unblocked(mask).contains(Signal::SIGUSR1));
+        assert_eq!(mask(), before);
+    }
 
     #[test]
     fn ignored_and_reset_dispositions_are_seen() {

@@ -3,7 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use nix::sys::termios::{InputFlags, OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{
+    FlushArg, InputFlags, LocalFlags, OutputFlags, SetArg, Termios, cfmakeraw, tcflush, tcgetattr, tcsetattr,
+};
 use nix::unistd::Pid;
 
 /// Size of a terminal.
@@ -123,6 +125,20 @@ impl Modes {
         Self(modes)
     }
 
+    /// The same with nothing shown that is typed, not even the newline.
+    #[must_use]
+    pub fn without_echo(&self) -> Self {
+        let mut modes = self.0.clone();
+        modes.local_flags.remove(LocalFlags::ECHO | LocalFlags::ECHONL);
+        Self(modes)
+    }
+
+    /// What is typed is shown.
+    #[must_use]
+    pub fn shows_input(&self) -> bool {
+        self.0.local_flags.contains(LocalFlags::ECHO)
+    }
+
     /// Newlines written to it become carriage return and newline.
     #[must_use]
     pub fn adds_carriage_returns(&self) -> bool {
@@ -134,6 +150,14 @@ impl Modes {
     pub fn has_flow_control(&self) -> bool {
         self.0.input_flags.contains(InputFlags::IXON)
     }
+}
+
+/// Throws away what was typed and not yet read. Unlike tcsetattr's TCSAFLUSH it does not wait for output, which Ctrl-S can hold up.
+///
+/// # Errors
+/// Not a terminal, or hung up.
+pub fn drop_input(terminal: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(tcflush(terminal, FlushArg::TCIFLUSH)?)
 }
 
 /// Opens this process's controlling terminal with a description of its own, non-blocking.

@@ -57,6 +57,11 @@ impl Relay {
         self.tty.as_mut()
     }
 
+    /// The terminal, to be looked at and asked on.
+    pub(super) fn tty_only(&self) -> Option<&Tty> {
+        self.tty.as_ref()
+    }
+
     /// All output has reached the terminal.
     pub(super) fn is_over(&self) -> bool {
         self.stream.is_none() && (self.to_terminal.is_empty() || self.tty.is_none())
