@@ -234,6 +234,7 @@ mod tests {
             "StartLimitIntervalSec",
             "Type",
             "NotifyAccess",
+            "ExecStartPre",
             "ExecStart",
             "Restart",
             "RestartSec",
