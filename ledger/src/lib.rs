@@ -46,5 +46,5 @@ pub use line::{Body, BodyError, Flaw, Hash, Head, Line, MAX_BODY_BYTES};
 pub use read::{LineBuf, Lines, ReadError, read, tail};
 pub use recover::Cut;
 pub use storage::{Disk, Storage, StoredFile};
-pub use verify::{Bad, HeadVerdict, Report, check_head, verify};
+pub use verify::{Bad, HeadVerdict, Report, check_head, check_heads, verify};
 pub use writer::{MAX_UNSYNCED_BYTES, Opened, Options, Priority, Receipt, Reopened, Sealed, Writer};

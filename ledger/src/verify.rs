@@ -92,6 +92,9 @@ impl Report {
 /// When the directory cannot be listed.
 pub fn verify(dir: &Path, heads: &[Head], threads: usize) -> io::Result<Report> {
     let numbers = segment::numbers(&storage::names(dir)?);
+    let mut heads = heads.to_vec();
+    heads.sort_unstable();
+    let heads = heads.as_slice();
     let next = AtomicUsize::new(0);
     let proofs: Mutex<Vec<(usize, Proof)>> = Mutex::default();
     std::thread::scope(|scope| {
@@ -127,6 +130,44 @@ pub fn check_head(dir: &Path, head: &Head) -> io::Result<HeadVerdict> {
         }
     }
     Ok(HeadVerdict::Unreached)
+}
+
+/// What the ledger says to several heads, each verdict at the place of its head: they count only as lines of ONE unbroken chain, from
+/// the first of them to the last. Reads only the segments from the one that holds the first.
+///
+/// # Errors
+/// When the directory cannot be listed.
+pub fn check_heads(dir: &Path, heads: &[Head]) -> io::Result<Vec<HeadVerdict>> {
+    let lowest = heads.iter().map(|head| head.seq).min().unwrap_or(0);
+    let mut sorted = heads.to_vec();
+    sorted.sort_unstable();
+    let (mut found, mut later): (Vec<(Head, HeadVerdict)>, Option<Proof>) = (Vec::new(), None);
+    let mut last = None;
+    for number in segment::numbers(&storage::names(dir)?).into_iter().rev() {
+        let is_newest = later.is_none();
+        let proof = prove(dir, number, &sorted, is_newest);
+        let joined = later
+            .as_ref()
+            .and_then(|later| later.chain.before)
+            .is_none_or(|before| segment::follows(before, proof.chain.last).is_ok());
+        let Some(before) = proof.chain.before.filter(|_| proof.flaw.is_none() && joined) else {
+            // What lies before the break is not joined to what lies after it.
+            return Ok(vec![HeadVerdict::Unreached; heads.len()]);
+        };
+        last.get_or_insert(proof.chain.last);
+        found.extend(proof.found.iter().copied());
+        later = Some(proof);
+        if before.seq < lowest {
+            break;
+        }
+    }
+    let last = last.map_or(0, |last| last.seq);
+    let verdict = |head: &Head| match found.iter().find(|(one, _)| one == head) {
+        Some((_, verdict)) => *verdict,
+        None if head.seq > last => HeadVerdict::Newer,
+        None => HeadVerdict::Unreached,
+    };
+    Ok(heads.iter().map(verdict).collect())
 }
 
 fn take(numbers: &[u32], next: &AtomicUsize) -> Option<(usize, u32)> {
@@ -186,11 +227,17 @@ fn walk(proof: &mut Proof, mut reader: impl io::BufRead, heads: &[Head], is_newe
             Ok(line) => line,
             Err(flaw) => return Some(flaw),
         };
-        for head in heads.iter().filter(|head| head.seq == line.seq) {
+        for head in of_line(heads, line.seq) {
             let verdict = if head.hash == line.hash { HeadVerdict::Agrees } else { HeadVerdict::Differs };
             proof.found.push((*head, verdict));
         }
     }
+}
+
+/// The heads of one line, from many that are in order: a ledger holds a signed head for every minute of its activity.
+fn of_line(heads: &[Head], seq: u64) -> impl Iterator<Item = &Head> {
+    let first = heads.partition_point(|head| head.seq < seq);
+    heads.get(first..).unwrap_or_default().iter().take_while(move |head| head.seq == seq)
 }
 
 /// Joins the segments' proofs into one, up to the first break.
@@ -228,12 +275,12 @@ fn join(numbers: &[u32], proofs: Vec<Proof>, heads: &[Head]) -> Report {
         None if head.seq > last.seq => HeadVerdict::Newer,
         _ => HeadVerdict::Unreached,
     };
-    report.heads = heads
-        .iter()
-        .map(|head| {
-            (*head, found.iter().find(|(one, _)| one == head).map_or_else(|| absent(head), |(_, verdict)| *verdict))
-        })
-        .collect();
+    found.sort_unstable_by_key(|(head, _)| *head);
+    let verdict = |head: &Head| {
+        let place = found.binary_search_by_key(head, |(one, _)| *one).ok().and_then(|place| found.get(place));
+        place.map_or_else(|| absent(head), |(_, verdict)| *verdict)
+    };
+    report.heads = heads.iter().map(|head| (*head, verdict(head))).collect();
     report.heads.sort_unstable_by_key(|(head, _)| *head);
     report.anchor =
         report.heads.iter().rev().find(|(_, verdict)| *verdict == HeadVerdict::Agrees).map(|(head, _)| *head);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use jitsudo_ledger::{Flaw, Hash, Head, HeadVerdict, check_head, verify};
+use jitsudo_ledger::{Flaw, Hash, Head, HeadVerdict, check_head, check_heads, verify};
 
 use crate::fixture::{TempDir, append, ledger, open, small, sweeps_all};
 
@@ -176,6 +176,34 @@ fn audit_log_04_rewritten_history_differs_from_a_head() {
     assert_eq!(check_head(dir.path(), &heads[9]).unwrap(), HeadVerdict::Agrees);
     let nonsense = Head { seq: 2, hash: Hash::ZERO };
     assert_eq!(check_head(dir.path(), &nonsense).unwrap(), HeadVerdict::Differs);
+}
+
+#[test]
+fn audit_log_04_heads_count_together_only_in_one_chain() {
+    use HeadVerdict::{Agrees, Differs, Newer, Unreached};
+    let (dir, heads) = ledger(10);
+    let check = |dir: &TempDir, heads: &[Head]| check_heads(dir.path(), heads).unwrap();
+    assert_eq!(check(&dir, &[heads[9], heads[1]]), [Agrees, Agrees], "in the order that was asked for");
+    let newer = Head { seq: 1000, hash: Hash::ZERO };
+    let other = Head { seq: heads[4].seq, hash: Hash::ZERO };
+    assert_eq!(check(&dir, &[newer, heads[2], other]), [Newer, Agrees, Differs]);
+    assert_eq!(check(&dir, &[]), []);
+    // The newer segments of one ledger after the older ones of another: each is whole, both heads are there, no chain joins them.
+    let forged = TempDir::new();
+    append(&mut open(&forged, small()).writer, (1..=10).map(|n| if n == 1 { 9 } else { n }));
+    assert_eq!(verify(forged.path(), &[], 1).unwrap().segments, verify(dir.path(), &[], 1).unwrap().segments);
+    fs::copy(forged.segment(1), dir.segment(1)).unwrap();
+    let first = verify(forged.path(), &[], 1).unwrap();
+    assert!(first.is_sound());
+    let of_the_other = heads[0];
+    assert_eq!(check(&dir, &[heads[9]]), [Agrees], "the newest segment alone is read for it");
+    assert_eq!(check(&dir, &[of_the_other, heads[9]]), [Unreached, Unreached]);
+    // A flaw between them parts them as well.
+    let (dir, heads) = ledger(10);
+    let mut text = lines(&dir, 2);
+    text[1] = text[1].replace("\"n\":", "\"m\":");
+    put(&dir, 2, &text);
+    assert_eq!(check(&dir, &[heads[0], heads[9]]), [Unreached, Unreached]);
 }
 
 #[test]
