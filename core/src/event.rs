@@ -76,6 +76,27 @@ pub enum EndCause {
     Lost,
 }
 
+/// A head of the ledger, signed by the host's key (`docs/ledger.md` has the bytes). What was signed is kept as it was signed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Signed {
+    /// The host that the signer named.
+    pub host: String,
+    /// Fingerprint of its key, `SHA256:…`.
+    pub key: String,
+    /// When, by the signer's clock: RFC 3339, UTC.
+    pub at: String,
+    /// The signature: base64 of OpenSSH's form, on one line.
+    pub signature: String,
+}
+
+/// What somebody looked at, and took responsibility for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Concern {
+    /// The ledger is older than a head known elsewhere, or another.
+    RolledBack,
+}
+
 /// An event. The tag is `event`; the body's fields follow flat.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -276,12 +297,23 @@ pub enum Event {
         /// Bytes that were cut (kept beside it).
         bytes: u64,
     },
-    /// The ledger is older than a head known elsewhere.
+    /// The ledger is older than a head known elsewhere, or has another line there; nothing is given until that is acknowledged.
     RolledBack {
         /// Sequence known elsewhere.
         known: u64,
-        /// Sequence found.
+        /// Last sequence found.
         found: u64,
+    },
+    /// Root looked at something that stops giving, and said why it may go on.
+    Acknowledged {
+        /// What.
+        concern: Concern,
+        /// Sequence that was known elsewhere.
+        known: u64,
+        /// Last sequence before the acknowledgement.
+        found: u64,
+        /// Why it may go on, in root's words.
+        reason: String,
     },
     /// A segment was closed and the next one begun.
     SegmentSealed {
@@ -291,6 +323,9 @@ pub enum Event {
         last_seq: u64,
         /// Its last hash, hex.
         head: String,
+        /// Signed by the host's key; absent when that could not be had.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        signed: Option<Signed>,
     },
     /// The head was told to journald and syslog.
     HeadPublished {
@@ -298,12 +333,15 @@ pub enum Event {
         head_seq: u64,
         /// Hash, hex.
         head: String,
+        /// Signed by the host's key; absent when that could not be had.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        signed: Option<Signed>,
     },
 }
 
 impl Event {
     /// Every name that this version writes and reads.
-    pub const NAMES: [&str; 20] = [
+    pub const NAMES: [&str; 21] = [
         "requested",
         "decided",
         "activating",
@@ -322,6 +360,7 @@ impl Event {
         "clock_stepped",
         "chain_cut",
         "rolled_back",
+        "acknowledged",
         "segment_sealed",
         "head_published",
     ];
@@ -348,6 +387,7 @@ impl Event {
             Self::ClockStepped { .. } => "clock_stepped",
             Self::ChainCut { .. } => "chain_cut",
             Self::RolledBack { .. } => "rolled_back",
+            Self::Acknowledged { .. } => "acknowledged",
             Self::SegmentSealed { .. } => "segment_sealed",
             Self::HeadPublished { .. } => "head_published",
         }
@@ -375,6 +415,7 @@ impl Event {
             | Self::ClockStepped { .. }
             | Self::ChainCut { .. }
             | Self::RolledBack { .. }
+            | Self::Acknowledged { .. }
             | Self::SegmentSealed { .. }
             | Self::HeadPublished { .. } => None,
         }

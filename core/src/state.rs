@@ -7,13 +7,14 @@
 //! MUSTs
 //! 1. No event sequence panics or makes an access live that has no `activating` (`any_events_*`, `live_ones_all_have_an_activating`).
 //! 2. Folding a spool file twice is folding it once (`same_spool_file_twice_changes_nothing`).
-//! 3. A snapshot continues exactly as the state that it was taken of (`snapshot_continues_as_the_state_itself`).
+//! 3. Only an acknowledgement ends a roll-back (`only_an_acknowledgement_ends_a_roll_back`).
+//! 4. A snapshot continues exactly as the state that it was taken of (`snapshot_continues_as_the_state_itself`).
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Entry, Event};
+use crate::event::{Concern, Entry, Event};
 use crate::id::{AccessId, SessionId};
 use crate::name::Uid;
 
@@ -84,8 +85,11 @@ pub struct RollBack {
     pub at: jiff::Timestamp,
     /// Sequence known elsewhere.
     pub known: u64,
-    /// Sequence found.
+    /// Last sequence found.
     pub found: u64,
+    /// When root acknowledged it; nothing is given before.
+    #[serde(default)]
+    pub acknowledged: Option<jiff::Timestamp>,
 }
 
 /// The head that was told to journald and syslog last.
@@ -181,10 +185,16 @@ impl State {
                 Ok(())
             }
             Event::RolledBack { known, found } => {
-                self.rolled_back = Some(RollBack { at: entry.wall, known: *known, found: *found });
+                self.rolled_back = Some(RollBack { at: entry.wall, known: *known, found: *found, acknowledged: None });
                 Ok(())
             }
-            Event::HeadPublished { head_seq, head } => {
+            Event::Acknowledged { concern: Concern::RolledBack, .. } => {
+                if let Some(rolled_back) = &mut self.rolled_back {
+                    rolled_back.acknowledged.get_or_insert(entry.wall);
+                }
+                Ok(())
+            }
+            Event::HeadPublished { head_seq, head, signed: _ } => {
                 self.published = Some(Published { seq: *head_seq, head: head.clone() });
                 Ok(())
             }
@@ -324,6 +334,12 @@ impl State {
     #[must_use]
     pub fn rolled_back(&self) -> Option<&RollBack> {
         self.rolled_back.as_ref()
+    }
+
+    /// The ledger was found older than a head known elsewhere, and nobody has acknowledged it: nothing may be given.
+    #[must_use]
+    pub fn unacknowledged(&self) -> Option<&RollBack> {
+        self.rolled_back.as_ref().filter(|rolled_back| rolled_back.acknowledged.is_none())
     }
 
     /// The head that was told last.

@@ -116,6 +116,8 @@ pub(crate) struct Sessions {
 pub(crate) enum Audit {
     /// Verify order and integrity of the ledger (root only, works without the daemon)
     Verify(Verify),
+    /// Go on with a ledger that lacks what was signed (root only); say why
+    Acknowledge(Acknowledge),
 }
 
 #[derive(Args, Debug)]
@@ -126,6 +128,16 @@ pub(crate) struct Verify {
     /// Another ledger than this host's
     #[arg(long, value_name = "DIR")]
     pub(crate) ledger: Option<PathBuf>,
+    /// The public key of the host that signed; may be given several times [default: /var/lib/jitsudo/host.pub]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Acknowledge {
+    /// Why it may go on: what happened to the ledger, who looked, what was found
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
 }
 
 /// A head known from elsewhere.
@@ -180,6 +192,8 @@ mod tests {
             "log --all",
             "sessions --ended --all",
             "audit verify --head 7:0000000000000000000000000000000000000000000000000000000000000000 --ledger /tmp/l",
+            "audit verify --key a.pub --key b.pub",
+            "audit acknowledge --reason restored",
             "status",
         ] {
             assert!(parse(&format!("--json {line}")).is_ok(), "{line}");
@@ -246,6 +260,7 @@ mod tests {
             "log --limit 0",
             "log --limit 100001",
             "log k3v9tz --all",
+            "audit acknowledge",
             "audit verify --head 7",
             "audit verify --head 7:abc",
             "audit verify --head x:0000000000000000000000000000000000000000000000000000000000000000",

@@ -198,8 +198,22 @@ pub(crate) struct LedgerStatus {
     pub(crate) segments: Option<u64>,
     /// It takes durable records.
     pub(crate) sound: bool,
-    /// Why not.
+    /// Why not, or why nothing is given.
     pub(crate) cause: Option<String>,
+    /// What the host's key signed of it.
+    pub(crate) signed: SignedStatus,
+}
+
+/// How the ledger is signed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SignedStatus {
+    /// Fingerprint of the host's key, once it has signed something.
+    pub(crate) key: Option<String>,
+    /// The newest signed line.
+    pub(crate) seq: Option<u64>,
+    /// Why the last signature could not be had.
+    pub(crate) trouble: Option<String>,
 }
 
 /// One line of the ledger.
@@ -248,6 +262,7 @@ impl Line {
             | Event::ClockStepped { .. }
             | Event::ChainCut { .. }
             | Event::RolledBack { .. }
+            | Event::Acknowledged { .. }
             | Event::SegmentSealed { .. }
             | Event::HeadPublished { .. } => None,
         }

@@ -98,6 +98,11 @@ pub enum Ask {
         /// The digest that a dry run gave: anything else on disk now is refused.
         expect: Option<String>,
     },
+    /// Take the ledger as it is, although it lacks what was signed. uid 0 only.
+    Acknowledge {
+        /// Why; 1 to 1000 letters.
+        reason: String,
+    },
     /// Health of the daemon: ledger head, outputs, policy digest, versions.
     Status,
 }

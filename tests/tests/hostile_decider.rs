@@ -10,7 +10,7 @@ use jitsudo_tests::{Host, package_file, wait_until};
 const RULE: &str = "alice runs the web tier";
 
 /// The lies, and a piece of what the spawner says to each.
-const LIES: [(&str, &str); 9] = [
+const LIES: [(&str, &str); 11] = [
     ("uid", "uid 0 was named"),
     ("target", "target uid 33 was named"),
     ("rule", "no such rule"),
@@ -20,6 +20,8 @@ const LIES: [(&str, &str); 9] = [
     ("digest", "digest"),
     ("argv", "refused"),
     ("foreign", "nobody on that connection was looked at"),
+    ("head", "files end before event 1000000"),
+    ("acknowledgement", "only root acknowledges"),
 ];
 
 /// Puts the lying decider in the decider's place, for one client.

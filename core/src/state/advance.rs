@@ -43,6 +43,7 @@ impl Access {
             | Event::ClockStepped { .. }
             | Event::ChainCut { .. }
             | Event::RolledBack { .. }
+            | Event::Acknowledged { .. }
             | Event::SegmentSealed { .. }
             | Event::HeadPublished { .. } => (self, Err(Impossible::Again)),
         }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::decision::Record;
-use crate::event::{Actor, EndCause, Ending, EntryError};
+use crate::event::{Actor, Concern, EndCause, Ending, EntryError, Signed};
 use crate::name::Gid;
 use crate::request::Kind;
 use jitsudo_bytes::Bytes;
@@ -378,6 +378,29 @@ prop_compose! {
     }
 }
 
+fn signed() -> Signed {
+    Signed { host: "web-1".into(), key: "SHA256:x".into(), at: "2026-10-04T10:15:00Z".into(), signature: "U1NI".into() }
+}
+
+#[test]
+fn only_an_acknowledgement_ends_a_roll_back() {
+    let acknowledged =
+        |known| Event::Acknowledged { concern: Concern::RolledBack, known, found: 7, reason: "restored".into() };
+    let mut state = State::default();
+    // What was not found yet cannot be acknowledged in advance.
+    state.apply(&entry(0, acknowledged(812)));
+    state.apply(&entry(1, Event::RolledBack { known: 812, found: 640 }));
+    state.apply(&entry(2, Event::HeadPublished { head_seq: 900, head: "ab".into(), signed: Some(signed()) }));
+    assert_eq!(state.unacknowledged().map(|found| (found.known, found.found)), Some((812, 640)));
+    let restored: State = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
+    assert_eq!(restored.unacknowledged(), state.unacknowledged());
+    state.apply(&entry(3, acknowledged(812)));
+    assert_eq!(state.unacknowledged(), None);
+    assert!(state.rolled_back().unwrap().acknowledged.is_some());
+    state.apply(&entry(4, Event::RolledBack { known: 900, found: 700 }));
+    assert_eq!(state.unacknowledged().map(|found| found.known), Some(900), "the next one is another one");
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let access = || 0u8..3;
     let number = || 1u32..3;
@@ -408,8 +431,13 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => any::<i64>().prop_map(|by_ms| Event::ClockStepped { by_ms }),
         1 => any::<u64>().prop_map(|bytes| Event::ChainCut { segment: String::new(), bytes }),
         1 => any::<(u64, u64)>().prop_map(|(known, found)| Event::RolledBack { known, found }),
-        1 => any::<u64>().prop_map(|last_seq| Event::SegmentSealed { segment: String::new(), last_seq, head: String::new() }),
-        1 => any::<u64>().prop_map(|head_seq| Event::HeadPublished { head_seq, head: String::new() }),
+        1 => any::<(u64, u64)>().prop_map(|(known, found)| Event::Acknowledged {
+            concern: Concern::RolledBack, known, found, reason: String::new(),
+        }),
+        1 => (any::<u64>(), proptest::bool::ANY).prop_map(|(last_seq, by)| Event::SegmentSealed {
+            segment: String::new(), last_seq, head: String::new(), signed: by.then(signed) }),
+        1 => (any::<u64>(), proptest::bool::ANY).prop_map(|(head_seq, by)| Event::HeadPublished {
+            head_seq, head: String::new(), signed: by.then(signed) }),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! One event in words: a label of one or two words, and what happened.
 
 use jitsudo_core::decision::{Cause, Denial};
-use jitsudo_core::event::{EndCause, Entry, Event};
+use jitsudo_core::event::{Concern, EndCause, Entry, Event, Signed};
 use jitsudo_core::facts::NoExecutable;
 use jitsudo_core::request::Kind;
 use serde_json::Value;
@@ -149,13 +149,22 @@ fn of_host(event: &Event) -> (String, String) {
             ("ledger", format!("{} of an unfinished line cut from {}", counted(*bytes, "byte"), visible(segment)))
         }
         Event::RolledBack { known, found } => {
-            ("ledger", format!("older than known elsewhere: event {known} is known, {found} is the last here"))
+            let what = if known > found {
+                format!("rolled back: event {known} was signed, {found} is the last here")
+            } else {
+                format!("exchanged: event {known} was signed, and is another one here")
+            };
+            ("ledger", format!("{what}; nothing is given until that is acknowledged"))
         }
-        Event::SegmentSealed { segment, last_seq, .. } => {
-            ("ledger", format!("{} closed at event {last_seq}", visible(segment)))
+        Event::Acknowledged { concern: Concern::RolledBack, known, reason, .. } => {
+            ("ledger", format!("goes on without the signed event {known}: \"{}\"", visible(reason)))
         }
-        Event::HeadPublished { head_seq, head } => {
-            ("ledger", format!("head {head_seq}:{} told to others", digest(head)))
+        Event::SegmentSealed { segment, last_seq, signed, .. } => {
+            ("ledger", format!("{} closed at event {last_seq}, {}", visible(segment), signature(signed.as_ref())))
+        }
+        Event::HeadPublished { head_seq, head, signed } => {
+            let signature = signature(signed.as_ref());
+            ("ledger", format!("head {head_seq}:{} told to others, {signature}", digest(head)))
         }
         Event::Requested { .. }
         | Event::Decided { .. }
@@ -171,6 +180,10 @@ fn of_host(event: &Event) -> (String, String) {
         | Event::SpawnerRefused { .. } => ("", String::new()),
     };
     (label.to_owned(), text)
+}
+
+fn signature(signed: Option<&Signed>) -> &'static str {
+    if signed.is_some() { "signed" } else { "not signed" }
 }
 
 /// What was asked, in words: a command line, or the kind of shell.

@@ -138,6 +138,7 @@ impl Summary {
             | Event::ClockStepped { .. }
             | Event::ChainCut { .. }
             | Event::RolledBack { .. }
+            | Event::Acknowledged { .. }
             | Event::SegmentSealed { .. }
             | Event::HeadPublished { .. } => {}
         }

@@ -34,6 +34,13 @@ pub(crate) fn screen(status: &Status, view: &View) -> String {
         words = format!("{cause}; {words}");
     }
     line(ledger.sound, "ledger", words);
+    match (&ledger.signed.trouble, &ledger.signed.key) {
+        (Some(trouble), _) => line(false, "host key", format!("the head is not signed: {}", visible(trouble))),
+        (None, Some(key)) => {
+            line(true, "host key", format!("{}, signed line {}", visible(key), count(ledger.signed.seq.unwrap_or(0))))
+        }
+        (None, None) => {}
+    }
     let outputs = &status.outputs;
     for (name, state) in [("journald", &outputs.journald), ("syslog", &outputs.syslog)] {
         line(state == "up", name, visible(state));
@@ -51,6 +58,7 @@ pub(crate) fn screen(status: &Status, view: &View) -> String {
 pub(crate) fn is_well(status: &Status) -> bool {
     status.spawner.connected
         && status.ledger.sound
+        && status.ledger.signed.trouble.is_none()
         && status.policy_trouble.is_none()
         && [&status.outputs.journald, &status.outputs.syslog].into_iter().all(|state| state == "up")
 }
@@ -69,7 +77,8 @@ mod tests {
         json!({
             "version": "0.1.0", "host": "web-1", "boot": "b", "since": "2026-10-04T10:15:00Z", "policy": "ab".repeat(32),
             "spawner": {"connected": true, "policy": "ab".repeat(32)},
-            "ledger": {"seq": 18204, "hash": "cd".repeat(32), "segments": 3, "sound": true, "cause": null},
+            "ledger": {"seq": 18204, "hash": "cd".repeat(32), "segments": 3, "sound": true, "cause": null,
+                "signed": {"key": "SHA256:x", "seq": 18200, "at": "2026-10-04T10:15:00Z", "trouble": null}},
             "outputs": {"journald": "up", "syslog": "up", "lost": 0}, "policy_trouble": null, "enrolled": false, "sessions": 1, "connections": 2,
         })
     }
@@ -81,7 +90,7 @@ mod tests {
         assert_eq!(
             screen(&status, &view()),
             "ok    daemon   jitsudod 0.1.0 on web-1, up for 2 h\nok    spawner  connected\nok    policy   abababababab\n\
-             ok    ledger   18 204 lines, head cdcdcdcdcdcd, 3 segments\nok    journald up\nok    syslog   up\n\
+             ok    ledger   18 204 lines, head cdcdcdcdcdcd, 3 segments\nok    host key SHA256:x, signed line 18 200\nok    journald up\nok    syslog   up\n\
              ok    now      1 session, 2 connections\n"
         );
     }
@@ -92,6 +101,7 @@ mod tests {
         value["spawner"] = json!({"connected": false, "policy": null});
         value["ledger"]["sound"] = json!(false);
         value["ledger"]["cause"] = json!("cannot write the ledger: no space left");
+        value["ledger"]["signed"]["trouble"] = json!("cannot use the host's key");
         value["outputs"] = json!({"journald": "up", "syslog": "down", "lost": 1200});
         value["policy_trouble"] = json!("cannot use the applied policy /x: others can write it");
         let status: Status = serde_json::from_value(value).unwrap();
@@ -100,6 +110,7 @@ mod tests {
         for line in [
             "bad   spawner  not connected",
             "bad   ledger   cannot write the ledger: no space left; ",
+            "bad   host key the head is not signed: cannot use the host's key",
             "bad   syslog   down",
             "bad   copies   1 200 were dropped",
             "bad   policy   cannot use the applied policy /x: others can write it; nobody",

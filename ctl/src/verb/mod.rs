@@ -1,8 +1,10 @@
 //! The verbs: each asks or reads, and prints.
 
+mod acknowledge;
 mod apply;
 mod check;
 mod look;
+mod signatures;
 mod verify;
 
 use std::io::{self, Write as _};
@@ -12,6 +14,8 @@ use serde_json::Value;
 use crate::arguments::{Arguments, Audit, Policy, Verb};
 use crate::failure::Failure;
 use crate::text::View;
+
+pub(crate) use signatures::{Count, Signatures};
 
 /// Does what the command line says.
 pub(crate) fn run(arguments: Arguments, view: &View) -> Result<(), Failure> {
@@ -23,6 +27,7 @@ pub(crate) fn run(arguments: Arguments, view: &View) -> Result<(), Failure> {
         Some(Verb::Sessions(sessions)) => look::sessions(&sessions, json, view),
         Some(Verb::Status) => look::status(json, view),
         Some(Verb::Audit(Audit::Verify(what))) => verify::run(&what, json, view),
+        Some(Verb::Audit(Audit::Acknowledge(what))) => acknowledge::run(what, json),
         Some(Verb::Policy(Policy::Check(what))) => check::run(&what.paths, json, view),
         Some(Verb::Policy(Policy::Apply(how))) => apply::run(&how, json),
         Some(Verb::Policy(Policy::Explain(what))) => look::explain(what, json, view),

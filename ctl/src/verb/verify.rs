@@ -15,6 +15,7 @@ use crate::arguments::{self, Verify};
 use crate::failure::Failure;
 use crate::screen::verify::{From, Known, as_json, screen};
 use crate::text::View;
+use crate::verb::signatures;
 
 /// This host's ledger.
 const LEDGER: &str = "/var/lib/jitsudo/ledger";
@@ -30,16 +31,19 @@ pub(super) fn run(what: &Verify, json: bool, view: &View) -> Result<(), Failure>
         what.head.iter().filter_map(of_option).map(|head| Known { head, from: From::Option }).collect();
     if what.ledger.is_none() {
         known.extend(journal(owner).into_iter().map(|head| Known { head, from: From::Journal }));
+        known.extend(signatures::memory()?.map(|head| Known { head, from: From::Memory }));
     }
+    let signatures = signatures::of_ledger(&directory, &signatures::keys(&what.key)?).map_err(trouble)?;
+    known.extend(signatures.heads.iter().map(|head| Known { head: *head, from: From::Ledger }));
     let heads: Vec<Head> = known.iter().map(|known| known.head).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let report = verify(Path::new(&directory), &heads, threads).map_err(trouble)?;
     if json {
-        say_json(&as_json(&report, &known))?;
+        say_json(&as_json(&report, &known, &signatures))?;
     } else {
-        say(&screen(&report, &known, view))?;
+        say(&screen(&report, &known, &signatures, view))?;
     }
-    if report.is_sound() { Ok(()) } else { Err(Failure::BadCheckSaid) }
+    if report.is_sound() && signatures.are_sound() { Ok(()) } else { Err(Failure::BadCheckSaid) }
 }
 
 fn of_option(head: &arguments::Head) -> Option<Head> {
@@ -50,7 +54,7 @@ fn of_option(head: &arguments::Head) -> Option<Head> {
 fn journal(owner: u32) -> Vec<Head> {
     let output = Command::new("/usr/bin/journalctl")
         .args(["--output=json", "--no-pager", "--quiet", "--reverse", "--lines", JOURNAL_HEADS])
-        .args(["JITSUDO_EVENT=head_published", &format!("_UID={owner}")])
+        .args(["JITSUDO_EVENT=head_published", "JITSUDO_EVENT=head_signed", &format!("_UID={owner}"), "_UID=0"])
         .env_clear()
         .stdin(Stdio::null())
         .stderr(Stdio::null())
@@ -68,8 +72,11 @@ fn head_of(record: &Value, owner: u32) -> Option<Head> {
     if writer != owner && writer != 0 {
         return None;
     }
-    if field("JITSUDO_EVENT")? != "head_published" {
-        return None;
+    match field("JITSUDO_EVENT")? {
+        "head_published" => {}
+        // The spawner's own word on what it had signed: root's alone.
+        "head_signed" if writer == 0 => {}
+        _ => return None,
     }
     let named =
         || Some(Head { seq: field("JITSUDO_HEAD_SEQ")?.parse().ok()?, hash: field("JITSUDO_HEAD")?.parse().ok()? });
@@ -108,8 +115,15 @@ mod tests {
     }
 
     #[test]
+    fn signed_head_in_the_journal_is_roots_word_alone() {
+        let of = |uid: &str| record(uid, "7").replace("head_published", "head_signed");
+        assert_eq!(heads_of(&of("0"), 998).len(), 1);
+        assert_eq!(heads_of(&of("998"), 998), []);
+    }
+
+    #[test]
     fn missing_ledger_is_named() {
-        let what = Verify { head: Vec::new(), ledger: Some("/nonexistent/ledger".into()) };
+        let what = Verify { head: Vec::new(), ledger: Some("/nonexistent/ledger".into()), key: Vec::new() };
         let failure = run(&what, false, &crate::text::tests::view()).unwrap_err();
         assert!(failure.words().starts_with("jitctl: cannot read the ledger /nonexistent/ledger: no such file"));
     }

@@ -23,6 +23,7 @@ use jitsudo_sys::notify::{Notify, watchdog_interval};
 use jitsudo_sys::syslog::Severity;
 
 use crate::client::Client;
+use crate::heads::Heads;
 use crate::ledger::{Ledger, Ticket};
 use crate::limits::Limits;
 use crate::lines::Told;
@@ -89,6 +90,7 @@ pub(crate) struct Daemon {
     pub(crate) policy: InForce,
     pub(crate) loads: Loads,
     pub(crate) ledger: Ledger,
+    pub(crate) heads: Heads,
     pub(crate) after: HashMap<Ticket, After>,
     pub(crate) outputs: Outputs,
     pub(crate) worker: Worker,
@@ -178,6 +180,7 @@ impl Daemon {
             host: settings.host_or(&nodename),
             policy: InForce::load(&places.policy, places.root),
             loads: Loads::new(Arc::clone(&wake)),
+            heads: Heads::new(Arc::clone(&wake)),
             places,
             patience,
             settings,
@@ -236,6 +239,7 @@ impl Daemon {
                 self.tick();
             }
         }
+        self.end_heads();
         self.notify.send("STOPPING=1");
         Ok(())
     }
@@ -248,6 +252,7 @@ impl Daemon {
                 self.settle_ledger();
                 self.settle_worker();
                 self.settle_policy();
+                self.settle_heads();
             }
             SIGNALS => self.signalled(),
             SPAWNER => self.spawner_ready(flags),

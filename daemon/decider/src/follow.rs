@@ -6,7 +6,7 @@ use jitsudo_core::event::{EndCause, Entry, Event};
 use jitsudo_core::id::SessionId;
 use jitsudo_core::state::Access;
 use jitsudo_ledger::{AppendError, Priority, spool};
-use jitsudo_link::spawner::{FromSpawner, LookFailure, ToSpawner};
+use jitsudo_link::spawner::{FromSpawner, LookFailure, Memory, ToSpawner};
 use jitsudo_sys::syslog::Severity;
 
 use crate::daemon::{Daemon, offset_ms, wall};
@@ -19,8 +19,6 @@ use crate::work::{After, What};
 const SPOOL_MS: u64 = 5_000;
 /// Between two tries to mend the ledger.
 const MEND_MS: u64 = 5_000;
-/// Between two heads.
-const PUBLISH_MS: u64 = 60_000;
 /// A wall clock that moves further against the boot clock between two ticks was set.
 const STEP_MS: i128 = 2_000;
 /// How long past its end an access without a word is still waited for.
@@ -52,7 +50,7 @@ impl Daemon {
     /// The spawner says something.
     pub(crate) fn spawner_said(&mut self, message: FromSpawner) {
         match message {
-            FromSpawner::Ready { policy } => self.spawner_is_ready(policy),
+            FromSpawner::Ready { policy, memory } => self.spawner_is_ready(policy, memory),
             FromSpawner::Looked { number, peer, facts, process } => {
                 self.looked(number, peer, *facts, process.as_deref());
             }
@@ -79,6 +77,7 @@ impl Daemon {
             }
             FromSpawner::Applied { number, outcome } => self.applied(number, outcome),
             FromSpawner::Forgotten { number } => self.forgotten(number),
+            FromSpawner::Signed { number, outcome } => self.signature_arrived(number, outcome),
             FromSpawner::Spooled => self.look_at_spool(),
             FromSpawner::SessionGone { session } => {
                 let now_ms = self.now_ms();
@@ -88,9 +87,10 @@ impl Daemon {
         }
     }
 
-    fn spawner_is_ready(&mut self, policy: Option<String>) {
+    fn spawner_is_ready(&mut self, policy: Option<String>, memory: Option<Memory>) {
         let differs = policy.as_deref() != self.policy.digest();
         self.spawner.is_now_ready(policy);
+        self.take_memory(memory);
         if differs {
             self.reload_policy();
         }
@@ -108,6 +108,7 @@ impl Daemon {
         for pending in std::mem::take(&mut self.pending).into_values() {
             self.fail(pending.client, words::spawner_fault(cause));
         }
+        self.heads_without_spawner();
     }
 
     /// Reads the applied policy again, while others are served.
@@ -126,6 +127,11 @@ impl Daemon {
         for (client, outcome) in std::mem::take(&mut self.loads.outcomes) {
             self.tell_applied(client, &outcome, true);
         }
+        self.resume_held();
+    }
+
+    /// Goes on with the runs that waited for a policy, or for a look at the ledger; those that must wait on are held again.
+    pub(crate) fn resume_held(&mut self) {
         for (client, act) in std::mem::take(&mut self.loads.held) {
             if self.clients.contains_key(&client) {
                 self.begin_run(client, act);
@@ -152,6 +158,7 @@ impl Daemon {
                 }
                 Some(After::Applied { client, outcome }) => self.tell_applied(client, &outcome, true),
                 Some(After::Lost) => {}
+                Some(After::Acknowledged { client }) => self.acknowledgement_recorded(client, outcome),
             }
         }
         self.ledger_opened();
@@ -165,13 +172,7 @@ impl Daemon {
             self.outputs.tell(told);
         }
         if let Some(sealed) = written.sealed {
-            let event = Event::SegmentSealed {
-                segment: sealed.segment,
-                last_seq: sealed.head.seq,
-                head: sealed.head.hash.to_string(),
-            };
-            let entry = self.stamp().entry(event);
-            self.ledger.append(vec![entry], Priority::Essential);
+            self.segment_sealed(sealed);
         }
     }
 
@@ -242,11 +243,13 @@ impl Daemon {
             self.times.mend_ms = now_ms.saturating_add(MEND_MS);
             if self.ledger.mend() {
                 self.ledger_opened();
+                self.check_ledger();
             }
+            self.look_again();
             self.tell_ledger_trouble();
         }
         self.end_the_lost(now_ms);
-        self.publish_head(now_ms);
+        self.tend_heads(now_ms);
     }
 
     fn keep_watchdog(&mut self, now_ms: u64) {
@@ -308,19 +311,6 @@ impl Daemon {
             let ticket = self.ledger.append(batch.to_vec(), Priority::Essential);
             self.after.insert(ticket, After::Lost);
         }
-    }
-
-    fn publish_head(&mut self, now_ms: u64) {
-        let head = self.ledger.head();
-        if now_ms < self.times.publish_ms || head.seq <= self.times.published_seq || self.ledger.trouble().is_some() {
-            return;
-        }
-        self.times.publish_ms = now_ms.saturating_add(PUBLISH_MS);
-        // Our own word on it is one event more, and no activity.
-        self.times.published_seq = head.seq.saturating_add(1);
-        let event = Event::HeadPublished { head_seq: head.seq, head: head.hash.to_string() };
-        let entry = self.stamp().entry(event);
-        self.ledger.append(vec![entry], Priority::Ordinary);
     }
 }
 

@@ -218,6 +218,11 @@ impl Ledger {
         self.head
     }
 
+    /// False while it could not be opened at all: its head is not known then.
+    pub(crate) fn is_open(&self) -> bool {
+        self.committer.is_some()
+    }
+
     /// Why nothing can be recorded now.
     pub(crate) fn trouble(&self) -> Option<&AppendError> {
         self.trouble.as_ref()
@@ -272,7 +277,7 @@ mod tests {
 
     fn entry(by_ms: i64) -> Entry {
         let stamp = Stamp { host: "h".into(), boot: "b".into(), wall: Timestamp::UNIX_EPOCH, boottime_ms: 1 };
-        stamp.entry(Event::HeadPublished { head_seq: 1, head: by_ms.to_string() })
+        stamp.entry(Event::HeadPublished { head_seq: 1, head: by_ms.to_string(), signed: None })
     }
 
     fn wait(ledger: &mut Ledger) -> Vec<Finished> {

@@ -4,7 +4,7 @@
 //! (`audit_log_01_*`, `audit_log_02_*`).
 
 use jitsudo_bytes::Bytes;
-use jitsudo_core::event::{EndCause, Ending, Entry, Event};
+use jitsudo_core::event::{Concern, EndCause, Ending, Entry, Event, Signed};
 use jitsudo_core::state::Access;
 use jitsudo_sys::syslog::Severity;
 use serde_json::Value;
@@ -50,6 +50,9 @@ pub(crate) fn of_entry(seq: u64, entry: &Entry, json: &str, access: Option<&Acce
     add("JITSUDO_ROLE", given.and_then(|allowed| allowed.role.clone()));
     add("JITSUDO_POLICY", policy(&entry.event).or_else(|| given.map(|allowed| allowed.policy.clone())));
     add("JITSUDO_STATUS", status(&entry.event));
+    let signed = signed(&entry.event);
+    add("JITSUDO_KEY", signed.map(|signed| signed.key.clone()));
+    add("JITSUDO_SIGNATURE", signed.map(|signed| signed.signature.clone()));
     add("JITSUDO_JSON", Some(json.to_owned()));
     Told { severity: severity(&entry.event), message: message(entry, access), fields, line: line(seq, json) }
 }
@@ -82,6 +85,13 @@ fn policy(event: &Event) -> Option<String> {
     }
 }
 
+fn signed(event: &Event) -> Option<&Signed> {
+    match event {
+        Event::SegmentSealed { signed, .. } | Event::HeadPublished { signed, .. } => signed.as_ref(),
+        _ => None,
+    }
+}
+
 fn status(event: &Event) -> Option<String> {
     match event {
         Event::SessionExit { ending, .. } => Some(match ending {
@@ -103,6 +113,7 @@ fn severity(event: &Event) -> Severity {
         | Event::ClockStepped { .. }
         | Event::LeftRunning { .. } => Severity::Warning,
         Event::Decided { allowed: false, .. } | Event::PolicyApplied { .. } => Severity::Notice,
+        Event::Acknowledged { .. } => Severity::Warning,
         Event::Ended { cause: EndCause::Lost, .. } => Severity::Warning,
         Event::Requested { .. }
         | Event::Decided { .. }
@@ -190,13 +201,26 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
         Event::ClockStepped { by_ms } => format!("clock stepped by {by_ms} ms"),
         Event::ChainCut { segment, bytes } => format!("ledger: {bytes} torn bytes cut from {}", visible(segment)),
         Event::RolledBack { known, found } => {
-            format!("ledger rolled back: event {known} is known elsewhere, the last one here is {found}")
+            format!("{}; nothing is given until root acknowledges it", words::rolled_back(*known, *found))
         }
-        Event::SegmentSealed { segment, last_seq, head } => {
-            format!("ledger: {} sealed at event {last_seq} {}", visible(segment), visible(head))
+        Event::Acknowledged { concern: Concern::RolledBack, known, reason, .. } => {
+            format!("ledger without the signed event {known} acknowledged: \"{}\"", visible(reason))
         }
-        Event::HeadPublished { head_seq, head } => format!("ledger head {head_seq} {}", visible(head)),
+        Event::SegmentSealed { segment, last_seq, head, signed } => {
+            let by = signed_by(signed.as_ref());
+            format!("ledger: {} sealed at event {last_seq} {}, {by}", visible(segment), visible(head))
+        }
+        Event::HeadPublished { head_seq, head, signed } => {
+            format!("ledger head {head_seq} {}, {}", visible(head), signed_by(signed.as_ref()))
+        }
     }
+}
+
+fn signed_by(signed: Option<&Signed>) -> String {
+    signed.map_or_else(
+        || "not signed".to_owned(),
+        |signed| format!("signed by {}", Bytes::from(signed.key.as_str()).visible()),
+    )
 }
 
 /// `seq=7 event=requested user="alice" …`: one line, values of peers in quotes.

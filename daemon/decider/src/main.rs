@@ -14,6 +14,7 @@ mod daemon;
 mod follow;
 mod foreground;
 mod front;
+mod heads;
 mod ledger;
 mod limits;
 mod lines;

@@ -65,6 +65,7 @@ impl Daemon {
                 self.fail(client, malformed("cannot explain: no command was given"));
             }
             Ask::PolicyApply { dry_run, expect } => self.begin_apply(client, uid, dry_run, expect),
+            Ask::Acknowledge { reason } => self.begin_acknowledge(client, uid, &reason),
             Ask::Standing | Ask::Roles | Ask::Sessions { all: true, .. } | Ask::Explain { .. } | Ask::List { .. } => {
                 self.ask_facts(client, ask);
             }
@@ -177,7 +178,7 @@ impl Daemon {
                 self.give_explanation(client, facts.clone(), request(argv, target, group), visible);
             }
             Ask::List { .. } => self.list(client, ask, facts),
-            Ask::PolicyStatus | Ask::Status | Ask::PolicyApply { .. } => {}
+            Ask::PolicyStatus | Ask::Status | Ask::PolicyApply { .. } | Ask::Acknowledge { .. } => {}
         }
     }
 
@@ -325,6 +326,8 @@ impl Daemon {
         let (journald, syslog) = self.outputs.are_up();
         let up = |up: bool| if up { "up" } else { "down" };
         let head = self.ledger.head();
+        let untrusted = || self.why_nothing_is_given().map(|cause| format!("{cause}; nothing is given"));
+        let trouble = self.ledger.trouble().map(ToString::to_string).or_else(untrusted);
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "host": self.host,
@@ -341,8 +344,10 @@ impl Daemon {
                 "seq": head.seq,
                 "hash": head.hash.to_string(),
                 "segments": segments,
-                "sound": self.ledger.trouble().is_none(),
-                "cause": self.ledger.trouble().map(ToString::to_string),
+                "sound": trouble.is_none(),
+                "cause": trouble,
+                "rolled_back": state.unacknowledged(),
+                "signed": self.heads.status(),
             },
             "outputs": {"journald": up(journald), "syslog": up(syslog), "lost": self.outputs.lost()},
             "sessions": state.live_accesses().filter(running).count(),

@@ -2,8 +2,9 @@
 //!
 //! MUSTs
 //! 1. `Start` leaves only for a batch that is durable (`crash_recovery_03_*`).
-//! 2. What this version cannot do (authentication, approval) is a denial (`give` refuses it).
-//! 3. Who asks is the kernel's word of this connection; what the spawner says of it must agree (`looked`).
+//! 2. Nothing is given on the strength of a ledger that may not be the one that was signed (`heads`).
+//! 3. What this version cannot do (authentication, approval) is a denial (`give` refuses it).
+//! 4. Who asks is the kernel's word of this connection; what the spawner says of it must agree (`looked`).
 
 use std::rc::Rc;
 
@@ -37,8 +38,9 @@ const LOOK_MS: u64 = 10_000;
 impl Daemon {
     /// Begins a run.
     pub(crate) fn begin_run(&mut self, client: u64, act: Box<Act>) {
-        if self.loads.are_under_way() {
-            // The spawner may have the new policy already, and would not agree with the old one.
+        if self.loads.are_under_way() || self.heads.are_being_checked() {
+            // The spawner may have the new policy already, and would not agree with the old one. And a ledger that lacks what was
+            // signed gives nothing.
             self.loads.held.push((client, act));
             return;
         }
@@ -135,6 +137,9 @@ impl Daemon {
     }
 
     fn give(&mut self, client: u64, asked: &Asked<'_>, terms: &Terms, act: Act) {
+        if let Some(cause) = self.why_nothing_is_given() {
+            return self.fail(client, words::untrusted_ledger(&cause));
+        }
         if terms.auth != Auth::None || terms.approvals > 0 {
             return self.deny(client, asked, &beyond_this_version(asked.request));
         }
@@ -228,7 +233,7 @@ impl Daemon {
             What::Run(act) => self.decide_run(pending.client, *act, peer, &facts, process),
             What::Ask(ask) => self.answer_ask(pending.client, ask, &facts),
             What::ExplainOther(ask) => self.explain_other(pending.client, ask, &facts),
-            What::Start(_) | What::Apply { .. } | What::Forget => {}
+            What::Start(_) | What::Apply { .. } | What::Acknowledge(_) | What::Forget => {}
         }
     }
 }

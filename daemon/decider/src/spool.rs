@@ -107,6 +107,7 @@ fn may_be_spooled(event: &Event) -> bool {
         | Event::ClockStepped { .. }
         | Event::ChainCut { .. }
         | Event::RolledBack { .. }
+        | Event::Acknowledged { .. }
         | Event::SegmentSealed { .. }
         | Event::HeadPublished { .. } => false,
     }

@@ -148,6 +148,24 @@ fn target_asked(request: &Request) -> String {
     }
 }
 
+/// What is wrong with a ledger that lacks a line that was signed.
+pub(crate) fn rolled_back(known: u64, found: u64) -> String {
+    if known > found {
+        format!("the ledger was rolled back: event {known} was signed, the last one here is {found}")
+    } else {
+        format!("the ledger was exchanged: event {known} was signed, and is another one here")
+    }
+}
+
+/// Nothing is given while the ledger may not be the one that was signed.
+pub(crate) fn untrusted_ledger(cause: &str) -> Fault {
+    Fault {
+        code: FaultCode::Ledger,
+        message: format!("cannot give anything: {}", Bytes::from(cause).visible()),
+        hint: Some("root looks why (`jitctl audit verify`), then: jitctl audit acknowledge --reason '…'".to_owned()),
+    }
+}
+
 /// The ledger cannot take what would have to be recorded before anything is given.
 pub(crate) fn ledger_fault(error: &AppendError) -> Fault {
     let (cause, hint) = match error {

@@ -1,7 +1,7 @@
 //! What is under way: questions to the spawner, and what follows once a batch is durable.
 
 use jitsudo_core::id::AccessId;
-use jitsudo_link::spawner::{ApplyOutcome, Start};
+use jitsudo_link::spawner::{ApplyOutcome, Start, Wanted};
 use jitsudo_protocol::act::Act;
 use jitsudo_protocol::client::Ask;
 
@@ -20,7 +20,7 @@ impl Pending {
     /// What was given, or put in force, is to be heard of even when its client has gone.
     pub(crate) fn outlives_its_client(&self) -> bool {
         match self.what {
-            What::Start(_) | What::Apply { .. } => true,
+            What::Start(_) | What::Apply { .. } | What::Acknowledge(_) => true,
             What::Run(_) | What::Ask(_) | What::ExplainOther(_) | What::Forget => false,
         }
     }
@@ -44,6 +44,8 @@ pub(crate) enum What {
         /// Only to see.
         dry_run: bool,
     },
+    /// A signature of this head, on root's word.
+    Acknowledge(Wanted),
 }
 
 /// What follows once a batch is durable or refused.
@@ -55,6 +57,11 @@ pub(crate) enum After {
     Spool(Vec<String>),
     /// Accesses are over.
     Lost,
+    /// Root's acknowledgement counts.
+    Acknowledged {
+        /// Who gave it.
+        client: u64,
+    },
     /// The outcome may be told.
     Applied {
         /// To whom.

@@ -1,9 +1,9 @@
 //! Compiles policy.d and puts the result in force.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use jitsudo_core::language::{self, Compiled, Diagnostic, HostLookup, SourceFile};
@@ -13,7 +13,7 @@ use jitsudo_link::{APPLIED_POLICY, POLICY_FILES};
 use jitsudo_protocol::digest;
 use jitsudo_sys::nix::libc;
 
-use crate::{files, host};
+use crate::{files, host, place};
 
 /// Most of a compiler's text that is passed on, bytes.
 const MAX_TEXT_BYTES: usize = 24 * 1024;
@@ -43,7 +43,7 @@ pub(crate) fn apply(dry_run: bool, expect: Option<&str>) -> ApplyOutcome {
         Ok(in_force) => in_force,
         Err(error) => return ApplyOutcome::Failed(format!("cannot read {APPLIED_POLICY}: {error}")),
     };
-    if !dry_run && let Err(error) = put(Path::new(APPLIED_POLICY), &compiled) {
+    if !dry_run && let Err(error) = place::put(Path::new(APPLIED_POLICY), &compiled, 0o640) {
         return ApplyOutcome::Failed(format!(
             "cannot write {APPLIED_POLICY}: {error}; the policy before it stays in force"
         ));
@@ -95,34 +95,6 @@ fn in_force(path: &Path) -> io::Result<(Option<String>, Option<Policy>)> {
     Ok((Some(digest::of_bytes(&bytes)), Policy::from_compiled(&bytes).ok()))
 }
 
-/// Replaces the file whole: root's, readable by the directory's group.
-fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let temporary = directory.join(".applied.new");
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&temporary)?;
-        std::os::unix::fs::fchown(&file, Some(0), Some(fs::metadata(directory)?.gid()))?;
-        file.set_permissions(fs::Permissions::from_mode(0o640))?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(directory)?.sync_all()
-    };
-    write().inspect_err(|_| {
-        // The one in force was not touched; a leftover is removed by the next apply if this fails.
-        let _ = fs::remove_file(&temporary);
-    })
-}
-
 /// Names of rules that came, went, or say something else now.
 fn changes(before: Option<&Policy>, after: &Policy) -> (Vec<String>, Vec<String>, Vec<String>) {
     let rules = |policy: &Policy| -> BTreeMap<String, String> { policy.rule_texts().into_iter().collect() };
@@ -133,39 +105,4 @@ fn changes(before: Option<&Policy>, after: &Policy) -> (Vec<String>, Vec<String>
     let differs = |(name, text): &(&String, &String)| before.get(*name).is_some_and(|old| old != *text);
     let changed = after.iter().filter(differs).map(|(name, _)| name).collect();
     (cut(added), cut(removed), cut(changed))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn folder(name: &str) -> std::path::PathBuf {
-        let path = std::env::temp_dir().join(format!("jitsudo-apply-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        path
-    }
-
-    #[test]
-    fn policy_is_replaced_whole_and_leaves_no_temporary_file() {
-        let folder = folder("whole");
-        let path = folder.join("applied.json");
-        put(&path, b"one").unwrap();
-        put(&path, b"two").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
-        fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn fs_race_01_link_in_the_place_of_the_temporary_file_is_not_followed() {
-        let folder = folder("link");
-        let victim = folder.join("victim");
-        fs::write(&victim, "kept").unwrap();
-        std::os::unix::fs::symlink(&victim, folder.join(".applied.new")).unwrap();
-        put(&folder.join("applied.json"), b"new").unwrap();
-        assert_eq!(fs::read(&victim).unwrap(), b"kept");
-        fs::remove_dir_all(&folder).unwrap();
-    }
 }

@@ -23,6 +23,16 @@ pub const APPLIED_POLICY: &str = "/var/lib/jitsudo/policy/applied.json";
 pub const LEDGER: &str = "/var/lib/jitsudo/ledger";
 /// Directory of spooled events, root's, readable by `_jitsudo`.
 pub const SPOOL: &str = "/var/lib/jitsudo/spool";
+/// Directory of what is root's: the host's key, the memory of what it signed.
+pub const STATE: &str = "/var/lib/jitsudo";
+/// The secret half of the host's key, in [`STATE`]: root's alone, made once.
+pub const HOST_KEY: &str = "host.key";
+/// Its other half, in [`STATE`]: everybody may read it.
+pub const HOST_PUBLIC_KEY: &str = "host.pub";
+/// The newest head that was signed, in [`STATE`]: root's, so that whoever can write the ledger cannot make it forgotten.
+pub const SIGNED_HEAD: &str = "head";
+/// Largest file of these three, bytes.
+pub const MAX_STATE_BYTES: u64 = 16 * 1024;
 /// Where the policy's files are.
 pub const POLICY_FILES: &str = "/etc/jitsudo/policy.d";
 /// The daemon's settings.

@@ -1,5 +1,6 @@
 //! Decider ⇄ spawner. Every message of the decider that concerns a client has that client's connection attached.
 
+use jitsudo_core::event::Signed;
 use jitsudo_core::facts::Facts;
 use jitsudo_core::id::SessionId;
 use jitsudo_protocol::act::{ActMore, ActStart};
@@ -50,6 +51,22 @@ pub enum ToSpawner {
         /// Everything of the account, not only what belongs to the peer's terminal.
         all: bool,
     },
+    /// Have the host's key sign a durable line of the ledger. At most a few a minute, one at a time. Only to a spawner whose `Ready`
+    /// told its memory: older ones do not know the order.
+    Sign {
+        /// Repeated in the answer.
+        number: u64,
+        /// Which line.
+        wanted: Wanted,
+    },
+    /// Have the host's key sign this head although the ledger lacks the one that was signed last. Attached: the connection, whose
+    /// peer must be uid 0.
+    Acknowledge {
+        /// Repeated in the answer.
+        number: u64,
+        /// Which line.
+        wanted: Wanted,
+    },
     /// These spool files are in the ledger, durably.
     Folded {
         /// Their names.
@@ -81,6 +98,65 @@ pub struct Start {
     pub ends_boottime_ms: u64,
 }
 
+/// A line of the ledger that is to be signed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// The segment that it ends, for good; absent = the ledger's head.
+    pub segment: Option<String>,
+    /// Its number.
+    pub seq: u64,
+    /// Its hash, hex.
+    pub hash: String,
+}
+
+/// What is remembered on the spawner's side of what was signed: what a ledger must contain to be the newest one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Memory {
+    /// Nothing was signed yet.
+    Nothing,
+    /// The newest head that was.
+    Head(Box<SignedHead>),
+    /// It cannot be told; in words. Nothing is given on the strength of that.
+    Unreadable(String),
+}
+
+/// A head with its signature, as it stands in the memory's file.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SignedHead {
+    /// Number of the line.
+    pub seq: u64,
+    /// Its hash, hex.
+    pub hash: String,
+    /// Who signed it, and how.
+    pub signed: Signed,
+}
+
+impl Memory {
+    /// Reads the memory's file; `None` = there is none.
+    #[must_use]
+    pub fn read(file: Option<&[u8]>) -> Self {
+        match file.map(serde_json::from_slice) {
+            None => Self::Nothing,
+            Some(Ok(head)) => Self::Head(Box::new(head)),
+            Some(Err(error)) => Self::Unreadable(format!("it holds no signed head: {error}")),
+        }
+    }
+}
+
+/// What came of a `Sign` or `Acknowledge`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignOutcome {
+    /// Signed, and (a head) remembered.
+    Done(Box<Signed>),
+    /// The ledger is not one that may be signed; in words.
+    Refused(String),
+    /// Trouble of our own, in words.
+    Failed(String),
+}
+
 /// To the decider.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,6 +165,9 @@ pub enum FromSpawner {
     Ready {
         /// Digest of the applied policy as the spawner has it loaded; absent = none applied.
         policy: Option<String>,
+        /// What was signed; absent = a spawner of an older version, which cannot have anything signed.
+        #[serde(default)]
+        memory: Option<Memory>,
     },
     /// Answer to `Look`.
     Looked {
@@ -135,6 +214,13 @@ pub enum FromSpawner {
     Forgotten {
         /// The order's number.
         number: u64,
+    },
+    /// Answer to `Sign` and `Acknowledge`.
+    Signed {
+        /// The order's number.
+        number: u64,
+        /// What happened.
+        outcome: SignOutcome,
     },
     /// A file was put into the spool.
     Spooled,
@@ -201,15 +287,43 @@ pub struct Applied {
     pub changed: Vec<String>,
 }
 
-/// Spawner ⇄ `jitsudo-effects`, on the inherited socket: one order, one [`ApplyOutcome`].
+/// Spawner ⇄ `jitsudo-effects`, on the inherited socket: one order, one outcome of its kind.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Effect {
-    /// Compile the files of policy.d and perhaps put the result in force.
+    /// Compile the files of policy.d and perhaps put the result in force: one [`ApplyOutcome`].
     ApplyPolicy {
         /// Only say what would be.
         dry_run: bool,
         /// Refuse anything but this digest.
         expect: Option<String>,
     },
+    /// Sign a line of the ledger with the host's key, which is made when there is none: one [`SignOutcome`].
+    Sign {
+        /// The host's name, for the statement.
+        host: String,
+        /// Which line.
+        wanted: Wanted,
+        /// Root took responsibility for the ledger's lacking what was signed before.
+        acknowledged: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_of_an_older_spawner_has_no_memory() {
+        let ready: FromSpawner = serde_json::from_str(r#"{"ready":{"policy":null}}"#).unwrap();
+        assert_eq!(ready, FromSpawner::Ready { policy: None, memory: None });
+    }
+
+    #[test]
+    fn memory_that_is_not_whole_is_unreadable_and_not_nothing() {
+        assert_eq!(Memory::read(None), Memory::Nothing);
+        for damaged in ["", "{", "{}", "null", r#"{"seq":1}"#] {
+            assert!(matches!(Memory::read(Some(damaged.as_bytes())), Memory::Unreadable(_)), "{damaged:?}");
+        }
+    }
 }

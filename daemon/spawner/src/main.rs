@@ -19,6 +19,7 @@ mod looked;
 mod policy;
 mod record;
 mod sessions;
+mod signing;
 mod spawner;
 
 use std::process::ExitCode;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use jitsudo_core::Timestamp;
-use jitsudo_core::event::{Actor, Entry, Event};
+use jitsudo_core::event::{Actor, Entry, Event, Signed};
+use jitsudo_link::spawner::Wanted;
 use jitsudo_sys::clock::{self, Moment};
 use jitsudo_sys::journal::{self, Journal};
 
@@ -30,6 +31,28 @@ impl Recorder {
             written: 0,
             started_ms: clock::boottime_ms(),
         }
+    }
+
+    /// Tells the journal what was signed. It has root's word there, which the decider can neither forge nor take back.
+    pub(crate) fn tell_signed(&self, wanted: &Wanted, signed: &Signed) {
+        let Some(journal) = &self.journal else { return };
+        let what = wanted.segment.as_deref().map_or_else(String::new, |segment| format!(" (end of {segment})"));
+        let (seq, key) = (wanted.seq.to_string(), &signed.key);
+        let message = format!("signed event {seq} {}{what} by {key}", wanted.hash);
+        // A journal that is away costs only the copy.
+        let _ = journal.send(&[
+            ("MESSAGE", message.as_bytes()),
+            ("PRIORITY", b"6"),
+            ("SYSLOG_IDENTIFIER", b"jitsudo-spawn"),
+            ("SYSLOG_FACILITY", b"10"),
+            ("JITSUDO_EVENT", b"head_signed"),
+            ("JITSUDO_HEAD_SEQ", seq.as_bytes()),
+            ("JITSUDO_HEAD", wanted.hash.as_bytes()),
+            ("JITSUDO_HOST", signed.host.as_bytes()),
+            ("JITSUDO_KEY", key.as_bytes()),
+            ("JITSUDO_SIGNED_AT", signed.at.as_bytes()),
+            ("JITSUDO_SIGNATURE", signed.signature.as_bytes()),
+        ]);
     }
 
     /// Records an event. Nothing waits for it: it is about something that was not given, or is over.

@@ -10,7 +10,7 @@ use jitsudo_core::id::SessionId;
 use jitsudo_link::facts::{About, Answer, Peer};
 use jitsudo_link::session::{Authentication, Spec};
 use jitsudo_link::settings::{self, Settings};
-use jitsudo_link::spawner::{ApplyOutcome, FromSpawner, LookFailure, Start, ToSpawner};
+use jitsudo_link::spawner::{ApplyOutcome, Effect, FromSpawner, LookFailure, SignOutcome, Start, ToSpawner};
 use jitsudo_link::{APPLIED_POLICY, SECURE_PATH, SETTINGS, SPOOL};
 use jitsudo_protocol::act::{Act, ActKind, Assembler, Progress};
 use jitsudo_sys::channel::{Channel, Message};
@@ -20,13 +20,14 @@ use jitsudo_sys::notify::{Notify, watchdog_interval};
 use jitsudo_sys::{clock, trusted};
 
 use crate::decider::{self, Arriving, Decider};
-use crate::effect::Worker;
+use crate::effect::{Told, Worker};
 use crate::helpers::{Asked, Helpers, Outcome};
 use crate::judge::{self, Now};
 use crate::looked::Looked;
 use crate::policy::{self, Applied};
 use crate::record::{self, Recorder};
 use crate::sessions::{Gone, Sessions};
+use crate::signing::{self, Signing};
 
 /// Most decider connections at once: the one in service, its successor, and some that are closing.
 const MAX_DECIDERS: usize = 8;
@@ -47,6 +48,7 @@ enum Token {
     SessionSays(SessionId),
     SessionEnds(SessionId),
     Worker,
+    Signer,
 }
 
 /// The spawner's whole state.
@@ -58,7 +60,9 @@ pub(crate) struct Spawner {
     helpers: Helpers,
     looked: Looked,
     sessions: Sessions,
-    worker: Option<Worker>,
+    /// Applies a policy; true = a dry run.
+    worker: Option<Worker<bool>>,
+    signing: Signing,
     applied: Applied,
     settings: Settings,
     host: String,
@@ -93,6 +97,7 @@ impl Spawner {
             looked: Looked::default(),
             sessions: Sessions::prepare(),
             worker: None,
+            signing: Signing::new(clock::boottime_ms()),
             applied: Applied::default(),
             settings,
             host,
@@ -163,6 +168,10 @@ impl Spawner {
             tokens.push(Token::Worker);
             entries.push(PollFd::new(worker.channel.as_fd(), readable));
         }
+        if let Some(channel) = self.signing.channel() {
+            tokens.push(Token::Signer);
+            entries.push(PollFd::new(channel.as_fd(), readable));
+        }
         match poll(&mut entries, timeout) {
             Ok(_) | Err(jitsudo_sys::nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -190,10 +199,13 @@ impl Spawner {
             Token::SessionEnds(session) => self.session_ended(&session),
             Token::Worker => {
                 if let Some(worker) = self.worker.take() {
-                    let (decider, number, dry_run) = (worker.decider, worker.number, worker.dry_run);
-                    let outcome = worker.outcome();
-                    self.applied(decider, number, dry_run, outcome);
+                    let (told, outcome) = worker.outcome();
+                    self.applied(&told, outcome.unwrap_or_else(ApplyOutcome::Failed));
                 }
+            }
+            Token::Signer => {
+                let answer = self.signing.outcome();
+                self.signed(answer);
             }
         }
     }
@@ -204,10 +216,11 @@ impl Spawner {
         outcomes.extend(self.helpers.dispatch(now));
         outcomes.into_iter().for_each(|outcome| self.answer(outcome));
         if let Some(worker) = self.worker.take_if(|worker| worker.is_late(now)) {
-            let (decider, number, dry_run) = (worker.decider, worker.number, worker.dry_run);
-            let outcome = worker.give_up();
-            self.applied(decider, number, dry_run, outcome);
+            let (told, cause) = worker.give_up();
+            self.applied(&told, ApplyOutcome::Failed(cause));
         }
+        let late = self.signing.give_up_the_late(now);
+        self.signed(late);
         for session in self.sessions.enforce(now) {
             let cause = format!("session {session} ran past its end without ending its command: killed by the spawner");
             self.recorder.record(Event::CleanupFailed { id: session.access, cause });
@@ -237,7 +250,8 @@ impl Spawner {
         }
         match decider::accept(channel, self.decider_uid) {
             Some(mut decider) => {
-                decider.say(&FromSpawner::Ready { policy: self.applied.digest.clone() });
+                decider
+                    .say(&FromSpawner::Ready { policy: self.applied.digest.clone(), memory: Some(signing::memory()) });
                 self.next_decider += 1;
                 self.deciders.insert(self.next_decider, decider);
             }
@@ -292,6 +306,21 @@ impl Spawner {
             Ok(ToSpawner::Apply { number, dry_run, expect }) => self.apply(id, number, dry_run, expect, connection),
             // This version remembers none.
             Ok(ToSpawner::Forget { number, all: _ }) => self.say(id, &FromSpawner::Forgotten { number }),
+            Ok(ToSpawner::Sign { number, wanted }) => {
+                let told = Told { decider: id, number, what: wanted };
+                let answer = self.signing.begin(told, &self.host, false, clock::boottime_ms());
+                self.signed(answer);
+            }
+            Ok(ToSpawner::Acknowledge { number, wanted }) => {
+                let told = Told { decider: id, number, what: wanted };
+                let answer = if connection.is_some_and(|connection| is_roots_request(&connection)) {
+                    self.signing.begin(told, &self.host, true, clock::boottime_ms())
+                } else {
+                    self.refuse_silently("the decider acknowledged a roll-back for somebody who is not root");
+                    Some(signing::failed(told, "only root acknowledges".to_owned()))
+                };
+                self.signed(answer);
+            }
             Ok(ToSpawner::Folded { names }) => {
                 for name in names {
                     // A name that cannot be removed is offered again, and folding it again changes nothing.
@@ -429,7 +458,8 @@ impl Spawner {
         } else if self.worker.is_some() {
             Err("another policy is being applied at this moment".to_owned())
         } else {
-            Worker::start(id, number, dry_run, expect, clock::boottime_ms())
+            let told = Told { decider: id, number, what: dry_run };
+            Worker::start(told, &Effect::ApplyPolicy { dry_run, expect }, clock::boottime_ms())
         };
         match started {
             Ok(worker) => self.worker = Some(worker),
@@ -437,11 +467,25 @@ impl Spawner {
         }
     }
 
-    fn applied(&mut self, id: u64, number: u64, dry_run: bool, outcome: ApplyOutcome) {
-        if !dry_run && matches!(outcome, ApplyOutcome::Done(_)) {
+    fn applied(&mut self, told: &Told<bool>, outcome: ApplyOutcome) {
+        if !told.what && matches!(outcome, ApplyOutcome::Done(_)) {
             self.load_policy();
         }
-        self.say(id, &FromSpawner::Applied { number, outcome });
+        self.say(told.decider, &FromSpawner::Applied { number: told.number, outcome });
+    }
+
+    /// Answers an order to sign. A signature also goes to the journal by root's hand, and a ledger that may not be signed is recorded:
+    /// neither passes through the decider.
+    fn signed(&mut self, answer: Option<signing::Answer>) {
+        let Some((Told { decider, number, what: wanted }, outcome)) = answer else { return };
+        match &outcome {
+            SignOutcome::Done(signed) => self.recorder.tell_signed(&wanted, signed),
+            SignOutcome::Refused(cause) => {
+                self.refuse_silently(&format!("the decider asked to sign event {}: {cause}", wanted.seq));
+            }
+            SignOutcome::Failed(_) => {}
+        }
+        self.say(decider, &FromSpawner::Signed { number, outcome });
     }
 
     fn session_ended(&mut self, session: &SessionId) {

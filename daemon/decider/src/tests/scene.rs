@@ -3,17 +3,18 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use jitsudo_core::event::Signed;
 use jitsudo_core::facts::{Fact, Facts};
 use jitsudo_core::language::{HostLookup, SourceFile, compile};
 use jitsudo_core::name::Uid;
 use jitsudo_link::facts::{About, Peer};
 use jitsudo_link::settings::Settings;
-use jitsudo_link::spawner::{ApplyOutcome, FromSpawner, Start, ToSpawner};
+use jitsudo_link::spawner::{ApplyOutcome, FromSpawner, Memory, SignOutcome, Start, ToSpawner, Wanted};
 use jitsudo_protocol::VERSION;
 use jitsudo_protocol::act::{Act, ActKind, ActOptions, Assembler, Progress};
 use jitsudo_protocol::client::{Ask, Fault, FromClient, FromDecider, Say};
@@ -52,6 +53,16 @@ pub(crate) struct Play {
     pub(crate) patience: Patience,
     /// Spool files that lie there at the start: name and JSON.
     pub(crate) spooled: Vec<(String, String)>,
+    /// What was signed, as the played spawner tells; `None` = an older one.
+    pub(crate) memory: Option<Memory>,
+    pub(crate) on_sign: SignOutcome,
+    /// A ledger to begin with.
+    pub(crate) ledger: Option<PathBuf>,
+}
+
+/// A signature for the played host.
+pub(crate) fn signed(host: &str) -> Signed {
+    Signed { host: host.into(), key: "SHA256:x".into(), at: "2026-10-04T10:15:00Z".into(), signature: "U1NI".into() }
 }
 
 impl Default for Play {
@@ -69,6 +80,9 @@ impl Default for Play {
             root: own(),
             patience: Patience { tick_ms: 50, ..Patience::default() },
             spooled: Vec::new(),
+            memory: None,
+            on_sign: SignOutcome::Done(Box::new(signed("web-1"))),
+            ledger: None,
         }
     }
 }
@@ -112,6 +126,10 @@ pub(crate) enum Seen {
         uid: u32,
     },
     Folded(Vec<String>),
+    /// What was to be signed, and what the ledger held at that moment.
+    Sign(Wanted, String),
+    /// The same on the word of somebody, by uid.
+    Acknowledge(Wanted, u32, String),
 }
 
 /// A running daemon.
@@ -132,6 +150,10 @@ impl Scene {
         make("spool");
         if play.has_ledger {
             make("ledger");
+            for entry in play.ledger.iter().flat_map(|from| std::fs::read_dir(from).unwrap()) {
+                let entry = entry.unwrap();
+                std::fs::copy(entry.path(), folder.join("ledger").join(entry.file_name())).unwrap();
+            }
         }
         for (name, json) in &play.spooled {
             jitsudo_ledger::spool::write(&folder.join("spool"), name, json).unwrap();
@@ -235,7 +257,7 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
     while let Ok(decider) = listener.accept() {
         decider.set_nonblocking(false).unwrap();
         let say = |message: &FromSpawner| decider.send(&serde_json::to_vec(message).unwrap(), &[]).is_ok();
-        say(&FromSpawner::Ready { policy: policy.clone() });
+        say(&FromSpawner::Ready { policy: policy.clone(), memory: play.memory.clone() });
         let mut arriving: Option<(u64, Box<Start>, Channel, Progress)> = None;
         while let Ok(Some(message)) = decider.receive() {
             let connection = message.descriptors.into_iter().next().map(Channel::from_descriptor);
@@ -270,6 +292,16 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
                     let peer = connection.unwrap().peer().unwrap();
                     let _ = seen.send(Seen::Forget { all, uid: peer.uid });
                     say(&FromSpawner::Forgotten { number });
+                }
+                ToSpawner::Sign { number, wanted } => {
+                    let outcome = play.on_sign.clone();
+                    let _ = seen.send(Seen::Sign(wanted, ledger_text(ledger)));
+                    say(&FromSpawner::Signed { number, outcome });
+                }
+                ToSpawner::Acknowledge { number, wanted } => {
+                    let peer = connection.unwrap().peer().unwrap();
+                    let _ = seen.send(Seen::Acknowledge(wanted, peer.uid, ledger_text(ledger)));
+                    say(&FromSpawner::Signed { number, outcome: play.on_sign.clone() });
                 }
                 ToSpawner::Folded { names } => {
                     let _ = seen.send(Seen::Folded(names));
