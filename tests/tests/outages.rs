@@ -70,7 +70,7 @@ fn requests_go_on_while_syslog_and_journald_are_down() {
 #[test]
 fn full_disk_gives_nothing_and_loses_nothing() {
     let root = Root::debian("bookworm").unwrap_or_else(|error| panic!("{error}"));
-    let options = Options { disk_bytes: 256 << 20, ..Options::default() };
+    let options = Options { disk_bytes: 384 << 20, ..Options::default() };
     let host = Host::boot("full", &root, options).unwrap();
     install(&host, &package_file().unwrap()).unwrap();
     apply_policy(&host, EVERYTHING).unwrap();
