@@ -103,6 +103,40 @@ fn head_is_asked_for_when_it_is_durable_and_known_ones_are_found_in_the_files() 
     assert!(is_given(&scene));
 }
 
+/// A ledger whose segment is long enough to be sealed before its next line.
+fn long_ledger(name: &str) -> Folder {
+    let dir = folder(name);
+    let wake = std::sync::Arc::new(jitsudo_sys::nix::sys::eventfd::EventFd::new().unwrap());
+    let mut ledger = crate::ledger::Ledger::open(&dir, 0, std::sync::Arc::clone(&wake)).unwrap();
+    let stamp = crate::record::Stamp {
+        host: "web-1".into(),
+        boot: "b".into(),
+        wall: jitsudo_core::Timestamp::UNIX_EPOCH,
+        boottime_ms: 1,
+    };
+    for _ in 0..17 {
+        let event = jitsudo_core::event::Event::PolicyRefused { cause: "x".repeat(1_000_000), errors: 1 };
+        ledger.append(vec![stamp.entry(event)], jitsudo_ledger::Priority::Ordinary);
+        wake.read().unwrap();
+        assert!(ledger.finished().iter().all(|finished| finished.outcome.is_ok()));
+    }
+    dir
+}
+
+#[test]
+fn sealed_segment_is_signed_by_its_name() {
+    let ledger = long_ledger("long-ledger");
+    let play = Play { memory: Some(Memory::Nothing), ledger: Some(ledger.to_path_buf()), ..allowed() };
+    let scene = Scene::play("sealed", play);
+    let Seen::Sign(head, _) = next(&scene) else { panic!("nothing to sign") };
+    assert_eq!(head.segment, None);
+    let Seen::Sign(seal, _) = next(&scene) else { panic!("no seal to sign") };
+    assert_eq!((seal.segment.as_deref(), seal.seq, seal.hash), (Some("00000001.jsonl"), head.seq, head.hash));
+    let text = recorded(&scene, "\"event\":\"segment_sealed\"");
+    let line = text.lines().find(|line| line.contains("segment_sealed")).unwrap();
+    assert!(line.contains("\"signed\":{\"host\":\"web-1\""), "{line}");
+}
+
 #[test]
 fn older_spawner_is_not_asked_and_heads_go_unsigned() {
     let scene = Scene::play("older-spawner", allowed());
