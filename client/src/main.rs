@@ -11,6 +11,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod act;
+mod background;
 mod cooked;
 mod decider;
 mod ending;
@@ -79,17 +80,21 @@ fn elevate(called: Called, run: &Run, environment: Vec<Vec<u8>>, voice: &Voice) 
             return End::Code(1);
         }
     };
-    if run.background || run.preserve_groups {
-        voice.complain("-b and -P are not supported yet");
-        return End::Code(1);
-    }
+    let starter = match run.background.then(|| background::divide(voice)) {
+        None => None,
+        Some(background::Side::Child(starter)) => Some(starter),
+        Some(background::Side::Parent(end)) => return end,
+    };
     let tty = tty::Tty::open();
     let act = act::build(run, environment, tty.is_some());
     match decider::ask(&act) {
-        Ok(channel) => session::attend(channel, &act, &run.asking, tty, voice, status.as_ref()),
+        Ok(channel) => {
+            let asking = &run.asking;
+            session::attend(channel, session::Call { act: &act, asking, tty, voice, status: status.as_ref(), starter })
+        }
         Err(error) => {
             if matches!(error, NoSession::Unreachable(_))
-                && let Some(end) = rescue::run_as_root(run, voice, status.as_ref())
+                && let Some(end) = rescue::run_as_root(run, voice, status.as_ref(), starter.as_ref())
             {
                 return end;
             }

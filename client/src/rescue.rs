@@ -14,6 +14,7 @@ use jitsudo_sys::nix::unistd::{geteuid, getuid};
 use jitsudo_sys::syslog::{self, Severity, Syslog};
 use jitsudo_sys::{files, terminal};
 
+use crate::background::Starter;
 use crate::ending::End;
 use crate::options::Run;
 use crate::say::{StatusFd, Voice, words};
@@ -24,12 +25,21 @@ const SECURE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 const UNSET: &str = "4294967295";
 
 /// Runs the command in this process's place when the caller is root and no person is known behind it; `None` when it is not for us.
-pub(crate) fn run_as_root(run: &Run, voice: &Voice, status: Option<&StatusFd>) -> Option<End> {
+pub(crate) fn run_as_root(
+    run: &Run,
+    voice: &Voice,
+    status: Option<&StatusFd>,
+    starter: Option<&Starter>,
+) -> Option<End> {
     if !getuid().is_root() || !geteuid().is_root() || !is_root_itself() {
         return None;
     }
     let as_root = matches!(run.user.as_deref(), None | Some("root" | "#0"));
     if !as_root || run.group.is_some() || matches!(run.kind, ActKind::Edit | ActKind::Validate) {
+        return None;
+    }
+    // Nobody would be there to keep the time.
+    if run.timeout.is_some() {
         return None;
     }
     let mut command = command(run);
@@ -42,6 +52,9 @@ pub(crate) fn run_as_root(run: &Run, voice: &Voice, status: Option<&StatusFd>) -
     // The command takes this process's place: nothing can be told after this.
     if let Some(status) = status {
         status.line("rescue");
+    }
+    if let Some(starter) = starter {
+        starter.started();
     }
     let error = command.exec();
     let name = Bytes(command.get_program().as_bytes().to_vec()).visible();

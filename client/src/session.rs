@@ -20,6 +20,7 @@ use jitsudo_sys::nix::sys::signalfd::SignalFd;
 use jitsudo_sys::nix::unistd::{getpgrp, getpid};
 use jitsudo_sys::{files, nix, signals, terminal};
 
+use crate::background::Starter;
 use crate::decider::HandOver;
 use crate::ending::End;
 use crate::jobs::{Action, Jobs};
@@ -54,18 +55,24 @@ struct Attendant<'a> {
     declined: bool,
     voice: &'a Voice,
     status: Option<&'a StatusFd>,
+    starter: Option<Starter>,
     end: Option<End>,
 }
 
+/// What a session is attended to with.
+pub(crate) struct Call<'a> {
+    pub(crate) act: &'a Act,
+    pub(crate) asking: &'a Asking,
+    pub(crate) tty: Option<Tty>,
+    pub(crate) voice: &'a Voice,
+    pub(crate) status: Option<&'a StatusFd>,
+    /// `-b`: this process is to be left alone with the command once that runs.
+    pub(crate) starter: Option<Starter>,
+}
+
 /// Attends to a session until the command is over.
-pub(crate) fn attend(
-    hand_over: HandOver,
-    act: &Act,
-    asking: &Asking,
-    tty: Option<Tty>,
-    voice: &Voice,
-    status: Option<&StatusFd>,
-) -> End {
+pub(crate) fn attend(hand_over: HandOver, call: Call<'_>) -> End {
+    let Call { act, asking, tty, voice, status, starter } = call;
     let HandOver { session, channel } = hand_over;
     let fail = |what: &str, error: &dyn std::fmt::Display| {
         voice.complain(&format!("cannot {what}: {error}"));
@@ -81,11 +88,17 @@ pub(crate) fn attend(
     if let Err(error) = channel.ask_for_credentials() {
         return fail("watch the session", &error);
     }
-    let background = begins_in_background();
-    if let Err(error) = tell_act(&channel, act, &asking.prompt, tty.as_ref(), background) {
+    let background = starter.is_some() || begins_in_background();
+    let input = match input(starter.is_some()) {
+        Ok(input) => input,
+        Err(error) => return fail("open /dev/null", &error),
+    };
+    let input = input.as_ref().map_or(files::standard()[0], AsFd::as_fd);
+    if let Err(error) = tell_act(&channel, act, &asking.prompt, input, tty.as_ref(), background) {
         return fail("talk to the session", &error);
     }
-    let jobs = Jobs::new(tty.is_some(), background);
+    // The terminal is never lent to what was sent into the background for good.
+    let jobs = Jobs::new(tty.is_some() && starter.is_none(), background);
     let relay = Relay::new(tty);
     let mut attendant = Attendant {
         channel,
@@ -98,6 +111,7 @@ pub(crate) fn attend(
         declined: false,
         voice,
         status,
+        starter,
         end: None,
     };
     let end = attendant.until_the_end();
@@ -112,12 +126,26 @@ fn begins_in_background() -> bool {
     files::is_pipe(input) || files::is_pipe(output) || (getpgrp() != getpid() && !terminal::is_terminal(input))
 }
 
-fn tell_act(channel: &Channel, act: &Act, prompt: &Prompt, tty: Option<&Tty>, background: bool) -> std::io::Result<()> {
+/// Another standard input than this process's own: in the background a terminal gives nothing but its end.
+fn input(in_background: bool) -> std::io::Result<Option<std::fs::File>> {
+    let [input, ..] = files::standard();
+    let wanted = in_background && terminal::is_terminal(input);
+    wanted.then(|| std::fs::File::open("/dev/null")).transpose()
+}
+
+fn tell_act(
+    channel: &Channel,
+    act: &Act,
+    prompt: &Prompt,
+    input: BorrowedFd<'_>,
+    tty: Option<&Tty>,
+    background: bool,
+) -> std::io::Result<()> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let open = |path: &std::ffi::CStr| nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty());
     // A directory that cannot be entered any more has an act that says so; something must stand in its place.
     let directory: OwnedFd = open(c".").or_else(|_| open(c"/"))?;
-    let [input, output, error] = files::standard();
+    let [_, output, error] = files::standard();
     let mut descriptors: Vec<BorrowedFd<'_>> = vec![input, output, error, directory.as_fd()];
     descriptors.extend(tty.map(Tty::as_fd));
     let (start, more) = act.split();
@@ -233,8 +261,13 @@ impl Attendant<'_> {
                     self.relay.begin(message.descriptors.into_iter().next());
                 }
                 let foreground = self.is_foreground();
-                let actions = self.jobs.started(foreground);
+                let mut actions = self.jobs.started(foreground);
+                // The window may have been dragged while a password was asked for.
+                actions.push(Action::Size);
                 self.carry_out(actions);
+                if let Some(starter) = &self.starter {
+                    starter.started();
+                }
             }
             FromSession::Stopped(signal) => {
                 let foreground = self.is_foreground();
@@ -335,7 +368,8 @@ impl Attendant<'_> {
                 Action::Signal(signal) => self.say(&ToSession::Signal(signal)),
                 Action::Stop(signal) => {
                     self.relay.flush();
-                    let really = self.stop(signal);
+                    // In the background for good there is no shell that would continue it.
+                    let really = self.starter.is_none() && self.stop(signal);
                     let foreground = self.is_foreground();
                     let actions = self.jobs.resumed(foreground, really);
                     self.carry_out(actions);

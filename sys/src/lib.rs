@@ -12,6 +12,7 @@ pub mod clock;
 pub mod descendants;
 pub mod environment;
 pub mod files;
+pub mod fork;
 pub mod identity;
 pub mod journal;
 pub mod limits;

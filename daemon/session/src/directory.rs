@@ -124,9 +124,24 @@ pub(crate) fn target(target: &Target) -> Account {
     Account { uid: target.uid.0, gid: target.gid.0, groups: target.groups.iter().map(|gid| gid.0).collect() }
 }
 
+/// What the command runs as: the target, with `-P` in the requester's supplementary groups. Those that jitsudo lent end with their own
+/// grant and are not passed on.
+pub(crate) fn command(target_of: &Target, requester: &Requester, options: &ActOptions) -> Result<Account, Failure> {
+    let account = target(target_of);
+    if !options.preserve_groups {
+        return Ok(account);
+    }
+    let Fact::Is(groups) = &requester.process_groups else {
+        return Err(Failure::refused(FaultCode::Directory, "your groups are not known, and -P keeps them"));
+    };
+    let own = groups.iter().map(|group| group.gid).filter(|gid| !requester.lent_groups.contains(gid));
+    Ok(Account { groups: own.map(|gid| gid.0).collect(), ..account })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jitsudo_core::name::{Gid, Uid};
 
     fn options(kind: ActKind, chdir: Option<&str>) -> ActOptions {
         ActOptions {
@@ -181,5 +196,40 @@ mod tests {
         assert_eq!(error.raw_os_error(), Some(Errno::EACCES as i32));
         assert!(callers(&alice, &Bytes::from("usr"), usr.as_fd()).is_err());
         assert!(callers(&alice, &Bytes::from(""), usr.as_fd()).is_err());
+    }
+
+    #[test]
+    fn groups_of_the_requester_are_kept_only_when_asked_for_and_known_and_never_lent_ones() {
+        let group = |gid| Group { gid: Gid(gid), name: None };
+        let requester = |process_groups| Requester {
+            uid: Uid(1001),
+            gid: Gid(1001),
+            name: Fact::Unknown,
+            groups: Fact::Unknown,
+            process_groups,
+            lent_groups: BTreeSet::from([Gid(999)]),
+            loginuid: Fact::Unknown,
+            login_name: Fact::Unknown,
+            login_groups: Fact::Unknown,
+            home: Fact::Unknown,
+            shell: Fact::Unknown,
+        };
+        let known = requester(Fact::Is([1000, 1001, 999].map(group).into()));
+        let plain = options(ActKind::Command, None);
+        let kept = ActOptions { preserve_groups: true, ..plain.clone() };
+        let root = Target {
+            uid: Uid(0),
+            gid: Gid(0),
+            name: "root".to_owned(),
+            group: None,
+            home: "/root".to_owned(),
+            shell: "/bin/bash".to_owned(),
+            groups: vec![Gid(0)],
+        };
+        let groups = |requester: &Requester, options| command(&root, requester, options).map(|account| account.groups);
+        assert_eq!(groups(&known, &plain).unwrap(), [0]);
+        assert_eq!(groups(&known, &kept).unwrap(), [1000, 1001]);
+        assert_eq!(groups(&requester(Fact::Unknown), &plain).unwrap(), [0]);
+        assert!(groups(&requester(Fact::Unknown), &kept).is_err());
     }
 }

@@ -57,6 +57,8 @@ pub(crate) struct Running {
     /// CLOCK_BOOTTIME at its start.
     pub(crate) started_ms: u64,
     pub(crate) kind: ActKind,
+    /// `-T` was given: its end is sudo's, which hangs up first.
+    pub(crate) timed: bool,
     pub(crate) relay: Option<Relay>,
     pub(crate) processes: Processes,
     pub(crate) authority: Authority,
@@ -102,6 +104,7 @@ pub(crate) fn launch(parts: Parts<'_>) -> Result<Running, Failure> {
         pid,
         started_ms: clock::boottime_ms(),
         kind: act.options.kind,
+        timed: act.options.timeout.is_some(),
         relay,
         processes,
         authority,
@@ -151,7 +154,7 @@ fn start(
         foreground_of: pty.filter(|_| in_foreground).map(|pty| pty.slave.as_fd()),
         cgroup: processes.directory(),
         directory: directory.as_fd(),
-        account: directory::target(&spec.target),
+        account: directory::command(&spec.target, &spec.requester, &act.options)?,
         limits: authority.limits.clone(),
         nice: authority.nice,
         cpus: spec.process.cpus.clone(),

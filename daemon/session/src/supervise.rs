@@ -220,7 +220,8 @@ impl Supervisor<'_> {
         if self.end != End::Open {
             return;
         }
-        if cause == EndCause::ClientLost {
+        // After -T a shell is told as sudo tells it: interactive ones do not mind SIGTERM.
+        if cause == EndCause::ClientLost || (cause == EndCause::WindowOver && self.running.timed) {
             self.hang_up();
         }
         let count = self.running.processes.signal(libc::SIGTERM);
