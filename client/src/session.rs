@@ -194,6 +194,12 @@ impl Attendant<'_> {
         let question = Question { prompt: &prompt.0, echo };
         match prompt::ask(&question, self.asking, self.relay.tty_only(), &interruptions) {
             Outcome::Answer(secret) => {
+                // Meanwhile the window may have been dragged, and the job sent to the foreground.
+                if let Some(size) = self.relay.tty().map(|tty| size_of(tty)) {
+                    let foreground = self.is_foreground();
+                    self.say(&ToSession::Resize(size));
+                    self.say(&ToSession::Continue { foreground });
+                }
                 // A session that is gone is noticed when it is read from.
                 let _ = self.channel.send(&secret.datagram(), &[]);
             }
@@ -261,9 +267,7 @@ impl Attendant<'_> {
                     self.relay.begin(message.descriptors.into_iter().next());
                 }
                 let foreground = self.is_foreground();
-                let mut actions = self.jobs.started(foreground);
-                // The window may have been dragged while a password was asked for.
-                actions.push(Action::Size);
+                let actions = self.jobs.started(foreground);
                 self.carry_out(actions);
                 if let Some(starter) = &self.starter {
                     starter.started();
