@@ -263,7 +263,7 @@ pub(super) fn number(entry: &Entry<'_>, least: u64, most: u64, findings: &mut Fi
 /// A duration such as `1h30m`, in seconds.
 pub(super) fn duration(entry: &Entry<'_>, findings: &mut Findings<'_>) -> Option<u64> {
     let text = text(entry, findings)?;
-    let seconds = seconds(&text.value).filter(|seconds| (1..=MAX_SECONDS).contains(seconds));
+    let seconds = seconds(&text.value);
     if seconds.is_none() {
         let hint = "write \"30m\", \"1h30m\", \"2d\"; from 1s to 366d".to_owned();
         findings.error(
@@ -299,7 +299,7 @@ fn seconds(text: &str) -> Option<u64> {
         smaller_than = unit;
         total = total.checked_add(number.take()?.checked_mul(unit)?)?;
     }
-    number.is_none().then_some(total)
+    number.is_none().then_some(total).filter(|seconds| (1..=MAX_SECONDS).contains(seconds))
 }
 
 #[cfg(test)]
