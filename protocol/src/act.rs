@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 pub const MAX_STRING_BYTES: usize = 128 * 1024;
 /// Most bytes of all arguments, and of all variables.
 pub const MAX_LIST_BYTES: usize = 2 * 1024 * 1024;
-/// Most arguments, and most variables.
-pub const MAX_STRINGS: usize = 16 * 1024;
+/// Most arguments: what xargs and find make of their 128 KiB when every word is one letter.
+pub const MAX_ARGUMENTS: usize = 64 * 1024;
+/// Most variables.
+pub const MAX_VARIABLES: usize = 16 * 1024;
 /// Longest reason, ticket, role, account, group name, bytes.
 pub const MAX_WORD_BYTES: usize = 4 * 1024;
 
@@ -242,12 +244,12 @@ impl Assembler {
                 return Err(ActError::Nul);
             }
         }
-        let count = |announced: u32, what| match usize::try_from(announced) {
-            Ok(count) if count <= MAX_STRINGS => Ok(count),
-            _ => Err(ActError::TooLarge { what, limit: MAX_STRINGS }),
+        let count = |announced: u32, limit, what| match usize::try_from(announced) {
+            Ok(count) if count <= limit => Ok(count),
+            _ => Err(ActError::TooLarge { what, limit }),
         };
-        let argc = count(start.argc, "arguments")?;
-        let total = argc + count(start.envc, "variables")?;
+        let argc = count(start.argc, MAX_ARGUMENTS, "arguments")?;
+        let total = argc + count(start.envc, MAX_VARIABLES, "variables")?;
         if argc == 0 && matches!(options.kind, ActKind::Command | ActKind::Edit) {
             return Err(ActError::Empty);
         }
@@ -381,8 +383,16 @@ pub(crate) mod tests {
     fn env_11_environment_over_two_mebibytes_is_refused() {
         let over = act(vec![b"x".to_vec()], vec![vec![b'v'; 100_000]; 22]);
         assert_eq!(join(&over), Err(ActError::TooLarge { what: "variables", limit: MAX_LIST_BYTES }));
-        let many = act(vec![b"x".to_vec()], vec![b"a=b".to_vec(); MAX_STRINGS + 1]);
-        assert_eq!(join(&many), Err(ActError::TooLarge { what: "variables", limit: MAX_STRINGS }));
+        let many = act(vec![b"x".to_vec()], vec![b"a=b".to_vec(); MAX_VARIABLES + 1]);
+        assert_eq!(join(&many), Err(ActError::TooLarge { what: "variables", limit: MAX_VARIABLES }));
+    }
+
+    #[test]
+    fn as_many_arguments_as_xargs_makes_arrive_and_one_more_is_refused() {
+        let whole = act(vec![b"x".to_vec(); MAX_ARGUMENTS], vec![]);
+        assert_eq!(join(&whole).unwrap(), whole);
+        let over = act(vec![b"x".to_vec(); MAX_ARGUMENTS + 1], vec![]);
+        assert_eq!(join(&over), Err(ActError::TooLarge { what: "arguments", limit: MAX_ARGUMENTS }));
     }
 
     #[test]

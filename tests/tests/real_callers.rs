@@ -160,6 +160,10 @@ fn background_scripts_and_odd_descriptors_are_as_under_sudo() {
             "SUDO cat /dev/zero | head -c 5 | od -An -tx1; echo ${PIPESTATUS[0]}",
             "SUDO sh -c 'exec >/dev/full; echo x' 2>/dev/null; echo $?",
             "flock /tmp/lock SUDO id -un",
+            // Long lists: a glob of a big folder, and what xargs hands over.
+            "SUDO echo $(seq 60000) | md5sum",
+            "seq 60000 | xargs SUDO echo | tr ' ' '\\n' | md5sum",
+            "for n in $(seq 900); do export V$n=$n-$n-$n; done; SUDO id -un",
             // Signals that the caller ignores or has blocked.
             "python3 -c 'import signal, subprocess; signal.signal(signal.SIGCHLD, signal.SIG_IGN); p = subprocess.Popen([\"SUDO\", \"sh\", \"-c\", \"sleep 0.2; echo ran\"]); p.wait()'",
             "trap '' CHLD PIPE TERM; SUDO sh -c 'true; false'; echo $?",

@@ -102,7 +102,7 @@ impl Daemon {
             }
             match client.channel.receive() {
                 Ok(Some(message)) => {
-                    let bytes = message.bytes.len();
+                    let bytes = crate::limits::weight(&message.bytes);
                     let (uid, now_ms) = (client.peer.uid, self.moment.boottime_ms);
                     if !self.limits.hold(uid, bytes, now_ms) {
                         return self.refuse(number, crate::words::busy("this account's requests are too large"));

@@ -189,9 +189,22 @@ impl Limits {
     }
 }
 
+/// What a datagram of an act takes in memory: its bytes, and for each string in it a header and the least that is allocated.
+pub(crate) fn weight(datagram: &[u8]) -> usize {
+    const OF_STRING: usize = 64;
+    let quotes = datagram.iter().filter(|byte| **byte == b'"').count();
+    datagram.len().saturating_add((quotes / 2).saturating_mul(OF_STRING))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dos_05_many_short_strings_weigh_more_than_their_bytes() {
+        assert_eq!(weight(br#"["a","b"]"#), 9 + 2 * 64);
+        assert_eq!(weight(&[b'x'; 100]), 100);
+    }
 
     #[test]
     fn dos_01_one_account_has_its_share_and_root_a_reserve() {
