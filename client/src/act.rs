@@ -38,7 +38,7 @@ pub(crate) fn build(run: &Run, environment: Vec<Vec<u8>>, terminal: bool) -> Act
 }
 
 /// Empty when there is none that has a path (deleted, or outside of this root: getcwd(3) then begins with `(unreachable)`).
-fn working_directory() -> Bytes {
+pub(crate) fn working_directory() -> Bytes {
     let path = getcwd().map(|path| path.into_os_string().into_vec()).unwrap_or_default();
     if path.first() == Some(&b'/') { Bytes(path) } else { Bytes::default() }
 }

@@ -14,6 +14,7 @@ mod act;
 mod background;
 mod cooked;
 mod decider;
+mod edit;
 mod ending;
 mod jobs;
 mod list;
@@ -27,6 +28,7 @@ mod usage;
 
 use std::os::unix::ffi::OsStringExt;
 
+use jitsudo_protocol::act::ActKind;
 use jitsudo_sys::nix::libc;
 use jitsudo_sys::{environment, files, nix, signals};
 
@@ -86,12 +88,29 @@ fn elevate(called: Called, run: &Run, environment: Vec<Vec<u8>>, voice: &Voice) 
         Some(background::Side::Parent(end)) => return end,
     };
     let tty = tty::Tty::open();
+    let editing = match run.kind {
+        ActKind::Edit => match edit::prepare(run, &act::working_directory().0, &environment, voice) {
+            Some(plan) => Some(plan),
+            None => {
+                if let Some(status) = &status {
+                    status.line("failed");
+                }
+                return End::Code(1);
+            }
+        },
+        ActKind::Command | ActKind::Shell | ActKind::LoginShell | ActKind::Validate => None,
+    };
+    let run = editing.as_ref().map_or(run, |plan| &plan.run);
     let act = act::build(run, environment, tty.is_some());
     match decider::ask(&act) {
-        Ok(channel) => {
-            let asking = &run.asking;
-            session::attend(channel, session::Call { act: &act, asking, tty, voice, status: status.as_ref(), starter })
-        }
+        Ok(channel) => match &editing {
+            Some(plan) => edit::attend(channel, &act, plan, tty.as_ref(), voice, status.as_ref()),
+            None => {
+                let asking = &run.asking;
+                let call = session::Call { act: &act, asking, tty, voice, status: status.as_ref(), starter };
+                session::attend(channel, call)
+            }
+        },
         Err(error) => {
             if matches!(error, NoSession::Unreachable(_))
                 && let Some(end) = rescue::run_as_root(run, voice, status.as_ref(), starter.as_ref())

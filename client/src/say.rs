@@ -20,6 +20,11 @@ impl Voice {
         Self { called }
     }
 
+    /// The name that it speaks under.
+    pub(crate) fn name(&self) -> &'static str {
+        self.called.name()
+    }
+
     /// `NAME: LINE`
     pub(crate) fn complain(&self, line: &str) {
         self.text(&format!("{}: {}\n", self.called.name(), visible(line)));

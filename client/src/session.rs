@@ -133,7 +133,8 @@ fn input(in_background: bool) -> std::io::Result<Option<std::fs::File>> {
     wanted.then(|| std::fs::File::open("/dev/null")).transpose()
 }
 
-fn tell_act(
+/// Tells the session the act, with what belongs to it.
+pub(crate) fn tell_act(
     channel: &Channel,
     act: &Act,
     prompt: &Prompt,
@@ -287,6 +288,8 @@ impl Attendant<'_> {
             FromSession::Ask { prompt, echo } => self.question = Some((prompt, echo)),
             FromSession::Text(text) => self.voice.text(&format!("{text}\n")),
             FromSession::Output(_) => {}
+            // Files belong to `-e`.
+            FromSession::Told(_) | FromSession::Kept(_) => {}
             FromSession::Ended(raw) => {
                 let end = End::of(raw);
                 self.tell_status(&end.line());

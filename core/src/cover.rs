@@ -39,6 +39,8 @@ pub(crate) enum Miss {
     Kind,
     /// Another program, or none that is known.
     Program,
+    /// This file is none that it lets edit.
+    File(jitsudo_bytes::Bytes),
     /// This program with other arguments; the place of the nearest entry and how many words it covers.
     Arguments { words: usize, entry: usize },
     /// As somebody else.
@@ -160,7 +162,7 @@ impl<'a> Setting<'a> {
     }
 
     fn cover_act(&self, role: u32, part: &Role) -> Result<Cover, Miss> {
-        if part.is_groups_only() {
+        if part.is_groups_only() && self.request.kind != Kind::Edit {
             return self.cover_with_groups(role);
         }
         if part.shell && self.shell(None) == Truth::True {
@@ -170,13 +172,20 @@ impl<'a> Setting<'a> {
             Kind::Shell | Kind::LoginShell | Kind::Role | Kind::Validate => Err(Miss::Kind),
             Kind::Edit => {
                 let argv = &self.request.argv;
-                let is = |path: &jitsudo_bytes::Bytes| {
-                    part.edit.iter().any(|glob| glob.0.ways.iter().any(|way| way.covers(&path.0, Reading::Allow)))
+                let is = |path: &&jitsudo_bytes::Bytes| {
+                    is_plain(&path.0)
+                        && part
+                            .edit
+                            .iter()
+                            .any(|glob| glob.0.ways.iter().any(|way| way.covers(&path.0, Reading::Allow)))
                 };
-                if argv.is_empty() || !argv.iter().all(is) {
-                    return Err(if part.edit.is_empty() { Miss::Kind } else { Miss::Program });
+                if part.edit.is_empty() || argv.is_empty() {
+                    return Err(Miss::Kind);
                 }
-                self.cover_target(part).map(|()| Cover { safe_chain: false, secrets: Vec::new() })
+                if let Some(path) = argv.iter().find(|path| !is(path)) {
+                    return Err(Miss::File(path.clone()));
+                }
+                self.cover_target(part).map(|()| Cover::default())
             }
             Kind::Command => {
                 let cover = self.cover_command(part)?;
@@ -256,4 +265,10 @@ impl<'a> Setting<'a> {
         };
         if free { Ok(()) } else { Err(Miss::WorkingDirectory) }
     }
+}
+
+/// Absolute and without an empty component, `.` or `..`: any other spelling could be compared with one rule and mean what another says.
+fn is_plain(path: &[u8]) -> bool {
+    let mut parts = path.split(|byte| *byte == b'/');
+    parts.next() == Some(b"") && parts.all(|part| !matches!(part, b"" | b"." | b".."))
 }

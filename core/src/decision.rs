@@ -70,6 +70,9 @@ pub struct RunAs {
     pub leaves: bool,
     /// The rule names commands, so the executable's whole chain must be out of others' reach.
     pub safe_chain: bool,
+    /// `create`: `-e` may make files that do not exist yet.
+    #[serde(default)]
+    pub create: bool,
 }
 
 /// What an allowed request gets, every require joined in.

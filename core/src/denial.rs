@@ -137,6 +137,13 @@ fn missed(setting: &Setting<'_>, role: &str, part: &Role, miss: &Miss) -> (Cause
     let argv = &setting.request.argv;
     match miss {
         Miss::Kind | Miss::Program => (Cause::NotCovered, format!("your role {role} does not cover this")),
+        Miss::File(path) => {
+            let globs: Vec<String> = part.edit.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+            let more = if part.edit.len() > MAX_NAMED { ", …" } else { "" };
+            let words =
+                format!("your role {role} lets you edit {}{more}, not {}", globs.join(", "), shorten(&path.visible()));
+            (Cause::NotCovered, words)
+        }
         Miss::Arguments { words, entry } => {
             let shown = part.run.get(*entry).map(|command| command.shown()).unwrap_or_default();
             let word = argv

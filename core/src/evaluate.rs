@@ -163,6 +163,7 @@ fn root_is_root(request: &Request) -> Terms {
             no_new_privs: false,
             leaves: false,
             safe_chain: false,
+            create: true,
         },
         secret_arguments: Vec::new(),
         joined: Vec::new(),

@@ -58,6 +58,20 @@ pub enum Ending {
     NotStarted(i32),
 }
 
+/// What became of a file that was edited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EditOutcome {
+    /// It is about to be replaced.
+    Writing,
+    /// It was replaced.
+    Written,
+    /// It was given back as it was read.
+    Unchanged,
+    /// It was not replaced.
+    Failed,
+}
+
 /// Why a session or grant was ended from outside the command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -230,6 +244,27 @@ pub enum Event {
         /// The signal.
         signal: u8,
     },
+    /// A file of an `-e`. `writing` is durable before the file is replaced, and `written` or `failed` follows it: a `writing` without
+    /// either (power, kill -9) says what the file holds if it was replaced, and what if it was not.
+    Edited {
+        /// The session.
+        session: SessionId,
+        /// Its absolute path.
+        path: Bytes,
+        /// What became of it.
+        outcome: EditOutcome,
+        /// SHA-256 of what was read, hex; absent for a new file.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        before: Option<String>,
+        /// SHA-256 of what is, or was to be, written.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        after: Option<String>,
+        /// Bytes of it.
+        bytes: u64,
+        /// Why not.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        failed: Option<String>,
+    },
     /// Rights are gone and processes too, or about to be.
     Ended {
         /// The access.
@@ -341,7 +376,7 @@ pub enum Event {
 
 impl Event {
     /// Every name that this version writes and reads.
-    pub const NAMES: [&str; 21] = [
+    pub const NAMES: [&str; 22] = [
         "requested",
         "decided",
         "activating",
@@ -350,6 +385,7 @@ impl Event {
         "session_exit",
         "left_running",
         "signalled",
+        "edited",
         "ended",
         "closed",
         "cleanup_failed",
@@ -377,6 +413,7 @@ impl Event {
             Self::SessionExit { .. } => "session_exit",
             Self::LeftRunning { .. } => "left_running",
             Self::Signalled { .. } => "signalled",
+            Self::Edited { .. } => "edited",
             Self::Ended { .. } => "ended",
             Self::Closed { .. } => "closed",
             Self::CleanupFailed { .. } => "cleanup_failed",
@@ -407,7 +444,8 @@ impl Event {
             Self::SessionStarting { session, .. }
             | Self::SessionExit { session, .. }
             | Self::LeftRunning { session, .. }
-            | Self::Signalled { session, .. } => Some(&session.access),
+            | Self::Signalled { session, .. }
+            | Self::Edited { session, .. } => Some(&session.access),
             Self::SpawnerRefused { id, .. } => id.as_ref(),
             Self::PolicyApplied { .. }
             | Self::PolicyRefused { .. }

@@ -174,6 +174,7 @@ fn covers(setting: &Setting<'_>, role: u32) -> Result<String, String> {
             format!("role {name} does not keep the variable {}", name_asked.visible())
         }
         Some(Miss::WorkingDirectory) => format!("role {name} does not let the directory be chosen"),
+        Some(Miss::File(path)) => format!("does not let edit {}", path.visible()),
         Some(Miss::Unsafe(path)) => format!("{} can be written by others", path.visible()),
     })
 }

@@ -201,6 +201,7 @@ impl<'a> Joined<'a> {
                 no_new_privs: part.no_new_privs,
                 leaves: part.leaves,
                 safe_chain: candidate.cover.safe_chain,
+                create: part.create,
             },
             secret_arguments: candidate.cover.secrets,
             joined,

@@ -169,7 +169,8 @@ impl State {
             Event::SessionStarting { session, .. }
             | Event::SessionExit { session, .. }
             | Event::LeftRunning { session, .. }
-            | Event::Signalled { session, .. } => self.advance(&session.access, entry),
+            | Event::Signalled { session, .. }
+            | Event::Edited { session, .. } => self.advance(&session.access, entry),
             Event::PolicyApplied { policy, rules, roles, files, previous: _ } => {
                 self.policy = Some(PolicyInForce {
                     digest: policy.clone(),

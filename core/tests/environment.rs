@@ -43,6 +43,7 @@ impl Scene {
             no_new_privs: false,
             leaves: false,
             safe_chain: true,
+            create: false,
         };
         let built = build(&Inputs {
             caller: &caller,

@@ -49,6 +49,7 @@ fn mistakes() -> Vec<(&'static str, String)> {
         ("unknown_zone", rule("hours = [{ start = \"08:00\", stop = \"18:00\", zone = \"Europe/Pariss\" }]")),
         ("instant_without_offset", rule("not-after = \"2027-01-01T00:00:00\"")),
         ("cmd_match_11_program_without_path", plain("[roles.x]\nrun = [\"edit /etc/hosts\"]\n")),
+        ("fs_race_09_wildcard_where_users_make_files", plain("[roles.x]\nedit = [\"/home/*/x\", \"/etc/x\"]\n")),
         ("unknown_element", plain("[roles.x]\nrun = [\"/usr/bin/x <number>\"]\n")),
         ("dos_11_bad_regex", plain("[roles.x]\nrun = [[\"/usr/bin/x\", \"<re:a)|(b>\"]]\n")),
         ("multi_line_inline_table", rule("reason = {\n  min-length = 1 }")),
@@ -101,7 +102,7 @@ fn the_whole_example_of_the_manual_compiles() {
         (3, 1, 1, 1, 5, 1)
     );
     let refused = compile(&[file("10-web.toml", text)], &host()).unwrap_err();
-    for key in ["`edit`", "`groups`", "`login`", "`approval`", "`break-glass`", "`record`", "`auth = \"fresh\"`"] {
+    for key in ["`groups`", "`login`", "`approval`", "`break-glass`", "`record`", "`auth = \"fresh\"`"] {
         assert!(refused.iter().any(|diagnostic| diagnostic.message.contains(key)), "{key}");
     }
 }
@@ -309,5 +310,26 @@ fn hostile_files_never_panic_the_compiler() {
         if let Err(diagnostics) = compile_with(&files, &host(), Support::Everything) {
             diagnostics.iter().for_each(|diagnostic| assert!(!diagnostic.render(&files, true).is_empty()));
         }
+    }
+}
+
+#[test]
+fn fs_race_09_pattern_for_what_users_make_themselves_is_refused() {
+    let messages = |glob: &str| {
+        let text = format!("[roles.x]\nedit = [\"{glob}\"]\n");
+        let refused = compile(&[file("10.toml", &text)], &host());
+        refused
+            .err()
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|one| one.is_error)
+            .map(|one| one.message)
+            .collect::<Vec<_>>()
+    };
+    for glob in ["/home/*/x", "/home/alice/**", "/tmp/*", "/var/tmp/a?", "/run/user/1001/{a,b}", "/dev/shm/[a-z]"] {
+        assert!(messages(glob).iter().any(|message| message.contains("users put there")), "{glob}");
+    }
+    for glob in ["/home/alice/.profile", "/etc/nginx/**", "/srv/home/*"] {
+        assert_eq!(messages(glob), Vec::<String>::new(), "{glob}");
     }
 }

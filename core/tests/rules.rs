@@ -338,3 +338,56 @@ fn groups_are_lent_to_the_requesters_own_uid_and_by_name() {
     facts.target = Fact::Is(Some(scene::root()));
     assert!(!asked(command("docker ps"), &facts));
 }
+
+#[test]
+fn files_to_edit_are_covered_in_their_one_plain_spelling_only() {
+    let rules = |role: &str, more: &str| {
+        policy(&format!(
+            "[roles.e]\nedit = [\"/etc/nginx/**\", \"/etc/motd\"]\n{role}\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"e\"]\n\
+             auth = \"none\"\n{more}\n"
+        ))
+    };
+    let ask = |policy: &Policy, files: &[&str]| {
+        let argv = files.iter().map(|file| Bytes::from(*file)).collect();
+        let asked = Request { kind: Kind::Edit, argv, ..request(Kind::Edit) };
+        evaluate(Some(policy), &alice(), &asked, now())
+    };
+    let plain = rules("", "");
+    for (files, wanted) in [
+        (&["/etc/nginx/nginx.conf"][..], true),
+        (&["/etc/nginx/a/b/c"], true),
+        (&["/etc/nginx/a", "/etc/motd"], true),
+        (&["/etc/nginx/a", "/etc/passwd"], false),
+        (&["/etc/nginx"], false),
+        (&["/etc/nginx/"], false),
+        (&["/etc/nginx/../passwd"], false),
+        (&["/etc/nginx/./a"], false),
+        (&["/etc/nginx//a"], false),
+        (&["/etc//motd"], false),
+        (&["etc/motd"], false),
+        (&["motd"], false),
+        (&[], false),
+    ] {
+        assert_eq!(is_allowed(&ask(&plain, files)), wanted, "{files:?}");
+    }
+    let Decision::Allow(terms) = ask(&plain, &["/etc/motd"]) else { panic!("not allowed") };
+    assert!(!terms.run_as.create);
+    let Decision::Allow(terms) = ask(&rules("create = true", ""), &["/etc/motd"]) else { panic!("not allowed") };
+    assert!(terms.run_as.create);
+    let Decision::Deny(denial) = ask(&plain, &["/etc/passwd"]) else { panic!("allowed") };
+    assert_eq!(denial.detail[0], "your role e lets you edit /etc/motd, /etc/nginx/**, not /etc/passwd");
+    // ALL is every command, and no file.
+    let all = policy(
+        "[roles.e]\nrun = [\"ALL\"]\nshell = true\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"e\"]\nauth = \"none\"\n",
+    );
+    assert!(!is_allowed(&ask(&all, &["/etc/motd"])));
+
+    let denied = rules("", "[[deny]]\nname = \"d\"\nedit = [\"/etc/nginx/tls/*\"]\n");
+    assert!(is_allowed(&ask(&denied, &["/etc/nginx/a"])));
+    assert!(!is_allowed(&ask(&denied, &["/etc/nginx/tls/key"])));
+    assert!(!is_allowed(&ask(&denied, &["/etc/nginx/tls/a/key"])), "in a deny a wildcard takes more");
+    assert!(!is_allowed(&ask(&denied, &["/etc/nginx/a", "/etc/nginx/tls/key"])), "one file of several will do");
+    let narrowed = rules("", "edit = [\"/etc/nginx/*.conf\"]");
+    assert!(is_allowed(&ask(&narrowed, &["/etc/nginx/a.conf"])));
+    assert!(!is_allowed(&ask(&narrowed, &["/etc/nginx/a.conf", "/etc/nginx/b"])));
+}

@@ -255,7 +255,8 @@ impl Line {
             Event::SessionStarting { session, .. }
             | Event::SessionExit { session, .. }
             | Event::LeftRunning { session, .. }
-            | Event::Signalled { session, .. } => Some(&session.access),
+            | Event::Signalled { session, .. }
+            | Event::Edited { session, .. } => Some(&session.access),
             Event::PolicyApplied { .. }
             | Event::PolicyRefused { .. }
             | Event::DenialsCounted { .. }

@@ -89,5 +89,5 @@ fn every_policy_that_a_document_shows_is_sound() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 2, "documents show policies");
+    assert_eq!(seen, 3, "documents show policies");
 }

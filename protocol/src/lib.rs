@@ -14,6 +14,7 @@ pub mod act;
 pub mod client;
 #[cfg(feature = "digest")]
 pub mod digest;
+pub mod edit;
 pub mod list;
 pub mod session;
 

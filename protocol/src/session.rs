@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::act::{ActMore, ActStart};
 use crate::client::Fault;
+use crate::edit::{Kept, Returned, Told};
 
 /// Size of a terminal, as TIOCGWINSZ has it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -88,6 +89,13 @@ pub enum ToSession {
     Signal(i32),
     /// Instead of an [`answer`]: nothing was typed, or there is nobody to type (end of input, `-n`, no terminal).
     NoAnswer,
+    /// `-e`: this content follows, in datagrams of its own.
+    Returned(Returned),
+    /// `-e`: nothing more comes.
+    EditingDone {
+        /// Something of it went wrong, the editor itself or a file.
+        failed: bool,
+    },
 }
 
 /// A datagram from the session to the client.
@@ -117,6 +125,10 @@ pub enum FromSession {
     Output(Bytes),
     /// The command is over: the raw wait status (wait(2)). Output on the stream is complete when the stream ends.
     Ended(i32),
+    /// `-e`: a file was opened, or not; its content is attached as a sealed memfd.
+    Told(Told),
+    /// `-e`: what became of a returned file.
+    Kept(Kept),
     /// It never started.
     Failed(Fault),
     /// A message of a later version.

@@ -5,6 +5,7 @@
 
 pub use nix;
 
+pub mod attributes;
 pub mod cgroup;
 pub mod channel;
 pub mod child;

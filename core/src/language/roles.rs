@@ -44,6 +44,7 @@ pub(super) fn read(build: &mut Build<'_>, head: &Head<'_>) -> RoleDraft {
     role.as_whom = table.take("as").map(|entry| as_whom(build, &entry)).unwrap_or_default();
     if let Some(entry) = table.take_new(Context::Role, "edit", &mut build.findings) {
         role.edit = edit(build, &entry);
+        edit_lint(build, &entry);
     }
     role.create = flag(build, table.take("create"), "create");
     role.groups = names(build, &mut table, "groups");
@@ -63,7 +64,7 @@ pub(super) fn read(build: &mut Build<'_>, head: &Head<'_>) -> RoleDraft {
         .any(|(key, _)| GIVES.contains(&key.value.as_str()) && (key.value != "shell" || role.shell));
     table.finish(&mut build.findings);
     if !given {
-        let hint = Some("give it `run`, `shell = true` or `includes`".to_owned());
+        let hint = Some("give it `run`, `edit`, `shell = true` or `includes`".to_owned());
         build.findings.error(
             &draft.place,
             format!("role \"{}\" gives nothing", role.name),
@@ -108,6 +109,45 @@ pub(super) fn edit(build: &mut Build<'_>, entry: &Entry<'_>) -> Vec<PathGlob> {
     }
     all.sort_by_key(ToString::to_string);
     all
+}
+
+/// Where users make files and directories themselves: a wildcard there names what they put in its place (CVE-2015-5602).
+const USERS_OWN: [&str; 6] = ["/home/", "/tmp/", "/var/tmp/", "/dev/shm/", "/run/user/", "/run/lock/"];
+/// Files that decide who is root.
+const ROOTS_KEYS: [&str; 8] = [
+    "/etc/passwd",
+    "/etc/shadow",
+    "/etc/sudoers",
+    "/etc/sudoers.d/x",
+    "/etc/crontab",
+    "/etc/jitsudo/policy.d/x.toml",
+    "/etc/pam.d/su",
+    "/root/.ssh/authorized_keys",
+];
+
+/// A role's `edit` alone: as a condition a wide pattern takes more, or narrows.
+fn edit_lint(build: &mut Build<'_>, entry: &Entry<'_>) {
+    let mut quiet = super::reader::Findings { sources: &[], support: build.findings.support, all: Vec::new() };
+    for one in texts(entry, &mut quiet) {
+        let wild = one.value.find(['*', '?', '[', '{']);
+        let literal = one.value.get(..wild.unwrap_or(one.value.len())).unwrap_or_default();
+        if wild.is_some() && USERS_OWN.iter().any(|own| literal.starts_with(own)) {
+            let hint = Some("name the file, or keep it where only the target can make directories".to_owned());
+            build.findings.error(
+                &one.place,
+                format!("{:?} covers what users put there themselves", one.value),
+                "a wildcard below a directory of users",
+                hint,
+            );
+        }
+        let Ok(glob) = PathGlob::try_from(one.value.clone()) else { continue };
+        let covers =
+            |path: &&&str| glob.0.ways.iter().any(|way| way.covers(path.as_bytes(), crate::pattern::Reading::Allow));
+        if let Some(key) = ROOTS_KEYS.iter().find(covers) {
+            let hint = Some("name the directory that is meant".to_owned());
+            build.findings.warn(&one.place, format!("who edits {key} is root"), "as good as a shell", hint);
+        }
+    }
 }
 
 fn names(build: &mut Build<'_>, table: &mut Table<'_>, key: &'static str) -> Vec<String> {

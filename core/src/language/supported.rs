@@ -13,15 +13,12 @@ pub(super) enum Context {
 
 /// Keys whose effect does not exist yet.
 const NOT_YET: &[(Context, &str)] = &[
-    (Context::Role, "edit"),
-    (Context::Role, "create"),
     (Context::Role, "groups"),
     (Context::Role, "membership"),
     (Context::Role, "sudoers"),
     (Context::Role, "login"),
     (Context::Role, "pam"),
     (Context::Role, "caps"),
-    (Context::Condition, "edit"),
     (Context::Condition, "groups"),
     (Context::Condition, "membership"),
     (Context::Condition, "sudoers"),

@@ -27,7 +27,7 @@ impl Access {
             }
             Event::ActivationFailed { cause, .. } => self.fail(entry.wall, cause),
             Event::SessionStarting { .. } => self.start_session(entry),
-            Event::SessionExit { .. } | Event::LeftRunning { .. } | Event::Signalled { .. } => {
+            Event::SessionExit { .. } | Event::LeftRunning { .. } | Event::Signalled { .. } | Event::Edited { .. } => {
                 let mut access = self;
                 let outcome = access.note_session(entry);
                 (access, outcome)
@@ -52,9 +52,10 @@ impl Access {
     /// Takes what may still come when it is over: a session's last word from the spool, an ending that repeats the known.
     pub(super) fn note_late(&mut self, entry: &Entry) -> Result<(), Impossible> {
         match (&entry.event, &*self) {
-            (Event::SessionExit { .. } | Event::LeftRunning { .. } | Event::Signalled { .. }, _) => {
-                self.note_session(entry)
-            }
+            (
+                Event::SessionExit { .. } | Event::LeftRunning { .. } | Event::Signalled { .. } | Event::Edited { .. },
+                _,
+            ) => self.note_session(entry),
             (Event::Ended { .. } | Event::Closed { .. }, Self::Failed(_)) => Ok(()),
             (Event::Closed { .. } | Event::Decided { .. }, _) => Err(Impossible::Again),
             _ => Err(Impossible::TooLate),
@@ -151,7 +152,8 @@ impl Access {
     fn note_session(&mut self, entry: &Entry) -> Result<(), Impossible> {
         let (Event::SessionExit { session: id, .. }
         | Event::LeftRunning { session: id, .. }
-        | Event::Signalled { session: id, .. }) = &entry.event
+        | Event::Signalled { session: id, .. }
+        | Event::Edited { session: id, .. }) = &entry.event
         else {
             return Err(Impossible::Again);
         };
@@ -175,6 +177,8 @@ impl Access {
                 let programs = programs.iter().take(MAX_PROGRAMS).cloned().collect();
                 session.left = Some(Left { programs, count: *count, released: *released });
             }
+            // The lines themselves are the record; nothing of the state depends on them.
+            Event::Edited { .. } => {}
             Event::Signalled { count, .. } => session.signalled = session.signalled.saturating_add(*count),
             _ => return Err(Impossible::Again),
         }

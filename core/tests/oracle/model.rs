@@ -41,6 +41,7 @@ pub struct When {
     pub roles: Option<Words>,
     pub run: Option<Vec<Words>>,
     pub as_whom: Option<Words>,
+    pub edit: Option<Words>,
     pub shell: Option<bool>,
     pub origin: Option<Words>,
     /// Hours of every day in UTC.
@@ -59,6 +60,8 @@ pub struct Role {
     pub any_cwd: bool,
     pub env_keep: Words,
     pub groups: bool,
+    pub edit: Words,
+    pub create: bool,
 }
 
 #[derive(Clone, Default, Debug)]
@@ -111,6 +114,8 @@ const ELEMENTS: &[&str] = &[
     "[0-9]",
     "*...",
 ];
+/// Globs of `edit`; `naive_words` matches them in its own way.
+const FILES: &[&str] = &["/e/a", "/e/*", "/e/**", "/e/**/a", "/e/{a,b}", "/e/?", "/**"];
 const HOSTS: &[&str] = &["web-*", "db-1", "label:prod", "@set", "*.example.com"];
 const ORIGINS: &[&str] = &["terminal", "no-terminal", "ssh", "console", "ssh:10.0.0.0/8", "sandbox", "unit:u.service"];
 
@@ -138,6 +143,7 @@ fn when(random: &mut Random, depth: usize, restricts: bool) -> When {
         roles: if restricts { random.maybe(6, |random| random.some(&ROLES, 2)) } else { None },
         run: random.maybe(rare * 4, |random| commands(random, 2)),
         as_whom: random.maybe(rare * 7, |random| random.some(&["root", "bob", "ALL", "bob:g1", ":g1"], 2)),
+        edit: random.maybe(rare * 7, |random| random.some(FILES, 2)),
         shell: random.maybe(rare * 9, |random| random.one_in(2)),
         origin: random.maybe(rare * 6, |random| random.some(ORIGINS, 3)),
         hours: random.maybe(rare * 7, |random| {
@@ -196,6 +202,8 @@ pub fn model(random: &mut Random, allows: usize) -> Model {
             any_cwd: random.one_in(3),
             env_keep: if random.one_in(2) { vec!["FOO", "B*"] } else { vec![] },
             groups,
+            edit: if random.one_in(2) { random.some(FILES, 2) } else { vec![] },
+            create: random.one_in(2),
         });
     }
     for at in 0..allows {
@@ -237,6 +245,9 @@ fn when_keys(when: &When) -> Vec<String> {
     add("origin", &when.origin);
     if let Some(run) = &when.run {
         keys.push(format!("run = [{}]", run.iter().map(|words| list(words)).collect::<Vec<_>>().join(", ")));
+    }
+    if let Some(edit) = &when.edit {
+        keys.push(format!("edit = {}", list(edit)));
     }
     if let Some(shell) = when.shell {
         keys.push(format!("shell = {shell}"));
@@ -292,6 +303,9 @@ pub fn tables(model: &Model) -> Vec<String> {
             if !words.is_empty() {
                 writeln!(text, "{key} = {}", list(words)).unwrap();
             }
+        }
+        if !role.edit.is_empty() {
+            writeln!(text, "edit = {}\ncreate = {}", list(&role.edit), role.create).unwrap();
         }
         if role.any_cwd {
             text.push_str("cwd = \"any\"\n");

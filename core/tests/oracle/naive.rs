@@ -5,7 +5,7 @@ use jitsudo_core::facts::{Fact, Facts, Origin};
 use jitsudo_core::request::{Kind, Request};
 
 use super::model::{Model, Role, Rule, When, Words};
-use super::naive_words::{word_is, words_are};
+use super::naive_words::{file_is, word_is, words_are};
 
 /// Safe chain, and the places of secrets.
 type Given = (bool, Vec<usize>);
@@ -288,6 +288,9 @@ impl Naive<'_> {
         if let Some(list) = &when.as_whom {
             also(self.is_as(list, manner, role));
         }
+        if let Some(globs) = &when.edit {
+            also(self.is_edit(globs, manner, role));
+        }
         if let Some(shell) = when.shell {
             also(self.is_shell(role).map(|is| is == shell));
         }
@@ -312,6 +315,20 @@ impl Naive<'_> {
         all
     }
 
+    fn is_edit(&self, globs: &Words, manner: Manner, role: Option<&str>) -> Three {
+        let is = |path: &jitsudo_bytes::Bytes| globs.iter().any(|glob| file_is(glob, &path.0, manner.wide));
+        let argv = &self.request.argv;
+        match self.request.kind {
+            Kind::Edit if manner.wide => Some(argv.iter().any(is)),
+            Kind::Edit => Some(argv.iter().all(is)),
+            Kind::Role if manner.overlap => {
+                let edits = role.is_some_and(|role| self.parts(role).iter().any(|role| !role.edit.is_empty()));
+                if edits { None } else { Some(false) }
+            }
+            _ => Some(false),
+        }
+    }
+
     /// Some((safe chain, secrets)) when the part gives the request.
     fn gives(&self, role: &str, part: &Role) -> Option<Given> {
         let request = self.request;
@@ -330,7 +347,7 @@ impl Naive<'_> {
         if !env || !cwd {
             return None;
         }
-        if part.groups {
+        if part.groups && request.kind != Kind::Edit {
             let own = matches!(&self.facts.target, Fact::Is(Some(target)) if target.uid == self.facts.requester.uid);
             let known = request.kind == Kind::Shell
                 || (request.kind == Kind::Command && matches!(&self.facts.executable, Fact::Is(Ok(_))));
@@ -345,6 +362,19 @@ impl Naive<'_> {
         }
         if part.shell && self.is_shell(None) == Some(true) {
             return Some((false, Vec::new()));
+        }
+        if request.kind == Kind::Edit {
+            let plain = |path: &[u8]| {
+                let text = String::from_utf8_lossy(path);
+                text.starts_with('/')
+                    && !text.ends_with('/')
+                    && !["//", "/./", "/../"].iter().any(|odd| text.contains(odd))
+            };
+            let given = request
+                .argv
+                .iter()
+                .all(|path| plain(&path.0) && part.edit.iter().any(|glob| file_is(glob, &path.0, false)));
+            return given.then_some((false, Vec::new()));
         }
         if request.kind != Kind::Command {
             return None;

@@ -62,3 +62,33 @@ pub fn words_are(elements: &[&str], words: &[(usize, &[u8])], rooted: &dyn Fn(us
     }
     words.first().is_some_and(|word| is(element, word)) && words_are(rest, &words[1..], rooted, wide)
 }
+
+/// Whether a path is one that a glob of `edit` means; tries every cut. `wide`: wildcards cross `/`.
+pub fn file_is(glob: &str, path: &[u8], wide: bool) -> bool {
+    if let Some((before, rest)) = glob.split_once('{') {
+        let (choices, after) = rest.split_once('}').unwrap();
+        return choices.split(',').any(|choice| file_is(&format!("{before}{choice}{after}"), path, wide));
+    }
+    let climbs = path.split(|byte| *byte == b'/').any(|part| part == b"..");
+    if !wide && glob.contains(['*', '?']) && climbs {
+        return false;
+    }
+    glob_is(glob.as_bytes(), path, wide)
+}
+
+fn glob_is(glob: &[u8], path: &[u8], wide: bool) -> bool {
+    if let Some(rest) = glob.strip_prefix(b"**") {
+        return (0..=path.len()).any(|cut| glob_is(rest, &path[cut..], wide));
+    }
+    if let Some(rest) = glob.strip_prefix(b"*") {
+        return (0..=path.len())
+            .take_while(|cut| wide || !path[..*cut].contains(&b'/'))
+            .any(|cut| glob_is(rest, &path[cut..], wide));
+    }
+    match (glob.first(), path.first()) {
+        (None, None) => true,
+        (Some(b'?'), Some(byte)) => (wide || *byte != b'/') && glob_is(&glob[1..], &path[1..], wide),
+        (Some(one), Some(other)) => one == other && glob_is(&glob[1..], &path[1..], wide),
+        _ => false,
+    }
+}

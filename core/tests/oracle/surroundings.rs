@@ -88,8 +88,16 @@ fn facts(random: &mut Random) -> Facts {
 }
 
 fn request(random: &mut Random) -> Request {
-    let kind =
-        [Kind::Command, Kind::Command, Kind::Command, Kind::Shell, Kind::LoginShell, Kind::Role][random.below(6)];
+    let kind = [
+        Kind::Command,
+        Kind::Command,
+        Kind::Command,
+        Kind::Shell,
+        Kind::LoginShell,
+        Kind::Role,
+        Kind::Edit,
+        Kind::Edit,
+    ][random.below(8)];
     let role = if kind == Kind::Role { 1 } else { 5 };
     let words = ["a", "ab", "-v", "5", "12", "07", "x/y", "/d/e", "/d/../e", "/d", "", "--", "a/../b"];
     let mut argv = vec![Bytes::from("prog")];
@@ -98,7 +106,15 @@ fn request(random: &mut Random) -> Request {
     }
     Request {
         kind,
-        argv: if kind == Kind::Command { argv } else { vec![] },
+        argv: match kind {
+            Kind::Command => argv,
+            Kind::Edit => {
+                let files =
+                    ["/e/a", "/e/a", "/e/b", "/e/c/a", "/e/-a", "/e/../a", "/e//a", "/e/./a", "/e/", "/e", "/x", "a"];
+                (0..1 + random.below(2)).map(|_| Bytes::from(random.pick(&files))).collect()
+            }
+            _ => vec![],
+        },
         role: random.maybe(role, |random| random.pick(&["r0", "r1", "r2", "r3", "none"]).to_owned()),
         user: random.maybe(3, |_| "bob".to_owned()),
         group: random.maybe(6, |_| "g1".to_owned()),

@@ -1,7 +1,7 @@
 //! One event in words: a label of one or two words, and what happened.
 
 use jitsudo_core::decision::{Cause, Denial};
-use jitsudo_core::event::{Concern, EndCause, Entry, Event, Signed};
+use jitsudo_core::event::{Concern, EditOutcome, EndCause, Entry, Event, Signed};
 use jitsudo_core::facts::NoExecutable;
 use jitsudo_core::request::Kind;
 use serde_json::Value;
@@ -100,6 +100,21 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             let name = super::signal_name(*signal);
             ("signalled".to_owned(), format!("{} with {name}", counted(u64::from(*count), "program")))
         }
+        Event::Edited { path, outcome, before, after, bytes, failed, .. } => {
+            let of = |what: &Option<String>| what.as_deref().map_or_else(|| "nothing".to_owned(), digest);
+            let path = path.visible();
+            let text = match outcome {
+                EditOutcome::Writing => {
+                    format!("about to replace {path}: {} for {}, {}", of(after), of(before), counted(*bytes, "byte"))
+                }
+                EditOutcome::Written => format!("{path} replaced: {} for {}", of(after), of(before)),
+                EditOutcome::Unchanged => format!("{path} not changed ({})", of(before)),
+                EditOutcome::Failed => {
+                    format!("{path} not replaced: {}", failed.as_deref().map_or_else(String::new, visible))
+                }
+            };
+            ("edited".to_owned(), text)
+        }
         Event::Ended { cause, .. } => ("ended".to_owned(), end_cause(*cause).to_owned()),
         Event::Closed { .. } => ("closed".to_owned(), "verified: nothing of it remains".to_owned()),
         Event::CleanupFailed { cause, .. } => {
@@ -174,6 +189,7 @@ fn of_host(event: &Event) -> (String, String) {
         | Event::SessionExit { .. }
         | Event::LeftRunning { .. }
         | Event::Signalled { .. }
+        | Event::Edited { .. }
         | Event::Ended { .. }
         | Event::Closed { .. }
         | Event::CleanupFailed { .. }

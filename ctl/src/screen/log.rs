@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jitsudo_core::event::Event;
+use jitsudo_core::event::{EditOutcome, Event};
 use jitsudo_core::id::AccessId;
 
 use super::{ending, event};
@@ -110,6 +110,13 @@ impl Summary {
                 }
                 self.results.push((matches!(how, jitsudo_core::event::Ending::Exited(0)), text));
             }
+            Event::Edited { path, outcome: EditOutcome::Written, .. } => {
+                self.results.push((true, format!("{} replaced", path.visible())));
+            }
+            Event::Edited { path, outcome: EditOutcome::Failed, failed, .. } => {
+                let why = failed.as_deref().map_or_else(String::new, visible);
+                self.results.push((false, format!("{} not replaced: {why}", path.visible())));
+            }
             Event::ActivationFailed { cause, .. } => {
                 self.results.push((false, format!("not started: {}", visible(cause))));
             }
@@ -132,6 +139,7 @@ impl Summary {
             Event::Closed { .. } => self.ended = true,
             Event::Activating { .. }
             | Event::Signalled { .. }
+            | Event::Edited { outcome: EditOutcome::Writing | EditOutcome::Unchanged, .. }
             | Event::PolicyApplied { .. }
             | Event::PolicyRefused { .. }
             | Event::DenialsCounted { .. }

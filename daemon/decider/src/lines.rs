@@ -4,7 +4,7 @@
 //! (`audit_log_01_*`, `audit_log_02_*`).
 
 use jitsudo_bytes::Bytes;
-use jitsudo_core::event::{Concern, EndCause, Ending, Entry, Event, Signed};
+use jitsudo_core::event::{Concern, EditOutcome, EndCause, Ending, Entry, Event, Signed};
 use jitsudo_core::state::Access;
 use jitsudo_sys::syslog::Severity;
 use serde_json::Value;
@@ -73,7 +73,8 @@ fn session(event: &Event) -> Option<String> {
         Event::SessionStarting { session, .. }
         | Event::SessionExit { session, .. }
         | Event::LeftRunning { session, .. }
-        | Event::Signalled { session, .. } => Some(session.to_string()),
+        | Event::Signalled { session, .. }
+        | Event::Edited { session, .. } => Some(session.to_string()),
         _ => None,
     }
 }
@@ -111,8 +112,11 @@ fn severity(event: &Event) -> Severity {
         | Event::PolicyRefused { .. }
         | Event::DenialsCounted { .. }
         | Event::ClockStepped { .. }
+        | Event::Edited { outcome: EditOutcome::Failed, .. }
         | Event::LeftRunning { .. } => Severity::Warning,
-        Event::Decided { allowed: false, .. } | Event::PolicyApplied { .. } => Severity::Notice,
+        Event::Decided { allowed: false, .. }
+        | Event::Edited { outcome: EditOutcome::Written, .. }
+        | Event::PolicyApplied { .. } => Severity::Notice,
         Event::Acknowledged { .. } => Severity::Warning,
         Event::Ended { cause: EndCause::Lost, .. } => Severity::Warning,
         Event::Requested { .. }
@@ -121,6 +125,7 @@ fn severity(event: &Event) -> Severity {
         | Event::SessionStarting { .. }
         | Event::SessionExit { .. }
         | Event::Signalled { .. }
+        | Event::Edited { .. }
         | Event::Ended { .. }
         | Event::Closed { .. }
         | Event::SegmentSealed { .. }
@@ -177,6 +182,18 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
         Event::LeftRunning { session, count, released, .. } => {
             let fate = if *released { "given to the host" } else { "to be ended with it" };
             format!("session {} left {count} programs running, {fate}", session.number)
+        }
+        Event::Edited { session, path, outcome, bytes, after, failed, .. } => {
+            let (number, path) = (session.number, path.visible());
+            match outcome {
+                EditOutcome::Writing => {
+                    let digest = after.as_deref().unwrap_or_default();
+                    format!("session {number} writes {path}: {bytes} bytes, sha256 {digest}")
+                }
+                EditOutcome::Written => format!("session {number} has written {path}"),
+                EditOutcome::Unchanged => format!("session {number} leaves {path} as it was"),
+                EditOutcome::Failed => format!("session {number} could not write {path}: {}", quoted(failed)),
+            }
         }
         Event::Signalled { session, count, signal } => {
             format!("session {}: {count} processes got signal {signal}", session.number)

@@ -93,6 +93,7 @@ fn may_be_spooled(event: &Event) -> bool {
         | Event::SessionExit { .. }
         | Event::LeftRunning { .. }
         | Event::Signalled { .. }
+        | Event::Edited { .. }
         | Event::Ended { .. }
         | Event::Closed { .. }
         | Event::CleanupFailed { .. }

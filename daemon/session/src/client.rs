@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use jitsudo_link::facts::Peer;
+use jitsudo_protocol::edit;
 use jitsudo_protocol::session::{FromSession, ToSession};
 use jitsudo_sys::channel::{Channel, ChannelError, Message};
 use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -26,6 +27,15 @@ pub(crate) struct Client {
     channel: Channel,
     peer: Peer,
     waiting: RefCell<VecDeque<(Vec<u8>, Option<OwnedFd>)>>,
+}
+
+/// A datagram after the act, where files may come back.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// A message.
+    Message(ToSession),
+    /// A piece of a file.
+    Content(Vec<u8>),
 }
 
 /// Why there is no message.
@@ -59,7 +69,21 @@ impl Client {
         self.take(self.channel.receive_bytes()).map(|(told, _)| told)
     }
 
+    /// As [`Self::receive_bytes`], where content of files may come.
+    pub(crate) fn receive_said(&self) -> Result<Said, NoMessage> {
+        let message = self.of_the_client(self.channel.receive_bytes())?;
+        match edit::read_chunk(&message.bytes) {
+            Some(content) => Ok(Said::Content(content.to_vec())),
+            None => read(&message.bytes).map(Said::Message),
+        }
+    }
+
     fn take(&self, received: Result<Option<Message>, ChannelError>) -> Result<(ToSession, Vec<OwnedFd>), NoMessage> {
+        let message = self.of_the_client(received)?;
+        Ok((read(&message.bytes)?, message.descriptors))
+    }
+
+    fn of_the_client(&self, received: Result<Option<Message>, ChannelError>) -> Result<Message, NoMessage> {
         let message = match received {
             Ok(Some(message)) => message,
             Ok(None) => return Err(NoMessage::Gone),
@@ -78,9 +102,7 @@ impl Client {
                 sender.pid, sender.uid, sender.gid, self.peer.pid, self.peer.uid, self.peer.gid
             )));
         }
-        let told = serde_json::from_slice(&message.bytes)
-            .map_err(|error| NoMessage::Malformed(format!("a message cannot be read: {error}")))?;
-        Ok((told, message.descriptors))
+        Ok(message)
     }
 
     /// Says something, now or when there is room.
@@ -132,6 +154,10 @@ impl Client {
     pub(crate) fn has_waiting(&self) -> bool {
         !self.waiting.borrow().is_empty()
     }
+}
+
+fn read(bytes: &[u8]) -> Result<ToSession, NoMessage> {
+    serde_json::from_slice(bytes).map_err(|error| NoMessage::Malformed(format!("a message cannot be read: {error}")))
 }
 
 impl AsFd for Client {

@@ -2,7 +2,8 @@
 //! the command's end at its deadline, and the record of it. It outlives the daemon's restarts.
 //!
 //! The way of one command, in order: [`act`] (the client tells the act again), [`audit`] (loginuid), [`authority`] (PAM),
-//! [`descriptors`], [`directory`], [`program`], [`launch`], [`supervise`], and [`record`] throughout.
+//! [`descriptors`], [`directory`], [`program`], [`launch`], [`supervise`], and [`record`] throughout. [`edit`] takes the way of `-e` after
+//! [`authority`].
 //!
 //! MUSTs
 //! 1. Every message of the client comes from the process that the spawner saw (`client`, tests `peer_*`).
@@ -19,6 +20,7 @@ mod authority;
 mod client;
 mod descriptors;
 mod directory;
+mod edit;
 mod failure;
 mod launch;
 mod limits;
@@ -38,6 +40,7 @@ use std::rc::Rc;
 use jitsudo_core::event::EndCause;
 use jitsudo_link::INHERITED_FD;
 use jitsudo_link::session::Spec;
+use jitsudo_protocol::act::ActKind;
 use jitsudo_protocol::client::FaultCode;
 use jitsudo_sys::cgroup::Cgroup;
 use jitsudo_sys::channel::Channel;
@@ -116,7 +119,8 @@ fn carry_out(task: Task, spawner: Channel) {
         }
     };
     match start(&spec, &client, cgroup) {
-        Ok(running) => supervise::until_the_end(&spec, &client, running, &mut recorder),
+        Ok(Started::Command(running)) => supervise::until_the_end(&spec, &client, *running, &mut recorder),
+        Ok(Started::Editing(editing)) => edit::until_the_end(&spec, &client, *editing, &mut recorder),
         Err(failure) => {
             client.say_last(&failure.answer());
             drop(client);
@@ -125,8 +129,16 @@ fn carry_out(task: Task, spawner: Channel) {
     }
 }
 
+/// What was begun.
+enum Started {
+    /// A command runs.
+    Command(Box<launch::Running>),
+    /// `-e`: the client has copies of files.
+    Editing(Box<edit::Editing>),
+}
+
 /// Everything up to the running command. What was set up is undone when something fails (PAM by its own `Drop`).
-fn start(spec: &Spec, client: &Rc<Client>, cgroup: Option<OwnedFd>) -> Result<launch::Running, Failure> {
+fn start(spec: &Spec, client: &Rc<Client>, cgroup: Option<OwnedFd>) -> Result<Started, Failure> {
     let processes = match cgroup {
         Some(directory) => Processes::Cgroup(
             Cgroup::from_directory(directory).map_err(|error| Failure::trouble("open the command's cgroup", &error))?,
@@ -143,11 +155,14 @@ fn start(spec: &Spec, client: &Rc<Client>, cgroup: Option<OwnedFd>) -> Result<la
     let audit_session = audit::take_identity(&spec.requester);
     let authority = authority::open(spec, &told.act.options, Rc::clone(client))?;
     home.come_back()?;
+    if told.act.options.kind == ActKind::Edit {
+        return edit::open(spec, &told.act, authority, audit_session, client).map(Box::new).map(Started::Editing);
+    }
     let Some(executable) = &spec.executable else {
         return Err(Failure::refused(FaultCode::NotSupported, "nothing was found that could run"));
     };
     let directory = directory::open(spec, &told.act.options, &descriptors.directory, client)?;
-    launch::launch(launch::Parts {
+    let running = launch::launch(launch::Parts {
         spec,
         executable,
         told: &told.beginning,
@@ -158,7 +173,8 @@ fn start(spec: &Spec, client: &Rc<Client>, cgroup: Option<OwnedFd>) -> Result<la
         processes,
         audit_session,
         client,
-    })
+    })?;
+    Ok(Started::Command(Box::new(running)))
 }
 
 fn not_started(recorder: &mut Recorder, failure: &Failure) {

@@ -81,6 +81,13 @@ impl Recorder {
         self.flush();
     }
 
+    /// Records one event that something waits for; true when it is durable. One that is not is tried again like any other.
+    pub(crate) fn event_now(&mut self, event: Event) -> bool {
+        self.event(event);
+        let name = format!("{}.{}", self.session, self.written);
+        !self.waiting.iter().any(|(waiting, _)| *waiting == name)
+    }
+
     /// Tries again what could not be written.
     pub(crate) fn flush(&mut self) {
         let spool = &self.spool;

@@ -408,7 +408,7 @@ impl Supervisor<'_> {
                 }
                 // Asked late, or answered late: the question is gone, and nothing hangs on it.
                 ToSession::NoAnswer => {}
-                ToSession::Act { .. } | ToSession::More(_) => {
+                ToSession::Act { .. } | ToSession::More(_) | ToSession::Returned(_) | ToSession::EditingDone { .. } => {
                     return self.lose_client(Some("the client's messages are out of order".to_owned()));
                 }
             }

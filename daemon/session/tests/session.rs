@@ -135,6 +135,7 @@ fn spec(act: &Act, spool: &Path) -> Spec {
             no_new_privs: false,
             leaves: false,
             safe_chain: false,
+            create: false,
         },
         record: Record::None,
         secret_arguments: vec![],

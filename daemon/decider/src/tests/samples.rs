@@ -48,6 +48,7 @@ pub(crate) fn terms() -> Terms {
             no_new_privs: false,
             leaves: false,
             safe_chain: true,
+            create: false,
         },
         secret_arguments: Vec::new(),
         joined: Vec::new(),
