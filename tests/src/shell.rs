@@ -23,6 +23,17 @@ impl Shell {
         Self::on(shell.as_user(user).terminal()?)
     }
 
+    /// dash instead of bash: it leaves the terminal's modes as programs leave them, where bash would mend them after a stop.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn that_mends_nothing(host: &Host, user: &str) -> Result<Self, Error> {
+        let mut terminal = host.run(&["dash", "-i"]).as_user(user).terminal()?;
+        terminal.send("PS1='pro''mpt> '\n")?;
+        terminal.expect(Self::PROMPT)?;
+        Ok(Self(terminal))
+    }
+
     /// On a terminal where a shell waits already, be it a remote one.
     ///
     /// # Errors

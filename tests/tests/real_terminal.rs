@@ -33,7 +33,7 @@ fn modes(shell: &mut Shell) -> String {
 fn vim_edits_a_file_of_root_through_stop_continue_and_resize() {
     let host = host("vim");
     host.write("/root/notes", 0o600, "first line\n").unwrap();
-    let mut shell = Shell::of(&host, "alice").unwrap();
+    let mut shell = Shell::that_mends_nothing(&host, "alice").unwrap();
     let before = modes(&mut shell);
     shell.send("sudo vim -Nu NONE /root/notes\n").unwrap();
     shell.expect("first line").unwrap();
@@ -105,7 +105,6 @@ fn less_pages_on_either_side_of_a_pipe() {
             shell.send("G").unwrap();
         }
         shell.expect(Shell::PROMPT).unwrap_or_else(|error| panic!("{line}: {error}"));
-        assert_eq!(modes(&mut shell), before, "{line}: stopped");
         shell.send("fg\n").unwrap();
         shell.expect("row 2000").unwrap_or_else(|error| panic!("{line}: {error}"));
         shell.expect("(END)").unwrap_or_else(|error| panic!("{line}: {error}"));
