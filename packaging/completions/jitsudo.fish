@@ -1,7 +1,7 @@
 # Completion of jitsudo for fish: its own options, then the command and the command's own words.
 
 # Options that take the next word as their value.
-set -g __fish_jitsudo_valued -u --user -g --group -U --other-user -D --chdir -p --prompt -m --reason --ticket --role --for --status-fd
+set -g __fish_jitsudo_valued -u --user -g --group -U --other-user -D --chdir -p --prompt -m --reason --ticket --role --for --status-fd -C --close-from -T --command-timeout --host
 
 # Succeeds as long as the command's name is not there yet.
 function __fish_jitsudo_before_command
@@ -40,6 +40,14 @@ complete -c jitsudo $before -s i -l login -d 'Run the login shell of the account
 complete -c jitsudo $before -s E -l preserve-env -d 'Keep what the policy lets you keep'
 complete -c jitsudo $before -s H -l set-home -d 'Set HOME to that of the account'
 complete -c jitsudo $before -s n -l non-interactive -d 'Wait for neither password nor person'
+complete -c jitsudo $before -s b -l background -d 'Run in the background'
+complete -c jitsudo $before -s B -l bell -d 'Ring the bell when asking'
+complete -c jitsudo $before -s C -l close-from -x -d 'Accepted for 3'
+complete -c jitsudo $before -s N -l no-update -d 'Do not remember your password for longer'
+complete -c jitsudo $before -s P -l preserve-groups -d 'Keep your supplementary groups'
+complete -c jitsudo $before -s T -l command-timeout -x -d 'End the command after this time'
+complete -c jitsudo $before -s U -l other-user -x -a '(__fish_complete_users)' -d 'In list mode: of this account'
+complete -c jitsudo $before -l host -x -d 'Accepted for the name of this host'
 complete -c jitsudo $before -s A -l askpass -d 'Have a helper ask for the password'
 complete -c jitsudo $before -s S -l stdin -d 'Read the password from standard input'
 complete -c jitsudo $before -s p -l prompt -x -d 'Ask for the password with this text'

@@ -75,12 +75,17 @@ fn bash_completes_options_values_commands_and_their_words() {
     for ((line, wanted), offered) in wanted.iter().zip(offered) {
         assert_eq!(offered, *wanted, "{line}");
     }
-    // Every option that the help names is offered.
+    // Every option that the help names is offered, and known to the files of the other shells.
+    let zsh = host.run(&["cat", "/usr/share/zsh/vendor-completions/_jitsudo"]).ok().unwrap();
+    let fish = host.run(&["cat", "/usr/share/fish/vendor_completions.d/jitsudo.fish"]).ok().unwrap();
     let help = host.run(&["jitsudo", "--help"]).ok().unwrap();
     let [offered] = <[Vec<String>; 1]>::try_from(offers(&host, &["jitsudo --"])).unwrap();
     for option in help.split([' ', '\n', '[']).filter(|word| word.starts_with("--") && word.len() > 2) {
         let name = option.split(['=', ']']).next().unwrap_or_default();
         assert!(offered.iter().any(|word| word.trim_end_matches('=') == name), "{option} in {offered:?}");
+        assert!(zsh.contains(name), "{name} for zsh");
+        let word = format!(" -l {} ", name.trim_start_matches('-'));
+        assert!(fish.contains(&word), "{name} for fish");
     }
 }
 
