@@ -98,7 +98,7 @@ fn elevate(called: Called, run: &Run, environment: Vec<Vec<u8>>, voice: &Voice) 
                 return End::Code(1);
             }
         },
-        ActKind::Command | ActKind::Shell | ActKind::LoginShell | ActKind::Validate => None,
+        ActKind::Command | ActKind::Shell | ActKind::LoginShell | ActKind::Validate | ActKind::Role => None,
     };
     let run = editing.as_ref().map_or(run, |plan| &plan.run);
     let act = act::build(run, environment, tty.is_some());

@@ -87,7 +87,7 @@ fn plain(cause: Cause, words: &str) -> Denial {
 }
 
 /// What no rule could change: the account does not exist.
-fn no_target(facts: &Facts, request: &Request) -> Option<Denial> {
+pub(crate) fn no_target(facts: &Facts, request: &Request) -> Option<Denial> {
     if request.kind == Kind::Role {
         return None;
     }
@@ -105,7 +105,7 @@ fn no_target(facts: &Facts, request: &Request) -> Option<Denial> {
 }
 
 /// Nor this: the program cannot be run.
-fn no_program(facts: &Facts, request: &Request) -> Option<Denial> {
+pub(crate) fn no_program(facts: &Facts, request: &Request) -> Option<Denial> {
     let runs = match request.kind {
         Kind::Command => true,
         Kind::Shell | Kind::LoginShell => !matches!(facts.executable, Fact::Is(Err(NoExecutable::NotAsked))),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::decision::{Denial, Record};
 use crate::facts::{Origin, Seen};
 use crate::id::{AccessId, SessionId};
+use crate::lends::Effect;
 use crate::name::{Gid, Uid};
 use crate::request::Kind;
 use jitsudo_bytes::Bytes;
@@ -88,6 +89,18 @@ pub enum EndCause {
     Released,
     /// The session that held it is gone without a word (kill -9, power).
     Lost,
+    /// Its requester gave it back early.
+    GivenBack,
+    /// Somebody else ended it.
+    EndedByOther,
+    /// Its requester was locked.
+    Locked,
+    /// The policy in force does not give it any more.
+    RuleGone,
+    /// The requester's account is gone, or is another one.
+    AccountGone,
+    /// The host was started anew.
+    Rebooted,
 }
 
 /// A head of the ledger, signed by the host's key (`docs/ledger.md` has the bytes). What was signed is kept as it was signed.
@@ -185,6 +198,59 @@ pub enum Event {
         ends_at: jiff::Timestamp,
         /// CLOCK_BOOTTIME end, milliseconds, on this boot.
         ends_boottime_ms: u64,
+    },
+    /// A role grant's rights are there, all of them read back: its requester may use them until its end.
+    Active {
+        /// The access.
+        id: AccessId,
+    },
+    /// One change to the host was made for a role grant, and read back.
+    EffectApplied {
+        /// The access.
+        id: AccessId,
+        /// Which.
+        effect: Effect,
+        /// False when the host had it before: then it stays at the end.
+        ours: bool,
+    },
+    /// It was taken back, and that was read back.
+    EffectUndone {
+        /// The access.
+        id: AccessId,
+        /// Which.
+        effect: Effect,
+        /// False when it stays, because the host had it before or another grant shares it.
+        removed: bool,
+    },
+    /// The end of a role grant moved, decided anew.
+    Extended {
+        /// The access.
+        id: AccessId,
+        /// Wall-clock end, UTC.
+        ends_at: jiff::Timestamp,
+        /// CLOCK_BOOTTIME end, milliseconds, on this boot.
+        ends_boottime_ms: u64,
+    },
+    /// Its requester gives it back.
+    Released {
+        /// The access.
+        id: AccessId,
+    },
+    /// Nothing may start for this account, and all that runs for it ends.
+    Locked {
+        /// The account.
+        uid: Uid,
+        /// Its name.
+        user: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// That is over.
+    Unlocked {
+        /// The account.
+        uid: Uid,
+        /// Its name.
+        user: Option<String>,
     },
     /// Setting up failed; nothing was given.
     ActivationFailed {
@@ -376,11 +442,18 @@ pub enum Event {
 
 impl Event {
     /// Every name that this version writes and reads.
-    pub const NAMES: [&str; 22] = [
+    pub const NAMES: [&str; 29] = [
         "requested",
         "decided",
         "activating",
         "activation_failed",
+        "active",
+        "effect_applied",
+        "effect_undone",
+        "extended",
+        "released",
+        "locked",
+        "unlocked",
         "session_starting",
         "session_exit",
         "left_running",
@@ -409,6 +482,13 @@ impl Event {
             Self::Decided { .. } => "decided",
             Self::Activating { .. } => "activating",
             Self::ActivationFailed { .. } => "activation_failed",
+            Self::Active { .. } => "active",
+            Self::EffectApplied { .. } => "effect_applied",
+            Self::EffectUndone { .. } => "effect_undone",
+            Self::Extended { .. } => "extended",
+            Self::Released { .. } => "released",
+            Self::Locked { .. } => "locked",
+            Self::Unlocked { .. } => "unlocked",
             Self::SessionStarting { .. } => "session_starting",
             Self::SessionExit { .. } => "session_exit",
             Self::LeftRunning { .. } => "left_running",
@@ -438,6 +518,11 @@ impl Event {
             | Self::Decided { id, .. }
             | Self::Activating { id, .. }
             | Self::ActivationFailed { id, .. }
+            | Self::Active { id }
+            | Self::EffectApplied { id, .. }
+            | Self::EffectUndone { id, .. }
+            | Self::Extended { id, .. }
+            | Self::Released { id }
             | Self::Ended { id, .. }
             | Self::Closed { id }
             | Self::CleanupFailed { id, .. } => Some(id),
@@ -448,6 +533,8 @@ impl Event {
             | Self::Edited { session, .. } => Some(&session.access),
             Self::SpawnerRefused { id, .. } => id.as_ref(),
             Self::PolicyApplied { .. }
+            | Self::Locked { .. }
+            | Self::Unlocked { .. }
             | Self::PolicyRefused { .. }
             | Self::DenialsCounted { .. }
             | Self::ClockStepped { .. }

@@ -19,6 +19,7 @@ pub mod evaluate;
 pub mod event;
 pub mod explain;
 pub mod facts;
+pub mod held;
 mod hours;
 pub mod id;
 mod identity;
@@ -26,6 +27,7 @@ mod index;
 mod join;
 #[cfg(feature = "language")]
 pub mod language;
+pub mod lends;
 pub mod listing;
 pub mod name;
 pub mod offers;

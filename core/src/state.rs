@@ -55,6 +55,8 @@ pub struct State {
     over: Recent<Access, MAX_OVER>,
     policy: Option<PolicyInForce>,
     spooled: Recent<String, MAX_SPOOLED>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    locked: BTreeMap<Uid, Lock>,
     denials: BTreeMap<Uid, u64>,
     denials_of_others: u64,
     rolled_back: Option<RollBack>,
@@ -99,6 +101,17 @@ pub struct Published {
     pub seq: u64,
     /// Hash, hex.
     pub head: String,
+}
+
+/// Nothing may start for an account.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Lock {
+    /// Since when.
+    pub at: jiff::Timestamp,
+    /// The account's name then.
+    pub user: Option<String>,
+    /// Why.
+    pub reason: String,
 }
 
 /// An event that the state before it does not allow; it changed nothing else.
@@ -163,6 +176,11 @@ impl State {
             Event::Decided { id, .. } => self.decide(id, entry),
             Event::Activating { id, .. }
             | Event::ActivationFailed { id, .. }
+            | Event::Active { id }
+            | Event::EffectApplied { id, .. }
+            | Event::EffectUndone { id, .. }
+            | Event::Extended { id, .. }
+            | Event::Released { id }
             | Event::Ended { id, .. }
             | Event::Closed { id }
             | Event::CleanupFailed { id, .. } => self.advance(id, entry),
@@ -181,6 +199,12 @@ impl State {
                 });
                 Ok(())
             }
+            Event::Locked { uid, user, reason } => {
+                let lock = Lock { at: entry.wall, user: user.clone(), reason: reason.clone() };
+                self.locked.insert(*uid, lock);
+                Ok(())
+            }
+            Event::Unlocked { uid, user: _ } => self.locked.remove(uid).map(drop).ok_or(Impossible::TooLate),
             Event::DenialsCounted { uid, count, seconds: _ } => {
                 self.count_denials(*uid, *count);
                 Ok(())
@@ -300,6 +324,25 @@ impl State {
     /// Accesses that may have rights or processes on the host: set up, active, ended and not yet verified. By id.
     pub fn live_accesses(&self) -> impl Iterator<Item = &Access> {
         self.accesses.values().filter(|access| access.is_live())
+    }
+
+    /// Role grants of an account that may be used now, by id.
+    pub fn held_by(&self, uid: Uid) -> impl Iterator<Item = &Given> {
+        self.accesses.values().filter_map(move |access| match access {
+            Access::Active(given) if given.is_role() && given.allowed.asked.uid == uid => Some(given),
+            _ => None,
+        })
+    }
+
+    /// Why nothing may start for an account, if so.
+    #[must_use]
+    pub fn lock_of(&self, uid: Uid) -> Option<&Lock> {
+        self.locked.get(&uid)
+    }
+
+    /// Every locked account.
+    pub fn locks(&self) -> impl Iterator<Item = (Uid, &Lock)> {
+        self.locked.iter().map(|(uid, lock)| (*uid, lock))
     }
 
     /// Sessions of everything remembered, those of live accesses first.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jitsudo_bytes::Bytes;
 use jitsudo_core::decision::Record;
-use jitsudo_core::event::{Ending, Entry, Event};
+use jitsudo_core::event::{Ending, Entry};
 use jitsudo_core::id::AccessId;
 use jitsudo_core::offers::Offer;
 use serde::Deserialize;
@@ -242,30 +242,6 @@ impl Line {
 
     /// The access that it belongs to.
     pub(crate) fn access(&self) -> Option<&AccessId> {
-        let Ok(entry) = &self.says else { return None };
-        match &entry.event {
-            Event::Requested { id, .. }
-            | Event::Decided { id, .. }
-            | Event::Activating { id, .. }
-            | Event::ActivationFailed { id, .. }
-            | Event::Ended { id, .. }
-            | Event::Closed { id }
-            | Event::CleanupFailed { id, .. } => Some(id),
-            Event::SpawnerRefused { id, .. } => id.as_ref(),
-            Event::SessionStarting { session, .. }
-            | Event::SessionExit { session, .. }
-            | Event::LeftRunning { session, .. }
-            | Event::Signalled { session, .. }
-            | Event::Edited { session, .. } => Some(&session.access),
-            Event::PolicyApplied { .. }
-            | Event::PolicyRefused { .. }
-            | Event::DenialsCounted { .. }
-            | Event::ClockStepped { .. }
-            | Event::ChainCut { .. }
-            | Event::RolledBack { .. }
-            | Event::Acknowledged { .. }
-            | Event::SegmentSealed { .. }
-            | Event::HeadPublished { .. } => None,
-        }
+        self.says.as_ref().ok()?.event.access()
     }
 }

@@ -30,6 +30,8 @@ pub enum ActKind {
     Edit,
     /// `-v`: prove who you are; nothing runs.
     Validate,
+    /// `jitctl request ROLE`: the whole of `options.role` for a window; nothing runs.
+    Role,
 }
 
 /// What is to become of an authentication that is remembered for this terminal.

@@ -49,6 +49,7 @@ pub fn of_act(requester: u32, act: &Act) -> String {
         ActKind::LoginShell => 3,
         ActKind::Edit => 4,
         ActKind::Validate => 5,
+        ActKind::Role => 6,
     });
     for word in [&options.user, &options.group, &options.role, &options.reason, &options.ticket] {
         encoder.optional(word.as_ref().map(String::as_bytes));
@@ -92,7 +93,8 @@ mod tests {
     fn approval_01_every_field_moves_the_digest() {
         let base = act(&["a", "b"], &["X=1"]);
         let mut seen = vec![of_act(1000, &base), of_act(1001, &base)];
-        let changes: [fn(&mut Act); 20] = [
+        let changes: [fn(&mut Act); 21] = [
+            |act| act.options.kind = ActKind::Role,
             |act| act.options.kind = ActKind::Validate,
             |act| act.options.preserve_groups = true,
             |act| act.options.timeout = Some(60),

@@ -403,6 +403,7 @@ fn outcome(called: Called, line: &[&str]) -> String {
             ActKind::LoginShell => "login shell",
             ActKind::Edit => "edit",
             ActKind::Validate => "validate",
+            ActKind::Role => "role",
         }
         .to_owned(),
     }

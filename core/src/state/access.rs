@@ -8,6 +8,7 @@ use crate::decision::{Denial, Record};
 use crate::event::{EndCause, Ending, Entry, Event};
 use crate::facts::Origin;
 use crate::id::{AccessId, SessionId};
+use crate::lends::Effect;
 use crate::name::{Gid, Uid};
 use crate::request::Kind;
 use jitsudo_bytes::Bytes;
@@ -147,10 +148,21 @@ pub struct Given {
     pub since: jiff::Timestamp,
     /// Its absolute end.
     pub ends: Ends,
+    /// Changes to the host that were made for it and not taken back yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lent: Vec<Effect>,
     /// Its sessions by number.
     pub sessions: BTreeMap<u32, Session>,
     /// What could not be removed, last try.
     pub unclean: Option<String>,
+}
+
+impl Given {
+    /// True for a role that is held until its end, false for one command.
+    #[must_use]
+    pub fn is_role(&self) -> bool {
+        self.allowed.asked.kind == Kind::Role
+    }
 }
 
 /// It could not be set up.

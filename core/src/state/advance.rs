@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::Impossible;
 use super::access::{Access, Allowed, Closed, Denied, Ended, Ends, Failed, Given, Left, Outcome, Session, clipped};
 use crate::event::{EndCause, Ending, Entry, Event};
+use crate::lends::Effect;
 
 /// Most sessions of one access that are remembered one by one.
 const MAX_SESSIONS: usize = 1000;
@@ -26,6 +27,17 @@ impl Access {
                 self.activate(entry.wall, ends)
             }
             Event::ActivationFailed { cause, .. } => self.fail(entry.wall, cause),
+            Event::Active { .. } => self.become_active(),
+            Event::EffectApplied { effect, ours, .. } => self.lend(effect, *ours),
+            Event::EffectUndone { effect, .. } => self.take_back(effect),
+            Event::Extended { ends_at, ends_boottime_ms, .. } => {
+                self.extend(Ends { at: *ends_at, boottime_ms: *ends_boottime_ms, boot: entry.boot.clone() })
+            }
+            Event::Released { .. } => {
+                // What follows from it is `ended`.
+                let outcome = if self.is_live() { Ok(()) } else { Err(Impossible::TooLate) };
+                (self, outcome)
+            }
             Event::SessionStarting { .. } => self.start_session(entry),
             Event::SessionExit { .. } | Event::LeftRunning { .. } | Event::Signalled { .. } | Event::Edited { .. } => {
                 let mut access = self;
@@ -37,6 +49,8 @@ impl Access {
             Event::Closed { .. } => self.close(entry.wall),
             Event::Requested { .. }
             | Event::SpawnerRefused { .. }
+            | Event::Locked { .. }
+            | Event::Unlocked { .. }
             | Event::PolicyApplied { .. }
             | Event::PolicyRefused { .. }
             | Event::DenialsCounted { .. }
@@ -80,13 +94,71 @@ impl Access {
 
     fn activate(self, since: jiff::Timestamp, ends: Ends) -> (Self, Result<(), Impossible>) {
         match self {
-            Self::Allowed(allowed) => {
-                (Self::Activating(Given { allowed, since, ends, sessions: BTreeMap::new(), unclean: None }), Ok(()))
-            }
+            Self::Allowed(allowed) => (
+                Self::Activating(Given {
+                    allowed,
+                    since,
+                    ends,
+                    lent: Vec::new(),
+                    sessions: BTreeMap::new(),
+                    unclean: None,
+                }),
+                Ok(()),
+            ),
             Self::Asked(_) => (self, Err(Impossible::TooEarly)),
             Self::Activating(_) | Self::Active(_) => (self, Err(Impossible::Again)),
             Self::Denied(_) | Self::Failed(_) | Self::Ended(_) | Self::Closed(_) => (self, Err(Impossible::TooLate)),
         }
+    }
+
+    /// Only a role is active by a word of its own; a command is by its session.
+    fn become_active(self) -> (Self, Result<(), Impossible>) {
+        match self {
+            Self::Activating(given) if given.is_role() => (Self::Active(given), Ok(())),
+            Self::Asked(_) | Self::Allowed(_) | Self::Activating(_) => (self, Err(Impossible::TooEarly)),
+            Self::Active(_) => (self, Err(Impossible::Again)),
+            Self::Denied(_) | Self::Failed(_) | Self::Ended(_) | Self::Closed(_) => (self, Err(Impossible::TooLate)),
+        }
+    }
+
+    fn lend(mut self, effect: &Effect, ours: bool) -> (Self, Result<(), Impossible>) {
+        let outcome = match &mut self {
+            Self::Activating(given) | Self::Active(given) | Self::Ended(Ended { given, .. }) => {
+                if ours && !given.lent.contains(effect) {
+                    given.lent.push(effect.clone());
+                }
+                Ok(())
+            }
+            Self::Asked(_) | Self::Allowed(_) => Err(Impossible::TooEarly),
+            Self::Denied(_) | Self::Failed(_) | Self::Closed(_) => Err(Impossible::TooLate),
+        };
+        (self, outcome)
+    }
+
+    fn take_back(mut self, effect: &Effect) -> (Self, Result<(), Impossible>) {
+        let outcome = match &mut self {
+            Self::Activating(given) | Self::Active(given) | Self::Ended(Ended { given, .. }) => {
+                given.lent.retain(|lent| lent != effect);
+                Ok(())
+            }
+            Self::Asked(_) | Self::Allowed(_) => Err(Impossible::TooEarly),
+            Self::Denied(_) | Self::Failed(_) | Self::Closed(_) => Err(Impossible::TooLate),
+        };
+        (self, outcome)
+    }
+
+    fn extend(mut self, ends: Ends) -> (Self, Result<(), Impossible>) {
+        let outcome = match &mut self {
+            Self::Active(given) if given.ends.boot == ends.boot => {
+                given.ends = ends;
+                Ok(())
+            }
+            Self::Asked(_) | Self::Allowed(_) | Self::Activating(_) => Err(Impossible::TooEarly),
+            Self::Active(_) | Self::Denied(_) | Self::Failed(_) | Self::Ended(_) | Self::Closed(_) => {
+                Err(Impossible::TooLate)
+            }
+        };
+        (self, outcome)
     }
 
     /// Nothing was given: that cannot be said any more once a command of it has ended by itself.

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::decision::Record;
 use crate::event::{Actor, Concern, EndCause, Ending, EntryError, Signed};
+use crate::lends::Effect;
 use crate::name::Gid;
 use crate::request::Kind;
 use jitsudo_bytes::Bytes;
@@ -137,6 +138,100 @@ fn denied_access_is_over_and_counted() {
     assert_eq!(state.denials(Uid(1000)), 1);
     assert_eq!(state.live_accesses().count(), 0);
     assert_eq!(why(&state), [Impossible::TooLate]);
+}
+
+fn role_requested(access: u8) -> Event {
+    match requested(access) {
+        Event::Requested { id, uid, user, loginuid, origin, cwd, target, reason, ticket, digest, tty, pid, .. } => {
+            let (kind, role, argv) = (Kind::Role, Some("web".to_owned()), vec![]);
+            Event::Requested {
+                id,
+                uid,
+                user,
+                loginuid,
+                origin,
+                kind,
+                argv,
+                argv_cut: false,
+                program: None,
+                cwd,
+                target,
+                role,
+                reason,
+                ticket,
+                digest,
+                tty,
+                pid,
+            }
+        }
+        other => other,
+    }
+}
+
+fn adm() -> Effect {
+    Effect::Membership("adm".to_owned())
+}
+
+fn extended(access: u8, second: i64) -> Event {
+    let ends_at = jiff::Timestamp::from_second(1_800_000_600 + second).unwrap();
+    Event::Extended { id: id(access), ends_at, ends_boottime_ms: 601_000 + second.unsigned_abs() * 1000 }
+}
+
+fn active_role() -> Vec<Event> {
+    vec![role_requested(1), decided(1, true), activating(1), Event::Active { id: id(1) }]
+}
+
+#[test]
+fn role_is_held_from_active_until_it_ends() {
+    let mut events = active_role();
+    events.pop();
+    assert_eq!(fold(events.clone()).held_by(Uid(1000)).count(), 0, "not before its rights are there");
+    let held = fold(active_role());
+    assert_eq!(held.held_by(Uid(1000)).count(), 1);
+    assert_eq!(held.held_by(Uid(1001)).count(), 0);
+    let released = fold(active_role().into_iter().chain([Event::Released { id: id(1) }, ended(1)]));
+    assert_eq!(released.held_by(Uid(1000)).count(), 0);
+    assert!(why(&released).is_empty());
+}
+
+#[test]
+fn command_is_never_held_as_a_role() {
+    let state = fold([requested(1), decided(1, true), activating(1), Event::Active { id: id(1) }, starting(1, 1)]);
+    assert_eq!(why(&state), [Impossible::TooEarly]);
+    assert_eq!(state.held_by(Uid(1000)).count(), 0);
+}
+
+#[test]
+fn what_was_lent_is_known_until_it_is_taken_back() {
+    let lent = |state: &State| state.access(&id(1)).unwrap().given().unwrap().lent.clone();
+    let mut events = active_role();
+    events.insert(3, Event::EffectApplied { id: id(1), effect: adm(), ours: true });
+    assert_eq!(lent(&fold(events.clone())), [adm()]);
+    events.push(ended(1));
+    assert_eq!(lent(&fold(events.clone())), [adm()], "the end alone takes nothing back");
+    events.push(Event::EffectUndone { id: id(1), effect: adm(), removed: true });
+    assert!(lent(&fold(events)).is_empty());
+    let mut not_ours = active_role();
+    not_ours.insert(3, Event::EffectApplied { id: id(1), effect: adm(), ours: false });
+    assert!(lent(&fold(not_ours)).is_empty());
+}
+
+#[test]
+fn extension_moves_the_end_of_what_is_active_and_of_nothing_else() {
+    let ends = |state: &State| state.access(&id(1)).unwrap().given().unwrap().ends.clone();
+    let state = fold(active_role().into_iter().chain([extended(1, 300)]));
+    assert_eq!(ends(&state).boottime_ms, 901_000);
+    let late = fold(active_role().into_iter().chain([ended(1), extended(1, 300)]));
+    assert_eq!((ends(&late).boottime_ms, why(&late)), (601_000, vec![Impossible::TooLate]));
+}
+
+#[test]
+fn locked_account_is_locked_until_it_is_unlocked() {
+    let lock = Event::Locked { uid: Uid(1000), user: None, reason: "left".to_owned() };
+    let state = fold([lock.clone()]);
+    assert_eq!(state.lock_of(Uid(1000)).unwrap().reason, "left");
+    let state = fold([lock, Event::Unlocked { uid: Uid(1000), user: None }]);
+    assert!(state.lock_of(Uid(1000)).is_none() && why(&state).is_empty());
 }
 
 #[test]
@@ -421,6 +516,15 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (access(), number(), any::<u32>()).prop_map(|(access, number, count)| Event::Signalled {
             session: session(access, number), count, signal: 9 }),
         2 => access().prop_map(ended),
+        2 => access().prop_map(role_requested),
+        2 => access().prop_map(|access| Event::Active { id: id(access) }),
+        2 => (access(), any::<bool>()).prop_map(|(access, ours)| Event::EffectApplied { id: id(access), effect: adm(), ours }),
+        2 => (access(), any::<bool>()).prop_map(|(access, removed)| Event::EffectUndone {
+            id: id(access), effect: adm(), removed }),
+        1 => (access(), any::<i32>()).prop_map(|(access, second)| extended(access, i64::from(second))),
+        1 => access().prop_map(|access| Event::Released { id: id(access) }),
+        1 => any::<u8>().prop_map(|uid| Event::Locked { uid: Uid(uid.into()), user: None, reason: String::new() }),
+        1 => any::<u8>().prop_map(|uid| Event::Unlocked { uid: Uid(uid.into()), user: None }),
         2 => access().prop_map(|access| Event::Closed { id: id(access) }),
         1 => access().prop_map(|access| Event::CleanupFailed { id: id(access), cause: "busy".to_owned() }),
         1 => proptest::option::of(access()).prop_map(|access| Event::SpawnerRefused { id: access.map(id), cause: String::new() }),

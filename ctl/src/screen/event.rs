@@ -72,6 +72,17 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
         Event::Activating { ends_at, .. } => {
             ("activating".to_owned(), format!("until {}", view.date_and_time(*ends_at)))
         }
+        Event::Active { .. } => ("active".to_owned(), "its rights are there".to_owned()),
+        Event::EffectApplied { effect, ours, .. } => {
+            let before = if *ours { "" } else { ", was there before" };
+            ("given".to_owned(), format!("{}{before}", visible(&effect.to_string())))
+        }
+        Event::EffectUndone { effect, removed, .. } => {
+            let stays = if *removed { "" } else { ", stays: the host's own, or another grant's" };
+            ("taken back".to_owned(), format!("{}{stays}", visible(&effect.to_string())))
+        }
+        Event::Extended { ends_at, .. } => ("extended".to_owned(), format!("until {}", view.date_and_time(*ends_at))),
+        Event::Released { .. } => ("released".to_owned(), "given back by its requester".to_owned()),
         Event::ActivationFailed { cause, .. } => {
             ("failed".to_owned(), format!("nothing was given: {}", visible(cause)))
         }
@@ -143,6 +154,13 @@ fn of_host(event: &Event) -> (String, String) {
             );
             ("policy", text)
         }
+        Event::Locked { uid, user, reason } => {
+            let who = user.as_deref().map_or_else(|| format!("uid {}", uid.0), visible);
+            ("locked", format!("{who}: nothing starts and everything ends: \"{}\"", visible(reason)))
+        }
+        Event::Unlocked { uid, user } => {
+            ("unlocked", user.as_deref().map_or_else(|| format!("uid {}", uid.0), visible))
+        }
         Event::PolicyRefused { cause, errors } => {
             let first = cause.lines().next().unwrap_or_default();
             ("policy", format!("not applied, {}: {}", counted(*errors, "error"), visible(first)))
@@ -185,6 +203,11 @@ fn of_host(event: &Event) -> (String, String) {
         | Event::Decided { .. }
         | Event::Activating { .. }
         | Event::ActivationFailed { .. }
+        | Event::Active { .. }
+        | Event::EffectApplied { .. }
+        | Event::EffectUndone { .. }
+        | Event::Extended { .. }
+        | Event::Released { .. }
         | Event::SessionStarting { .. }
         | Event::SessionExit { .. }
         | Event::LeftRunning { .. }
@@ -250,6 +273,12 @@ pub(crate) fn end_cause(cause: EndCause) -> &'static str {
         EndCause::NotStarted => "it never started",
         EndCause::Released => "what it left belongs to the host",
         EndCause::Lost => "the session is gone without a word",
+        EndCause::GivenBack => "its requester gave it back",
+        EndCause::EndedByOther => "somebody else ended it",
+        EndCause::Locked => "its requester was locked",
+        EndCause::RuleGone => "the policy does not give it any more",
+        EndCause::AccountGone => "the requester's account is not there any more",
+        EndCause::Rebooted => "the host was started anew",
     }
 }
 

@@ -138,6 +138,13 @@ impl Summary {
             }
             Event::Closed { .. } => self.ended = true,
             Event::Activating { .. }
+            | Event::Active { .. }
+            | Event::EffectApplied { .. }
+            | Event::EffectUndone { .. }
+            | Event::Extended { .. }
+            | Event::Released { .. }
+            | Event::Locked { .. }
+            | Event::Unlocked { .. }
             | Event::Signalled { .. }
             | Event::Edited { outcome: EditOutcome::Writing | EditOutcome::Unchanged, .. }
             | Event::PolicyApplied { .. }

@@ -118,10 +118,16 @@ fn severity(event: &Event) -> Severity {
         | Event::Edited { outcome: EditOutcome::Written, .. }
         | Event::PolicyApplied { .. } => Severity::Notice,
         Event::Acknowledged { .. } => Severity::Warning,
+        Event::Locked { .. } | Event::Unlocked { .. } => Severity::Notice,
         Event::Ended { cause: EndCause::Lost, .. } => Severity::Warning,
         Event::Requested { .. }
         | Event::Decided { .. }
         | Event::Activating { .. }
+        | Event::Active { .. }
+        | Event::EffectApplied { .. }
+        | Event::EffectUndone { .. }
+        | Event::Extended { .. }
+        | Event::Released { .. }
         | Event::SessionStarting { .. }
         | Event::SessionExit { .. }
         | Event::Signalled { .. }
@@ -165,6 +171,21 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
             format!("denied: {}", visible(&cause))
         }
         Event::Activating { ends_at, .. } => format!("activating: ends at {ends_at:.0}"),
+        Event::Active { .. } => "active: its rights are there".to_owned(),
+        Event::EffectApplied { effect, ours, .. } => {
+            let before = if *ours { "" } else { ", which was there before" };
+            format!("effect applied: {}{before}", visible(&effect.to_string()))
+        }
+        Event::EffectUndone { effect, removed, .. } => {
+            let stays = if *removed { "" } else { ", which stays" };
+            format!("effect undone: {}{stays}", visible(&effect.to_string()))
+        }
+        Event::Extended { ends_at, .. } => format!("extended: ends at {ends_at:.0}"),
+        Event::Released { .. } => "released: given back by its requester".to_owned(),
+        Event::Locked { uid, user, reason } => {
+            format!("locked: {} (uid {}): \"{}\"", quoted(user), uid.0, visible(reason))
+        }
+        Event::Unlocked { uid, user } => format!("unlocked: {} (uid {})", quoted(user), uid.0),
         Event::ActivationFailed { cause, .. } => format!("activation failed: {}", visible(cause)),
         Event::SessionStarting { session, target, .. } => {
             format!("session {} starting as {}", session.number, visible(target))

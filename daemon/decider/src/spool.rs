@@ -96,12 +96,19 @@ fn may_be_spooled(event: &Event) -> bool {
         | Event::Edited { .. }
         | Event::Ended { .. }
         | Event::Closed { .. }
+        | Event::Active { .. }
+        | Event::EffectApplied { .. }
+        | Event::EffectUndone { .. }
         | Event::CleanupFailed { .. }
         | Event::SpawnerRefused { .. } => true,
         Event::Requested { .. }
         | Event::Decided { .. }
         | Event::Activating { .. }
         | Event::SessionStarting { .. }
+        | Event::Extended { .. }
+        | Event::Released { .. }
+        | Event::Locked { .. }
+        | Event::Unlocked { .. }
         | Event::PolicyApplied { .. }
         | Event::PolicyRefused { .. }
         | Event::DenialsCounted { .. }

@@ -18,6 +18,7 @@ pub fn request(act: &Act) -> Request {
             ActKind::LoginShell => Kind::LoginShell,
             ActKind::Edit => Kind::Edit,
             ActKind::Validate => Kind::Validate,
+            ActKind::Role => Kind::Role,
         },
         argv: act.argv.clone(),
         role: options.role.clone(),
@@ -42,7 +43,7 @@ pub fn about(act: &Act, same_as: &[String]) -> About {
         ActKind::Command => (act.argv.first().cloned(), None),
         ActKind::Shell => (None, Some(WhichShell::Requester)),
         ActKind::LoginShell => (None, Some(WhichShell::Target)),
-        ActKind::Edit | ActKind::Validate => (None, None),
+        ActKind::Edit | ActKind::Validate | ActKind::Role => (None, None),
     };
     About {
         user: options.user.clone(),

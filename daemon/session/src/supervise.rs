@@ -308,7 +308,7 @@ impl Supervisor<'_> {
         {
             let called = match self.running.kind {
                 ActKind::Shell | ActKind::LoginShell => Called::Shell,
-                ActKind::Command | ActKind::Edit | ActKind::Validate => Called::Command,
+                ActKind::Command | ActKind::Edit | ActKind::Validate | ActKind::Role => Called::Command,
             };
             self.client.say(&FromSession::Notice(notice::over(called, others)));
         }

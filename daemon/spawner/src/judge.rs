@@ -74,7 +74,7 @@ pub(crate) fn judge(
         return Err(format!("target uid {} was named, it is {}", start.target, target.uid.0));
     }
     let executable = match (act.options.kind, &facts.executable) {
-        (ActKind::Edit | ActKind::Validate, _) => None,
+        (ActKind::Edit | ActKind::Validate | ActKind::Role, _) => None,
         (ActKind::Command | ActKind::Shell | ActKind::LoginShell, Fact::Is(Ok(executable))) => Some(executable.clone()),
         (ActKind::Command | ActKind::Shell | ActKind::LoginShell, _) => {
             return Err("the program is not known".to_owned());
