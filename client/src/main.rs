@@ -106,13 +106,14 @@ fn elevate(called: Called, run: &Run, environment: Vec<Vec<u8>>, voice: &Voice) 
         Ok(channel) => match &editing {
             Some(plan) => edit::attend(channel, &act, plan, tty.as_ref(), voice, status.as_ref()),
             None => {
-                let asking = &run.asking;
-                let call = session::Call { act: &act, asking, tty, voice, status: status.as_ref(), starter };
+                let call = session::Call { act: &act, run, tty, voice, status: status.as_ref(), starter };
                 session::attend(channel, call)
             }
         },
         Err(error) => {
-            if matches!(error, NoSession::Unreachable(_))
+            // Whoever only asks must not find the command run.
+            if !run.explain_env
+                && matches!(error, NoSession::Unreachable(_))
                 && let Some(end) = rescue::run_as_root(run, voice, status.as_ref(), starter.as_ref())
             {
                 return end;

@@ -86,6 +86,8 @@ pub(crate) struct Run {
     pub(crate) remember: Remember,
     pub(crate) asking: Asking,
     pub(crate) status_fd: Option<i32>,
+    /// Nothing runs: its variables are told.
+    pub(crate) explain_env: bool,
 }
 
 /// A request to see what may be run (`-l`).

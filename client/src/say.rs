@@ -84,7 +84,12 @@ pub(crate) fn words(error: &io::Error) -> String {
 
 /// Prints to standard output.
 pub(crate) fn print(text: &str) -> End {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+    print_bytes(text.as_bytes())
+}
+
+/// As [`print`].
+pub(crate) fn print_bytes(text: &[u8]) -> End {
+    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
         Ok(()) => End::Code(0),
         Err(_) => End::Code(1),
     }

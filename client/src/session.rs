@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use jitsudo_bytes::Bytes;
 use jitsudo_protocol::act::Act;
-use jitsudo_protocol::session::{FromSession, Prompt, Size, ToSession};
+use jitsudo_protocol::session::{FromSession, Size, ToSession};
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::nix::fcntl::OFlag;
 use jitsudo_sys::nix::libc;
@@ -24,9 +24,9 @@ use crate::background::Starter;
 use crate::decider::HandOver;
 use crate::ending::End;
 use crate::jobs::{Action, Jobs};
-use crate::options::Asking;
+use crate::options::{Asking, Run};
 use crate::prompt::{self, Interruptions, Outcome, Question};
-use crate::say::{StatusFd, Voice};
+use crate::say::{self, StatusFd, Voice};
 use crate::tty::Tty;
 use relay::Relay;
 
@@ -62,7 +62,7 @@ struct Attendant<'a> {
 /// What a session is attended to with.
 pub(crate) struct Call<'a> {
     pub(crate) act: &'a Act,
-    pub(crate) asking: &'a Asking,
+    pub(crate) run: &'a Run,
     pub(crate) tty: Option<Tty>,
     pub(crate) voice: &'a Voice,
     pub(crate) status: Option<&'a StatusFd>,
@@ -72,8 +72,9 @@ pub(crate) struct Call<'a> {
 
 /// Attends to a session until the command is over.
 pub(crate) fn attend(hand_over: HandOver, call: Call<'_>) -> End {
-    let Call { act, asking, tty, voice, status, starter } = call;
+    let Call { act, run, tty, voice, status, starter } = call;
     let HandOver { session, channel } = hand_over;
+    let asking = &run.asking;
     let fail = |what: &str, error: &dyn std::fmt::Display| {
         voice.complain(&format!("cannot {what}: {error}"));
         End::Code(1)
@@ -94,7 +95,7 @@ pub(crate) fn attend(hand_over: HandOver, call: Call<'_>) -> End {
         Err(error) => return fail("open /dev/null", &error),
     };
     let input = input.as_ref().map_or(files::standard()[0], AsFd::as_fd);
-    if let Err(error) = tell_act(&channel, act, &asking.prompt, input, tty.as_ref(), background) {
+    if let Err(error) = tell_act(&channel, act, run, input, tty.as_ref(), background) {
         return fail("talk to the session", &error);
     }
     // The terminal is never lent to what was sent into the background for good.
@@ -137,7 +138,7 @@ fn input(in_background: bool) -> std::io::Result<Option<std::fs::File>> {
 pub(crate) fn tell_act(
     channel: &Channel,
     act: &Act,
-    prompt: &Prompt,
+    run: &Run,
     input: BorrowedFd<'_>,
     tty: Option<&Tty>,
     background: bool,
@@ -155,8 +156,8 @@ pub(crate) fn tell_act(
         size: tty.map(size_of).unwrap_or_default(),
         foreground: tty.is_some_and(Tty::is_foreground),
         background,
-        prompt: prompt.clone(),
-        explain_env: false,
+        prompt: run.asking.prompt.clone(),
+        explain_env: run.explain_env,
     };
     send(channel, &first, &descriptors)?;
     for part in more {
@@ -287,7 +288,8 @@ impl Attendant<'_> {
             }
             FromSession::Ask { prompt, echo } => self.question = Some((prompt, echo)),
             FromSession::Text(text) => self.voice.text(&format!("{text}\n")),
-            FromSession::Output(_) => {}
+            // Only `--explain-env` has it; a closed output is the reader's affair.
+            FromSession::Output(text) => drop(say::print_bytes(&text.0)),
             // Files belong to `-e`.
             FromSession::Told(_) | FromSession::Kept(_) => {}
             FromSession::Ended(raw) => {

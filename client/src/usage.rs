@@ -82,12 +82,13 @@ const OPTIONS: [(In, &str, &str); 29] = [
     (In::All, "--", "the command begins here"),
 ];
 
-const OURS: [(&str, &str); 7] = [
+const OURS: [(&str, &str); 8] = [
     ("-m, --reason=text", "why; some rules ask for it"),
     ("    --ticket=id", "the ticket that it is for"),
     ("    --role=role", "by this role and no other"),
     ("    --for=duration", "for so long, as 30m or 1h30m"),
     ("    --break-glass", "by a break-glass rule: recorded and reviewed"),
+    ("    --explain-env", "show its variables and why; run nothing"),
     ("    --no-wait", "do not wait for approvers"),
     ("    --status-fd=n", "say on this descriptor what becomes of it"),
 ];

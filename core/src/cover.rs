@@ -251,8 +251,14 @@ impl<'a> Setting<'a> {
         if covered { Ok(()) } else { Err(Miss::As) }
     }
 
+    /// Variables that the command line asks for and the part does not let through.
+    pub(crate) fn env_refused(&self, part: &Role) -> impl Iterator<Item = &'a jitsudo_bytes::Bytes> {
+        let free = part.can_run_every_command();
+        self.request.env_names.iter().filter(move |name| !environment::may_pass(&name.0, &part.env_keep, free))
+    }
+
     fn cover_surroundings(&self, part: &Role) -> Result<(), Miss> {
-        if let Some(name) = self.request.env_names.iter().find(|name| !environment::may_pass(&name.0, &part.env_keep)) {
+        if let Some(name) = self.env_refused(part).next() {
             return Err(Miss::Environment(name.clone()));
         }
         let Some(asked) = &self.request.cwd else { return Ok(()) };

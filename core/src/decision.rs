@@ -58,6 +58,9 @@ pub enum Cwd {
 pub struct RunAs {
     /// Names (with `*` allowed at the end) of caller variables kept beyond the default list.
     pub env_keep: Vec<String>,
+    /// The rule can run everything: what the command line asks for (`-E`, `--preserve-env=`, `NAME=value`) passes, unless it chooses code.
+    #[serde(default)]
+    pub env_free: bool,
     /// Variables set by the role.
     pub env_set: Vec<(String, String)>,
     /// Working directory.

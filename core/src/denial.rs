@@ -14,6 +14,9 @@ const MAX_LOOKED_AT: usize = 1000;
 /// Most roles named in one line.
 const MAX_NAMED: usize = 6;
 
+/// Most variables named in one line.
+const MAX_VARIABLES_NAMED: usize = 20;
+
 /// How near a rule came; the greater the nearer.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Near {
@@ -128,7 +131,12 @@ fn describe(
                 (_, true) => Near::Missed(miss),
                 (_, false) => Near::Elsewhere,
             };
-            (near, Denial { cause, detail: vec![words], by: None })
+            let mut detail = vec![words];
+            if cause == Cause::Environment {
+                let names: Vec<String> = setting.env_refused(part).map(|name| shorten(&name.visible())).collect();
+                detail.insert(0, shorten_list(&names));
+            }
+            (near, Denial { cause, detail, by: None })
         }
     }
 }
@@ -231,6 +239,11 @@ fn break_glass_hint(setting: &Setting<'_>) -> Option<String> {
     let window = hours::duration_in_words(joined.window());
     let command = if setting.request.kind == Kind::Command { "CMD" } else { "-s" };
     Some(format!("break-glass is open to you, {window}, reviewed afterwards: jitsudo --break-glass -m WHY {command}"))
+}
+
+fn shorten_list(names: &[String]) -> String {
+    let more = if names.len() > MAX_VARIABLES_NAMED { ", …" } else { "" };
+    format!("{}{more}", names.get(..MAX_VARIABLES_NAMED.min(names.len())).unwrap_or_default().join(", "))
 }
 
 fn shorten(text: &str) -> String {

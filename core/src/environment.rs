@@ -8,6 +8,7 @@
 //! The lists are sudo's (env.c, "env_reset" on): see sudoers(5), "Command environment".
 
 mod lists;
+mod making;
 
 use std::collections::BTreeMap;
 
@@ -19,13 +20,16 @@ use crate::id::AccessId;
 use crate::name::{Gid, Uid};
 
 pub use lists::is_hostile;
+pub use making::{Cause, Explained};
+
+use making::{Keeper, Making, by_pam};
 
 /// Most variables that a caller may send.
 pub const MAX_VARIABLES: usize = 1024;
 /// Most bytes that they may have together.
 pub const MAX_BYTES: usize = 256 * 1024;
-/// Longest SUDO_COMMAND, bytes.
-const MAX_COMMAND: usize = 4096;
+/// Most bytes of arguments in SUDO_COMMAND.
+const MAX_ARGUMENTS: usize = 4096;
 
 /// Everything that decides the environment of one command.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +38,8 @@ pub struct Inputs<'a> {
     pub caller: &'a [Bytes],
     /// `VAR=value` words of the command line, in order.
     pub assignments: &'a [Bytes],
+    /// Names of `--preserve-env=`; `*` for `-E`.
+    pub preserve: &'a [Bytes],
     /// `NAME=value` entries that the PAM stack wants; they fill gaps and pass the same filter.
     pub pam: &'a [Bytes],
     /// The chosen role's `env-keep` and `env-set`.
@@ -54,9 +60,9 @@ pub struct Inputs<'a> {
     pub command: &'a [Bytes],
     /// The PATH that the command gets.
     pub secure_path: &'a str,
-    /// Path of the session's terminal, if it has one, for SUDO_TTY.
+    /// Path of the requester's own terminal, if there is one, for SUDO_TTY (sudo 1.9.17).
     pub tty: Option<&'a str>,
-    /// `-i`: only TERM and DISPLAY of the default lists survive.
+    /// `-i`: a role's `env-keep` does not keep HOME.
     pub login: bool,
     /// The access, for JITSUDO_ID.
     pub id: &'a AccessId,
@@ -97,70 +103,102 @@ pub fn check_size(caller: &[Bytes]) -> Result<(), TooLarge> {
 /// Builds the final environment, sorted by name, each name once.
 #[must_use]
 pub fn build(inputs: &Inputs<'_>) -> Vec<(Bytes, Bytes)> {
-    let mut all: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-    let keeper = Keeper { keep: &inputs.run_as.env_keep, root_is_root: inputs.root_is_root, login: inputs.login };
+    let kept = explain(inputs).into_iter().filter_map(|one| Some((one.name, one.value?)));
+    kept.collect()
+}
+
+/// Says of every variable that was set, kept or dropped why it is so, sorted by name, each name once.
+#[must_use]
+pub fn explain(inputs: &Inputs<'_>) -> Vec<Explained> {
+    let mut making = Making::default();
+    let keeper = Keeper::of(inputs);
     let caller = first_of_each(inputs.caller);
     for (name, value) in &caller {
-        if keeper.keeps(name, value) {
-            all.insert(name.to_vec(), value.to_vec());
-        }
+        making.judge(name, value, keeper.keeps(name, value, keeper.is_asked(name)));
+    }
+    for entry in inputs.caller.iter().filter(|entry| split(&entry.0).is_none()) {
+        making.drop(name_of(&entry.0), Cause::NoPlainName);
     }
     if let Some(prompt) = caller.get(&b"SUDO_PS1"[..])
-        && !inputs.login
         && !prompt.starts_with(b"()")
     {
-        all.insert(b"PS1".to_vec(), prompt.to_vec());
+        making.set(b"PS1", prompt, Cause::KeptByDefault);
     }
     for (name, value) in first_of_each(inputs.pam) {
-        if lists::may_come_from_pam(name) && lists::is_sound(name, value) {
-            all.entry(name.to_vec()).or_insert_with(|| value.to_vec());
+        if !making.has(name) {
+            making.judge(name, value, by_pam(name, value));
         }
     }
-    for assignment in inputs.assignments {
-        if let Some((name, value)) = split(&assignment.0)
-            && keeper.keeps(name, value)
-        {
-            all.insert(name.to_vec(), value.to_vec());
+    for entry in inputs.assignments {
+        match split(&entry.0) {
+            Some((name, value)) => making.judge(name, value, keeper.keeps(name, value, true)),
+            None => making.drop(name_of(&entry.0), Cause::NoPlainName),
         }
     }
-    set_identity(inputs, &mut all);
+    set_identity(inputs, &mut making);
     for (name, value) in &inputs.run_as.env_set {
         if !lists::is_ours(name.as_bytes()) {
-            all.insert(name.as_bytes().to_vec(), value.as_bytes().to_vec());
+            making.set(name.as_bytes(), value.as_bytes(), Cause::SetByRole);
         }
     }
-    all.into_iter().map(|(name, value)| (Bytes(name), Bytes(value))).collect()
+    making.finish()
+}
+
+/// Names of the caller's variables that were asked for by `-E` and are not there: the command line's own are refused before.
+#[must_use]
+pub fn not_preserved(inputs: &Inputs<'_>) -> Vec<Bytes> {
+    if !inputs.preserve.iter().any(|name| name.0 == b"*") {
+        return Vec::new();
+    }
+    explain(inputs).into_iter().filter(|one| one.value.is_none()).map(|one| one.name).collect()
 }
 
 /// What the databases and the request say; nothing above can override it.
-fn set_identity(inputs: &Inputs<'_>, all: &mut BTreeMap<Vec<u8>, Vec<u8>>) {
+fn set_identity(inputs: &Inputs<'_>, making: &mut Making) {
     let kept = |name: &str| inputs.run_as.env_keep.iter().any(|keep| keep == name);
     let target = inputs.target;
     // LOGNAME and USER travel together; kept means the requester's account, whatever the caller's variable says.
-    let user = if kept("USER") || kept("LOGNAME") { inputs.user } else { &target.name };
-    let home = if kept("HOME") && !inputs.login { inputs.home } else { &target.home };
-    let mut set = |name: &str, value: &[u8]| {
-        all.insert(name.as_bytes().to_vec(), value.iter().copied().filter(|byte| *byte != 0).collect());
+    let keeps_user = kept("USER") || kept("LOGNAME");
+    let user = if keeps_user { inputs.user } else { &target.name };
+    let keeps_home = kept("HOME") && !inputs.login;
+    let home = if keeps_home { inputs.home } else { &target.home };
+    let cause = |keeps: bool, name: &str| if keeps { Cause::KeptByRole(name.to_owned()) } else { Cause::Base };
+    let mut set = |name: &str, value: &[u8], cause: Cause| {
+        let value: Vec<u8> = value.iter().copied().filter(|byte| *byte != 0).collect();
+        making.set(name.as_bytes(), &value, cause);
     };
-    set("LOGNAME", user.as_bytes());
-    set("USER", user.as_bytes());
-    set("HOME", home.as_bytes());
-    set("SHELL", if target.shell.is_empty() { b"/bin/sh" } else { target.shell.as_bytes() });
-    set("MAIL", format!("/var/mail/{}", target.name).as_bytes());
-    set("PATH", inputs.secure_path.as_bytes());
-    set("SUDO_USER", inputs.user.as_bytes());
-    set("SUDO_UID", inputs.uid.0.to_string().as_bytes());
-    set("SUDO_GID", inputs.gid.0.to_string().as_bytes());
-    set("SUDO_HOME", inputs.home.as_bytes());
-    let mut command = inputs.command.iter().map(|word| word.0.as_slice()).collect::<Vec<_>>().join(&b' ');
-    command.truncate(MAX_COMMAND);
-    set("SUDO_COMMAND", &command);
+    set("LOGNAME", user.as_bytes(), cause(keeps_user, if kept("LOGNAME") { "LOGNAME" } else { "USER" }));
+    set("USER", user.as_bytes(), cause(keeps_user, if kept("USER") { "USER" } else { "LOGNAME" }));
+    set("HOME", home.as_bytes(), cause(keeps_home, "HOME"));
+    set("SHELL", if target.shell.is_empty() { b"/bin/sh" } else { target.shell.as_bytes() }, Cause::Base);
+    set("MAIL", format!("/var/mail/{}", target.name).as_bytes(), Cause::Base);
+    set("PATH", inputs.secure_path.as_bytes(), Cause::Base);
+    set("SUDO_USER", inputs.user.as_bytes(), Cause::Base);
+    set("SUDO_UID", inputs.uid.0.to_string().as_bytes(), Cause::Base);
+    set("SUDO_GID", inputs.gid.0.to_string().as_bytes(), Cause::Base);
+    set("SUDO_HOME", inputs.home.as_bytes(), Cause::Base);
+    set("SUDO_COMMAND", &command(inputs.command), Cause::Base);
     if let Some(tty) = inputs.tty {
-        set("SUDO_TTY", tty.as_bytes());
+        set("SUDO_TTY", tty.as_bytes(), Cause::Base);
     }
-    set("JITSUDO_ID", inputs.id.as_str().as_bytes());
-    set("JITSUDO_USER", inputs.user.as_bytes());
-    all.entry(b"TERM".to_vec()).or_insert_with(|| b"unknown".to_vec());
+    set("JITSUDO_ID", inputs.id.as_str().as_bytes(), Cause::Base);
+    set("JITSUDO_USER", inputs.user.as_bytes(), Cause::Base);
+    if !making.has(b"TERM") {
+        making.set(b"TERM", b"unknown", Cause::Base);
+    }
+}
+
+/// The program's path, then its arguments, of which sudo keeps so many bytes (host test `env_10_*_variables_are_those_of_sudo`).
+fn command(words: &[Bytes]) -> Vec<u8> {
+    let Some((program, arguments)) = words.split_first() else { return Vec::new() };
+    let mut command = program.0.clone();
+    if !arguments.is_empty() {
+        let mut arguments = arguments.iter().map(|word| word.0.as_slice()).collect::<Vec<_>>().join(&b' ');
+        arguments.truncate(MAX_ARGUMENTS);
+        command.push(b' ');
+        command.extend(arguments);
+    }
+    command
 }
 
 /// Splits `NAME=value`; `None` when it is not of that form or the name is no plain name.
@@ -180,27 +218,14 @@ fn first_of_each(entries: &[Bytes]) -> BTreeMap<&[u8], &[u8]> {
     all
 }
 
-/// What of the caller's environment passes.
-struct Keeper<'a> {
-    keep: &'a [String],
-    root_is_root: bool,
-    login: bool,
+/// What stands before the first `=`, for the answer alone.
+fn name_of(entry: &[u8]) -> &[u8] {
+    entry.split(|byte| *byte == b'=').next().unwrap_or_default()
 }
 
-impl Keeper<'_> {
-    fn keeps(&self, name: &[u8], value: &[u8]) -> bool {
-        if lists::is_ours(name) || value.starts_with(b"()") || !lists::is_name(name) {
-            return false;
-        }
-        let by_role =
-            lists::is_kept_by(name, self.keep) || (self.root_is_root && self.keep.iter().any(|keep| keep == "*"));
-        let by_default =
-            if self.login { matches!(name, b"TERM" | b"DISPLAY") } else { lists::is_kept_by_default(name) };
-        (by_role || by_default) && lists::is_sound(name, value)
-    }
-}
-
-/// True when a variable given on the command line passes under these `env-keep` names; its value is judged by [`build`].
-pub(crate) fn may_pass(name: &[u8], keep: &[String]) -> bool {
-    !lists::is_ours(name) && lists::is_name(name) && (lists::is_kept_by_default(name) || lists::is_kept_by(name, keep))
+/// True when a variable that the command line names passes under these `env-keep` names; its value is judged by [`build`].
+/// `free`: the rule can run everything.
+pub(crate) fn may_pass(name: &[u8], keep: &[String], free: bool) -> bool {
+    let by_default = lists::is_kept_by_default(name) || (free && !is_hostile(name));
+    !lists::is_ours(name) && lists::is_name(name) && (by_default || lists::is_kept_by(name, keep).is_some())
 }

@@ -157,6 +157,7 @@ fn root_is_root(request: &Request) -> Terms {
         finish: 0,
         run_as: RunAs {
             env_keep: vec!["*".to_owned()],
+            env_free: true,
             env_set: Vec::new(),
             cwd: Cwd::Any,
             umask: None,

@@ -195,6 +195,7 @@ impl<'a> Joined<'a> {
             finish: self.finish,
             run_as: RunAs {
                 env_keep: part.env_keep.clone(),
+                env_free: part.can_run_every_command(),
                 env_set: part.env_set.clone(),
                 cwd: part.cwd.clone().unwrap_or(Cwd::Caller),
                 umask: part.umask,

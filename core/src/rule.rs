@@ -119,6 +119,11 @@ impl Role {
             || self.run.contains(&Command::All)
     }
 
+    /// True when it gives every command or a shell: a variable adds nothing to that.
+    pub(crate) fn can_run_every_command(&self) -> bool {
+        self.shell || self.run.contains(&Command::All)
+    }
+
     /// True when it lends groups to a session and lists no commands: then any command runs, as the requester's own uid.
     pub(crate) fn is_groups_only(&self) -> bool {
         !self.groups.is_empty() && self.run.is_empty() && !self.shell

@@ -4,9 +4,10 @@ mod scene;
 
 use jitsudo_bytes::Bytes;
 use jitsudo_core::decision::{Cwd, RunAs};
-use jitsudo_core::environment::{Inputs, MAX_VARIABLES, build, check_size, is_hostile};
+use jitsudo_core::environment::{Inputs, MAX_VARIABLES, build, check_size, explain, is_hostile, not_preserved};
 use jitsudo_core::id::AccessId;
 use jitsudo_core::name::{Gid, Uid};
+use proptest::prelude::*;
 use scene::account;
 
 struct Scene {
@@ -15,6 +16,8 @@ struct Scene {
     pam: Vec<&'static str>,
     keep: Vec<&'static str>,
     set: Vec<(&'static str, &'static str)>,
+    preserve: Vec<&'static str>,
+    free: bool,
     root_is_root: bool,
     login: bool,
 }
@@ -27,16 +30,29 @@ impl Scene {
             pam: vec![],
             keep: vec![],
             set: vec![],
+            preserve: vec![],
+            free: false,
             root_is_root: false,
             login: false,
         }
     }
 
     fn build(&self) -> Vec<(String, String)> {
+        let text = |bytes: Bytes| String::from_utf8_lossy(&bytes.0).into_owned();
+        self.with(|inputs| build(inputs).into_iter().map(|(name, value)| (text(name), text(value))).collect())
+    }
+
+    fn cause(&self, name: &str) -> Option<String> {
+        let told = self.with(explain);
+        told.into_iter().find(|one| one.name == Bytes::from(name)).map(|one| one.cause.to_string())
+    }
+
+    fn with<T>(&self, ask: impl FnOnce(&Inputs<'_>) -> T) -> T {
         let bytes = |list: &[&str]| list.iter().map(|entry| Bytes::from(*entry)).collect::<Vec<_>>();
         let (caller, assignments, pam) = (bytes(&self.caller), bytes(&self.assignments), bytes(&self.pam));
         let run_as = RunAs {
             env_keep: self.keep.iter().map(|keep| (*keep).to_owned()).collect(),
+            env_free: self.free,
             env_set: self.set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             cwd: Cwd::Caller,
             umask: None,
@@ -45,8 +61,10 @@ impl Scene {
             safe_chain: true,
             create: false,
         };
-        let built = build(&Inputs {
+        let preserve = bytes(&self.preserve);
+        ask(&Inputs {
             caller: &caller,
+            preserve: &preserve,
             assignments: &assignments,
             pam: &pam,
             run_as: &run_as,
@@ -61,9 +79,7 @@ impl Scene {
             tty: Some("/dev/pts/3"),
             login: self.login,
             id: &AccessId::new(1, [7; 10]),
-        });
-        let text = |bytes: Bytes| String::from_utf8_lossy(&bytes.0).into_owned();
-        built.into_iter().map(|(name, value)| (text(name), text(value))).collect()
+        })
     }
 
     fn value(&self, name: &str) -> Option<String> {
@@ -73,34 +89,19 @@ impl Scene {
     }
 }
 
-/// Names by which code, configuration or libraries are chosen.
-const HOSTILE: &str = "LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT LD_DEBUG LD_DEBUG_OUTPUT LD_BIND_NOW LD_ORIGIN_PATH LD_PROFILE LD_PROFILE_OUTPUT \
-LD_SHOW_AUXV LD_USE_LOAD_BIAS LD_DYNAMIC_WEAK LD_POINTER_GUARD LD_HWCAP_MASK LD_ASSUME_KERNEL _RLD_LIST _RLD_ROOT DYLD_INSERT_LIBRARIES \
-DYLD_LIBRARY_PATH LDR_PRELOAD LDR_CNTRL LIBPATH SHLIB_PATH GCONV_PATH GETCONF_DIR LOCPATH NLSPATH GLIBC_TUNABLES MALLOC_TRACE MALLOC_CHECK_ \
-MALLOC_ARENA_MAX RES_OPTIONS RESOLV_HOST_CONF HOSTALIASES LOCALDOMAIN NIS_PATH TZDIR TMPDIR IFS CDPATH ENV BASH_ENV BASHOPTS SHELLOPTS PS4 \
-PROMPT_COMMAND GLOBIGNORE BASH_FUNC_ls BASH_XTRACEFD BASH_LOADABLES_PATH FPATH ZDOTDIR NULLCMD READNULLCMD TMPPREFIX PERL5OPT PERL5LIB PERL5DB \
-PERLLIB PERLIO PERLIO_DEBUG PERL_UNICODE PYTHONPATH PYTHONSTARTUP PYTHONHOME PYTHONINSPECT PYTHONUSERBASE PYTHONWARNINGS PYTHONBREAKPOINT \
-PYTHONEXECUTABLE PYTHONPLATLIBDIR RUBYLIB RUBYOPT RUBYPATH RUBYSHELL GEM_PATH GEM_HOME BUNDLE_GEMFILE NODE_OPTIONS NODE_PATH NODE_EXTRA_CA_CERTS \
-NPM_CONFIG_PREFIX npm_config_prefix JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS JAVA_OPTS JAVA_HOME CLASSPATH LUA_PATH LUA_CPATH LUA_INIT \
-LUA_INIT_5_4 PHPRC PHP_INI_SCAN_DIR TCLLIBPATH R_HOME R_PROFILE R_LIBS ERL_LIBS ERL_AFLAGS OCAMLLIB CAML_LD_LIBRARY_PATH EDITOR VISUAL SUDO_EDITOR \
-PAGER MANPAGER GIT_PAGER SYSTEMD_PAGER SYSTEMD_EDITOR SYSTEMD_LESS LESSOPEN LESSCLOSE LESS LESSKEY LESSEDIT BROWSER INPUTRC TERMINFO TERMINFO_DIRS \
-TERMCAP TERMPATH KRB5_CONFIG KRB5_KTNAME KRB5_TRACE KRBCONFDIR KRBTKFILE VAR_ACE USR_ACE DLC_ACE AUTHSTATE PATH_LOCALE OPENSSL_CONF OPENSSL_MODULES \
-OPENSSL_ENGINES SSL_CERT_FILE SSL_CERT_DIR SSLKEYLOGFILE CURL_HOME CURL_CA_BUNDLE REQUESTS_CA_BUNDLE GIT_SSH_COMMAND GIT_SSH GIT_CONFIG_COUNT \
-GIT_CONFIG_GLOBAL GIT_EXEC_PATH GIT_DIR GIT_EDITOR GIT_ASKPASS GIT_PROXY_COMMAND SSH_ASKPASS SSH_AUTH_SOCK RSYNC_RSH CVS_RSH SVN_SSH MAKEFLAGS \
-MAKEFILES CC CXX CFLAGS LDFLAGS RUSTC_WRAPPER RUSTFLAGS CARGO_HOME GOFLAGS GOPATH PKG_CONFIG_PATH GTK_MODULES GTK_PATH GIO_EXTRA_MODULES \
-GI_TYPELIB_PATH QT_PLUGIN_PATH QML2_IMPORT_PATH GST_PLUGIN_PATH VIMINIT EXINIT VIM VIMRUNTIME EMACSLOADPATH PGSYSCONFDIR PGSERVICEFILE PGPASSFILE \
-PSQLRC PSQL_EDITOR MYSQL_HOME LIBMYSQL_PLUGINS DOCKER_HOST DOCKER_CONFIG KUBECONFIG DBUS_SYSTEM_BUS_ADDRESS DBUS_SESSION_BUS_ADDRESS XDG_RUNTIME_DIR \
-XDG_CONFIG_HOME XDG_CONFIG_DIRS XDG_DATA_DIRS XDG_DATA_HOME SYSTEMD_UNIT_PATH NOTIFY_SOCKET LISTEN_FDS LISTEN_PID WATCHDOG_USEC APT_CONFIG DPKG_ROOT \
-TAR_OPTIONS GREP_OPTIONS XZ_OPT ZIPOPT GZIP WGETRC SCREENRC ANSIBLE_CONFIG DOTNET_STARTUP_HOOKS COR_PROFILER CORECLR_PROFILER MONO_PATH ASAN_OPTIONS \
-DEBUGINFOD_URLS FAKEROOTKEY MODULEPATH POSIXLY_CORRECT";
+/// Names by which code, configuration or libraries are chosen: the same list that booted hosts are tried with.
+const HOSTILE: &str = include_str!("../../tests/data/hostile-variables.txt");
+
+fn hostile() -> Vec<&'static str> {
+    HOSTILE.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace).collect()
+}
 
 #[test]
 fn env_01_hostile_variables_pass_neither_by_default_nor_by_a_pattern() {
-    let names: Vec<&'static str> = HOSTILE.split_whitespace().collect();
-    assert!(names.len() >= 200, "{}", names.len());
-    for name in names {
+    assert!(hostile().len() >= 300, "{}", hostile().len());
+    for name in hostile() {
         let entry: &'static str = format!("{name}=/tmp/evil").leak();
-        assert!(is_hostile(name.as_bytes()) || Scene::of(&[entry]).value(name).is_none(), "{name}");
+        assert!(is_hostile(name.as_bytes()), "{name}");
         assert_ne!(Scene::of(&[entry]).value(name).as_deref(), Some("/tmp/evil"), "{name} by default");
         for keep in ["*", &name[..1.min(name.len())], &name[..name.len() - 1]] {
             let pattern: &'static str = format!("{}*", keep.trim_end_matches('*')).leak();
@@ -110,6 +111,9 @@ fn env_01_hostile_variables_pass_neither_by_default_nor_by_a_pattern() {
             scene.pam = vec![entry];
             scene.assignments = vec![entry];
             assert_ne!(scene.value(name).as_deref(), Some("/tmp/evil"), "{name} by PAM or the command line");
+            scene.free = true;
+            scene.preserve = vec!["*", name];
+            assert_ne!(scene.value(name).as_deref(), Some("/tmp/evil"), "{name} by -E where everything may run");
         }
     }
 }
@@ -276,10 +280,138 @@ fn roles_keep_and_set_what_they_name() {
 }
 
 #[test]
-fn a_login_keeps_term_and_display_alone() {
-    let mut scene = Scene::of(&["TERM=xterm", "DISPLAY=:0", "LANG=C", "LS_COLORS=x", "SUDO_PS1=# "]);
-    assert_eq!(scene.value("PS1").as_deref(), Some("# "));
+fn a_login_keeps_what_the_default_lists_keep() {
+    let mut scene = Scene::of(&["TERM=xterm", "DISPLAY=:0", "LANG=C", "LS_COLORS=x", "SUDO_PS1=# ", "HOME=/x"]);
     scene.login = true;
-    assert_eq!((scene.value("TERM").as_deref(), scene.value("DISPLAY").as_deref()), (Some("xterm"), Some(":0")));
-    assert_eq!((scene.value("LANG"), scene.value("LS_COLORS"), scene.value("PS1")), (None, None, None));
+    scene.keep = vec!["HOME"];
+    for (name, value) in [("TERM", "xterm"), ("DISPLAY", ":0"), ("LANG", "C"), ("LS_COLORS", "x"), ("PS1", "# ")] {
+        assert_eq!(scene.value(name).as_deref(), Some(value), "{name}");
+    }
+    assert_eq!(scene.value("HOME").as_deref(), Some("/home/root"));
+}
+
+#[test]
+fn what_is_asked_for_passes_where_everything_may_run_unless_it_chooses_code() {
+    let caller = ["FOO=1", "BAR=2", "LD_PRELOAD=/tmp/x", "BASH_ENV=/tmp/x", "HOME=/tmp", "FN=() { :; }"];
+    let mut scene = Scene::of(&caller);
+    scene.free = true;
+    assert_eq!((scene.value("FOO"), scene.value("BAR")), (None, None), "not asked for");
+    scene.preserve = vec!["FOO"];
+    assert_eq!((scene.value("FOO").as_deref(), scene.value("BAR")), (Some("1"), None));
+    scene.preserve = vec!["*"];
+    scene.assignments = vec!["BAR=3", "LD_AUDIT=/tmp/x"];
+    assert_eq!((scene.value("FOO").as_deref(), scene.value("BAR").as_deref()), (Some("1"), Some("3")));
+    for name in ["LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "FN"] {
+        assert_eq!(scene.value(name), None, "{name}");
+    }
+    assert_eq!(scene.value("HOME").as_deref(), Some("/home/root"));
+    let names = scene.with(not_preserved);
+    let names: Vec<String> = names.iter().map(Bytes::visible).collect();
+    assert_eq!(names, ["BASH_ENV", "FN", "LD_AUDIT", "LD_PRELOAD"]);
+    scene.free = false;
+    assert_eq!((scene.value("FOO"), scene.value("BAR")), (None, None), "a rule that names commands");
+    assert!(scene.with(not_preserved).contains(&Bytes::from("FOO")));
+    scene.preserve = vec!["FOO"];
+    assert!(scene.with(not_preserved).is_empty(), "only -E says what it dropped");
+}
+
+#[test]
+fn every_variable_has_its_cause() {
+    let mut scene =
+        Scene::of(&["LANG=C", "PGHOST=db", "EXACT=1", "LD_PRELOAD=/x", "X=1", "TZ=/etc/x", "SUDO_ASKPASS=/x", "A B=1"]);
+    scene.keep = vec!["PG*", "EXACT", "USER"];
+    scene.set = vec![("MODE", "safe")];
+    scene.pam = vec!["LC_ALL=C", "KRB5_TRACE=/x", "FROM_PAM=1"];
+    scene.assignments = vec!["LC_TIME=C", "Y=1"];
+    for (name, cause) in [
+        ("LANG", "kept: default list"),
+        ("LC_TIME", "kept: default list"),
+        ("PGHOST", "kept: role's env-keep PG*"),
+        ("EXACT", "kept: role's env-keep EXACT"),
+        ("USER", "kept: role's env-keep USER"),
+        ("LOGNAME", "kept: role's env-keep USER"),
+        ("MODE", "set: role's env-set"),
+        ("LC_ALL", "PAM"),
+        ("HOME", "base"),
+        ("TERM", "base"),
+        ("SUDO_UID", "base"),
+        ("LD_PRELOAD", "dropped: black list"),
+        ("KRB5_TRACE", "dropped: black list"),
+        ("X", "dropped: not kept"),
+        ("Y", "dropped: not kept"),
+        ("FROM_PAM", "dropped: not kept"),
+        ("TZ", "dropped: unsafe value"),
+        ("SUDO_ASKPASS", "dropped: set by the host alone"),
+        ("A B", "dropped: no plain name"),
+    ] {
+        assert_eq!(scene.cause(name).as_deref(), Some(cause), "{name}");
+    }
+    scene.free = true;
+    assert_eq!(scene.cause("Y").as_deref(), Some("kept: asked for"));
+}
+
+fn entries() -> impl Strategy<Value = Vec<Bytes>> {
+    let names = prop::sample::select(vec![
+        "LANG",
+        "TZ",
+        "TERM",
+        "FOO",
+        "LD_PRELOAD",
+        "HOME",
+        "SUDO_PS1",
+        "PS1",
+        "BASH_FUNC_x%%",
+        "",
+        "A\nB",
+        "LC_ALL",
+    ]);
+    let known = (names, prop::collection::vec(1u8..=255, 0..6))
+        .prop_map(|(name, value)| [name.as_bytes(), b"=", &value].concat());
+    let any = prop::collection::vec(any::<u8>(), 0..12);
+    prop::collection::vec(prop_oneof![known, any].prop_map(Bytes), 0..30)
+}
+
+proptest! {
+    #[test]
+    fn building_and_explaining_never_disagree(
+        caller in entries(), assignments in entries(), pam in entries(), preserve in entries(), free: bool, login: bool, root: bool,
+    ) {
+        let scene = Scene { free, login, root_is_root: root, keep: vec!["F*", "TZ"], set: vec![("FOO", "1")], ..Scene::of(&[]) };
+        scene.with(|inputs| {
+            let inputs = Inputs { caller: &caller, assignments: &assignments, pam: &pam, preserve: &preserve, ..*inputs };
+            let (built, told) = (build(&inputs), explain(&inputs));
+            let kept: Vec<_> = told.iter().filter_map(|one| Some((one.name.clone(), one.value.clone()?))).collect();
+            prop_assert_eq!(&built, &kept);
+            prop_assert!(told.is_sorted_by(|one, other| one.name < other.name), "each name once, sorted");
+            // A cause that says dropped goes with no value, and the other way round.
+            for one in &told {
+                prop_assert_eq!(one.cause.to_string().starts_with("dropped: "), one.value.is_none());
+            }
+            // Every variable that came in by any way is spoken of.
+            for entry in caller.iter().chain(&assignments).chain(&pam) {
+                let name = entry.0.split(|byte| *byte == b'=').next().unwrap_or_default();
+                let of_pam_alone = !caller.contains(entry) && !assignments.contains(entry);
+                prop_assert!(of_pam_alone || told.iter().any(|one| one.name.0 == name));
+            }
+            // Nothing that exec cannot carry, nothing twice, no function.
+            for (name, value) in &built {
+                prop_assert!(!name.0.is_empty() && !name.0.contains(&b'=') && !name.0.contains(&0) && !value.0.contains(&0));
+                prop_assert!(!value.0.starts_with(b"()"));
+            }
+            Ok(())
+        })?;
+    }
+}
+
+#[test]
+fn ten_thousand_variables_that_are_no_text_are_no_trouble() {
+    let caller: Vec<Bytes> =
+        (0..10_000u32).map(|at| Bytes([&b"V\xff"[..], &at.to_be_bytes(), b"=\xfe\x80"].concat())).collect();
+    let named: Vec<Bytes> = (0..10_000u32).map(|at| Bytes(format!("F{at}=\u{e9}").into_bytes())).collect();
+    let scene = Scene { keep: vec!["F*"], ..Scene::of(&[]) };
+    scene.with(|inputs| {
+        assert_eq!(build(&Inputs { caller: &caller, ..*inputs }).len(), build(inputs).len());
+        assert_eq!(build(&Inputs { caller: &named, ..*inputs }).len(), build(inputs).len() + 10_000);
+        assert!(explain(&Inputs { caller: &caller, ..*inputs }).len() >= 10_000);
+    });
 }

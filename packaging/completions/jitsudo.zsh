@@ -37,6 +37,7 @@ _jitsudo() {
         '--role=[by this role and no other]:role:_jitsudo_roles'
         '--for=[for so long]:duration:(15m 30m 1h 4h)'
         '--break-glass[by a break-glass rule: recorded and reviewed]'
+        '--explain-env[show the variables of the command and why, run nothing]'
         '--no-wait[do not wait for approvers]'
         '--status-fd=[say on this descriptor what became of the request]:descriptor'
         '(- *)'{-h,--help}'[show the options]'

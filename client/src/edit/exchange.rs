@@ -17,7 +17,7 @@ use jitsudo_sys::nix::sys::signalfd::SignalFd;
 
 use crate::decider::HandOver;
 use crate::ending::End;
-use crate::options::Asking;
+use crate::options::{Asking, Run};
 use crate::prompt::{self, Interruptions, Question};
 use crate::say::Voice;
 use crate::session::tell_act;
@@ -77,15 +77,15 @@ impl<'a> Exchange<'a> {
     pub(super) fn begin(
         hand_over: HandOver,
         act: &Act,
-        asking: &'a Asking,
+        run: &'a Run,
         tty: Option<&'a Tty>,
         voice: &'a Voice,
     ) -> io::Result<Self> {
         let channel = hand_over.channel;
         channel.ask_for_credentials()?;
         let [input, ..] = files::standard();
-        tell_act(&channel, act, &asking.prompt, input, tty, false)?;
-        Ok(Self { channel, asking, tty, voice, declined: false, held: VecDeque::new(), open: true })
+        tell_act(&channel, act, run, input, tty, false)?;
+        Ok(Self { channel, asking: &run.asking, tty, voice, declined: false, held: VecDeque::new(), open: true })
     }
 
     pub(super) fn is_open(&self) -> bool {

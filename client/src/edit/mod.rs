@@ -111,7 +111,7 @@ pub(crate) fn attend(
         Err(error) => return fail("take signals", &error),
     };
     let session = hand_over.session.clone();
-    let exchange = match Exchange::begin(hand_over, act, &plan.run.asking, tty, voice) {
+    let exchange = match Exchange::begin(hand_over, act, &plan.run, tty, voice) {
         Ok(exchange) => exchange,
         Err(error) => return fail("talk to the session", &error),
     };

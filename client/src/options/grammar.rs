@@ -13,6 +13,7 @@ pub(super) enum Flag {
     Bell,
     BreakGlass,
     Edit,
+    ExplainEnv,
     Help,
     List,
     Login,
@@ -153,8 +154,9 @@ const LONG_NOT_OF_SUDOEDIT: [&str; 10] = [
 const LONG_SUDO: [(&str, Meaning); 2] =
     [("role", Meaning::Value(Name::SelinuxRole)), ("type", Meaning::Value(Name::SelinuxType))];
 /// Not sudo's.
-const LONG_OURS: [(&str, Meaning); 8] = [
+const LONG_OURS: [(&str, Meaning); 9] = [
     ("break-glass", Meaning::Flag(Flag::BreakGlass)),
+    ("explain-env", Meaning::Flag(Flag::ExplainEnv)),
     ("for", Meaning::Value(Name::For)),
     ("no-wait", Meaning::Flag(Flag::NoWait)),
     ("reason", Meaning::Value(Name::Reason)),

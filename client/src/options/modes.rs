@@ -11,9 +11,10 @@ use super::{Asked, Called, List, Met, Run, UsageError};
 pub(super) const ONE_MODE: &str = "Only one of the -e, -h, -i, -K, -l, -s, -v or -V options may be specified";
 
 /// Flags that not every mode takes; the others (`-A -B -S -k -N`) fit any.
-const LIMITED: [Flag; 9] = [
+const LIMITED: [Flag; 10] = [
     Flag::Background,
     Flag::BreakGlass,
+    Flag::ExplainEnv,
     Flag::Login,
     Flag::NonInteractive,
     Flag::NoWait,
@@ -70,6 +71,10 @@ pub(super) fn decide(called: Called, met: &Met, argv: Vec<Vec<u8>>, host: &str) 
     }
     if login && met.has(Flag::PreserveEnv) {
         return Err(UsageError::new("you may not specify both the -i and -E options"));
+    }
+    // Whoever wants to read what there would be does not send it into the background.
+    if met.has(Flag::ExplainEnv) && met.has(Flag::Background) {
+        return Err(UsageError::silent());
     }
     if LIMITED.into_iter().any(|flag| met.has(flag) && !mode.takes(flag)) {
         return Err(UsageError::silent());
@@ -217,6 +222,7 @@ fn run(called: Called, met: &Met, kind: ActKind, argv: Vec<Vec<u8>>) -> Result<A
         remember: remember(met),
         asking: settings::asking(called, met)?,
         status_fd: status_fd(met)?,
+        explain_env: met.has(Flag::ExplainEnv),
     })))
 }
 

@@ -514,3 +514,14 @@ fn any_words_are_answered_without_a_panic() {
         }
     }
 }
+
+#[test]
+fn explaining_the_environment_is_ours_and_goes_with_running_alone() {
+    assert!(run(&["--explain-env", "-u", "bob", "id"]).explain_env);
+    assert!(run(&["--explain-env", "-i"]).explain_env && !run(&["-i"]).explain_env);
+    for mode in ["-l", "-v", "-e", "-K", "-b"] {
+        let line = [mode, "--explain-env", "x"];
+        assert!(parse(Called::Jitsudo, words(&line), HOST).is_err(), "{mode}");
+    }
+    assert!(parse(Called::Sudo, words(&["--explain-env", "id"]), HOST).is_err());
+}

@@ -4,6 +4,8 @@
 const KEEP: &[&str] = &[
     "COLORS",
     "DISPLAY",
+    // Debian's addition.
+    "DPKG_COLORS",
     "HOSTNAME",
     "KRB5CCNAME",
     "LS_COLORS",
@@ -220,6 +222,58 @@ const HOSTILE: &[&str] = &[
     "PSQLRC",
     "SQLITE_HISTORY",
     "DENO_DIR",
+    "EXECIGNORE",
+    "HISTFILE",
+    "GUILE_LOAD_PATH",
+    "GUILE_LOAD_COMPILED_PATH",
+    "JULIA_LOAD_PATH",
+    "AWKPATH",
+    "AWKLIBPATH",
+    "MORE",
+    "MYVIMRC",
+    "NANORC",
+    "MANOPT",
+    "MANROFFOPT",
+    "GROFF_TMAC_PATH",
+    "GNUTLS_SYSTEM_PRIORITY_FILE",
+    "HGRCPATH",
+    "HGUSER",
+    "GOROOT",
+    "CMAKE_PREFIX_PATH",
+    "COMPILER_PATH",
+    "LIBRARY_PATH",
+    "CPATH",
+    "C_INCLUDE_PATH",
+    "CPLUS_INCLUDE_PATH",
+    "VIRTUAL_ENV",
+    "XDG_STATE_HOME",
+    "INVOCATION_ID",
+    "MANAGERPID",
+    "CREDENTIALS_DIRECTORY",
+    "MEMORY_PRESSURE_WATCH",
+    "PULSE_SERVER",
+    "WAYLAND_SOCKET",
+    "DEBCONF_DB_OVERRIDE",
+    "TAR_LONGLINK_100",
+    "XZ_DEFAULTS",
+    "BZIP2",
+    "ZSTD_CLEVEL",
+    "SCREENDIR",
+    "TMUX_TMPDIR",
+    "FAKECHROOT",
+    "MODULESHOME",
+    "FZF_DEFAULT_OPTS",
+    "TIME_STYLE",
+    "http_proxy",
+    "https_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "all_proxy",
+    "ftp_proxy",
+    "FTP_PROXY",
+    "no_proxy",
+    "NO_PROXY",
 ];
 /// Beginnings of such names.
 const HOSTILE_BEGINNINGS: &[&str] = &[
@@ -320,12 +374,13 @@ fn is_checked(name: &[u8]) -> bool {
     lists(CHECK, name) || name.starts_with(b"LC_")
 }
 
-/// True when `env-keep` names it: exactly, or by a pattern that no hostile name passes.
-pub(super) fn is_kept_by(name: &[u8], keep: &[String]) -> bool {
-    keep.iter().any(|keep| match keep.strip_suffix('*') {
+/// The entry of `env-keep` that names it: exactly, or by a pattern that no hostile name passes.
+pub(super) fn is_kept_by<'a>(name: &[u8], keep: &'a [String]) -> Option<&'a str> {
+    let entry = keep.iter().find(|keep| match keep.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning.as_bytes()) && !is_hostile(name),
         None => keep.as_bytes() == name,
-    })
+    });
+    entry.map(String::as_str)
 }
 
 /// PAM's session variables pass as the caller's do, and the few that sessions are about; never what chooses code.

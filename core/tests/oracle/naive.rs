@@ -339,7 +339,7 @@ impl Naive<'_> {
             return (request.role.is_some() && role == part.name).then_some((false, Vec::new()));
         }
         let env = request.env_names.iter().all(|name| match name.as_str() {
-            Some("FOO" | "BAR") => !part.env_keep.is_empty(),
+            Some("FOO" | "BAR") => !part.env_keep.is_empty() || part.shell || part.run.contains(&vec!["ALL"]),
             Some("LANG") => true,
             _ => false,
         });

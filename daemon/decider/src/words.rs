@@ -36,12 +36,14 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
     let mut detail = denial.detail.iter().map(|line| Bytes::from(line.as_str()).visible());
     let headline = match &denial.cause {
         Cause::NoPolicy => "this host has no rules yet".to_owned(),
-        Cause::NotCovered
-        | Cause::Denied
-        | Cause::UnsafeProgram
-        | Cause::Environment
-        | Cause::WorkingDirectory
-        | Cause::Obligation => format!("not allowed: {on}"),
+        Cause::NotCovered | Cause::Denied | Cause::UnsafeProgram | Cause::WorkingDirectory | Cause::Obligation => {
+            format!("not allowed: {on}")
+        }
+        // sudo's words: scripts know them.
+        Cause::Environment => format!(
+            "sorry, you are not allowed to set the following environment variables: {}",
+            detail.next().unwrap_or_default()
+        ),
         Cause::NotNow => format!("not now: {}", detail.next().unwrap_or(on)),
         Cause::ReasonNeeded => format!("a reason is needed: {on}"),
         Cause::TicketNeeded => format!("a ticket is needed: {on}"),

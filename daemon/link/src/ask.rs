@@ -29,7 +29,8 @@ pub fn request(act: &Act) -> Request {
         window: options.window,
         timeout: options.timeout,
         break_glass: options.break_glass,
-        env_names: assigned.chain(options.preserve.iter().cloned()).collect(),
+        // `-E` keeps what may be kept and is told of the rest: it names nothing that could be refused.
+        env_names: assigned.chain(options.preserve.iter().filter(|name| name.0 != b"*").cloned()).collect(),
         cwd: options.chdir.clone(),
         terminal: options.terminal,
     }

@@ -44,6 +44,12 @@ impl Failure {
         Self::Cannot { code, message, hint: None, errno }
     }
 
+    /// Nothing was to run: for the record.
+    pub(crate) fn only_explained() -> Self {
+        let message = "only its variables were asked for (--explain-env)".to_owned();
+        Self::cannot(FaultCode::NotSupported, message, Errno::ECANCELED)
+    }
+
     /// Adds the next step.
     pub(crate) fn with_hint(self, text: &str) -> Self {
         match self {

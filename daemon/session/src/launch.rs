@@ -4,9 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use jitsudo_bytes::Bytes;
-use jitsudo_core::environment::{self, Inputs};
-use jitsudo_core::facts::{Executable, Fact};
-use jitsudo_core::name::Uid;
+use jitsudo_core::facts::Executable;
 use jitsudo_link::session::Spec;
 use jitsudo_protocol::act::{Act, ActKind};
 use jitsudo_protocol::client::FaultCode;
@@ -26,6 +24,7 @@ use crate::authority::Authority;
 use crate::client::Client;
 use crate::descriptors::{Descriptors, Standard};
 use crate::directory;
+use crate::environment;
 use crate::failure::{Failure, words_of};
 use crate::processes::Processes;
 use crate::program;
@@ -88,7 +87,8 @@ pub(crate) fn launch(parts: Parts<'_>) -> Result<Running, Failure> {
         }
         None => None,
     };
-    let pid = start(spec, executable, told, act, &descriptors, &directory, &authority, &processes, pty.as_ref())?;
+    let pid =
+        start(spec, executable, told, act, &descriptors, &directory, &authority, &processes, client, pty.as_ref())?;
     // The command has its own copies; kept here they would hold pipes open after it. What is no pipe stays (`descriptors`).
     drop((descriptors, directory));
     let (relay, stream) = match pty.map(Relay::new).transpose() {
@@ -137,10 +137,11 @@ fn start(
     directory: &OwnedFd,
     authority: &Authority,
     processes: &Processes,
+    client: &Client,
     pty: Option<&Pty>,
 ) -> Result<i32, Failure> {
     let arguments = program::arguments(executable, act);
-    let variables = environment_of(spec, executable, act, &arguments, authority, pty.map(|pty| pty.name.as_str()));
+    let variables = environment::of(spec, executable, act, authority, client);
     let path = std::ffi::CString::new(executable.path.0.clone())
         .map_err(|_| Failure::refused(FaultCode::Malformed, "a NUL byte in the program's path"))?;
     let [input, output, error] = &descriptors.standard;
@@ -190,40 +191,6 @@ fn of<'a>(standard: &'a Standard, pty: Option<&'a Pty>) -> Result<BorrowedFd<'a>
         (Standard::Terminal, Some(pty)) => Ok(pty.slave.as_fd()),
         (Standard::Terminal, None) => Err(Failure::refused(FaultCode::Malformed, "a terminal without a terminal")),
     }
-}
-
-fn environment_of(
-    spec: &Spec,
-    executable: &Executable,
-    act: &Act,
-    arguments: &[Bytes],
-    authority: &Authority,
-    tty: Option<&str>,
-) -> Vec<Vec<u8>> {
-    let known = |fact: &Fact<String>| fact.known().cloned().unwrap_or_default();
-    let (user, home) = (known(&spec.requester.name), known(&spec.requester.home));
-    let mut command = vec![executable.path.clone()];
-    command.extend(arguments.iter().skip(1).cloned());
-    let pam: Vec<Bytes> = authority.environment.iter().cloned().map(Bytes).collect();
-    let is_nobody_elses = matches!(spec.requester.loginuid, Fact::Is(None | Some(Uid::ROOT)));
-    let variables = environment::build(&Inputs {
-        caller: &act.env,
-        assignments: &act.options.env_set,
-        pam: &pam,
-        run_as: &spec.run_as,
-        root_is_root: spec.requester.uid == Uid::ROOT && is_nobody_elses,
-        target: &spec.target,
-        uid: spec.requester.uid,
-        gid: spec.requester.gid,
-        user: &user,
-        home: &home,
-        command: &command,
-        secure_path: &spec.secure_path,
-        tty,
-        login: act.options.kind == ActKind::LoginShell,
-        id: &spec.session.access,
-    });
-    variables.into_iter().map(|(name, value)| [name.0.as_slice(), b"=", &value.0].concat()).collect()
 }
 
 fn not_executed(path: &Bytes, error: StartError) -> Failure {

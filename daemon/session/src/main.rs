@@ -21,6 +21,7 @@ mod client;
 mod descriptors;
 mod directory;
 mod edit;
+mod environment;
 mod failure;
 mod launch;
 mod limits;
@@ -42,6 +43,7 @@ use jitsudo_link::INHERITED_FD;
 use jitsudo_link::session::Spec;
 use jitsudo_protocol::act::ActKind;
 use jitsudo_protocol::client::FaultCode;
+use jitsudo_protocol::session::FromSession;
 use jitsudo_sys::cgroup::Cgroup;
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::{files, nix, signals};
@@ -121,6 +123,11 @@ fn carry_out(task: Task, spawner: Channel) {
     match start(&spec, &client, cgroup) {
         Ok(Started::Command(running)) => supervise::until_the_end(&spec, &client, *running, &mut recorder),
         Ok(Started::Editing(editing)) => edit::until_the_end(&spec, &client, *editing, &mut recorder),
+        Ok(Started::Explained) => {
+            client.say_last(&FromSession::Ended(0));
+            drop(client);
+            not_started(&mut recorder, &Failure::only_explained());
+        }
         Err(failure) => {
             client.say_last(&failure.answer());
             drop(client);
@@ -135,6 +142,8 @@ enum Started {
     Command(Box<launch::Running>),
     /// `-e`: the client has copies of files.
     Editing(Box<edit::Editing>),
+    /// `--explain-env`: nothing, what there would be was told.
+    Explained,
 }
 
 /// Everything up to the running command. What was set up is undone when something fails (PAM by its own `Drop`).
@@ -161,6 +170,9 @@ fn start(spec: &Spec, client: &Rc<Client>, cgroup: Option<OwnedFd>) -> Result<St
     let Some(executable) = &spec.executable else {
         return Err(Failure::refused(FaultCode::NotSupported, "nothing was found that could run"));
     };
+    if told.beginning.explain_env {
+        return environment::explain(spec, executable, &told.act, &authority, client).map(|()| Started::Explained);
+    }
     let directory = directory::open(spec, &told.act.options, &descriptors.directory, client)?;
     let running = launch::launch(launch::Parts {
         spec,

@@ -129,6 +129,7 @@ fn spec(act: &Act, spool: &Path) -> Spec {
         authentication: Authentication::NotNeeded,
         run_as: RunAs {
             env_keep: vec![],
+            env_free: false,
             env_set: vec![],
             cwd: Cwd::Caller,
             umask: None,

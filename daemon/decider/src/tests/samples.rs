@@ -42,6 +42,7 @@ pub(crate) fn terms() -> Terms {
         finish: 0,
         run_as: RunAs {
             env_keep: Vec::new(),
+            env_free: false,
             env_set: Vec::new(),
             cwd: Cwd::Caller,
             umask: None,
