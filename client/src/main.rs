@@ -18,6 +18,8 @@ mod edit;
 mod ending;
 mod jobs;
 mod list;
+#[cfg(test)]
+mod manual;
 mod options;
 mod prompt;
 mod rescue;

@@ -221,4 +221,6 @@ fn take_value(met: &mut Met, name: Name, value: Vec<u8>) -> Result<(), UsageErro
 }
 
 #[cfg(test)]
+pub(crate) use grammar::spellings;
+#[cfg(test)]
 mod tests;

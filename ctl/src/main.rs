@@ -7,6 +7,8 @@
 mod arguments;
 mod decider;
 mod failure;
+#[cfg(test)]
+mod manual;
 mod records;
 mod screen;
 mod text;

@@ -90,4 +90,9 @@ fn every_policy_that_a_document_shows_is_sound() {
         }
     }
     assert_eq!(seen, 3, "documents show policies");
+    let manual = fs::read_to_string(root.join("man/jitsudo-policy.5")).unwrap();
+    let (_, example) = manual.split_once(".Bd -literal\n[defaults]").unwrap();
+    let example = format!("[defaults]{}", example.split("\n.Ed").next().unwrap());
+    let output = Folder::new("shown-manual").with("10-shown.toml", &example).check(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
 }

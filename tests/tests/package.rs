@@ -51,8 +51,25 @@ fn installs_runs_and_goes(suite: &str) {
     assert_eq!(listing(&host, "/etc /usr /run -xdev -iname '*jitsudo*'"), "");
     // Evidence stays.
     host.run(&["test", "-d", "/var/lib/jitsudo/ledger"]).ok().unwrap();
+    // To save space the roots of tests leave manuals out, which other hosts do not.
+    host.sh("rm $(grep -l share/man /etc/dpkg/dpkg.cfg.d/*)").ok().unwrap();
     install(&host, &package_file().unwrap()).unwrap();
     assert_eq!(host.sh(active).output().unwrap().stdout, "active\n".repeat(4));
+    manuals_are_as_they_were_written(&host);
+}
+
+/// The pages that `cargo xtask lint` formats, where man(1) looks for them.
+fn manuals_are_as_they_were_written(host: &Host) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../man");
+    let mut pages = 0;
+    for page in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+        let name = page.file_name().to_string_lossy().into_owned();
+        let (_, section) = name.rsplit_once('.').unwrap();
+        let installed = host.sh(&format!("zcat /usr/share/man/man{section}/{name}.gz")).ok().unwrap();
+        assert_eq!(installed, std::fs::read_to_string(page.path()).unwrap(), "{name}");
+        pages += 1;
+    }
+    assert!(pages >= 6, "only {pages} manuals");
 }
 
 #[test]

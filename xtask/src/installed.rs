@@ -15,6 +15,8 @@ pub(crate) struct Installed {
 pub(crate) enum Source {
     Program(String),
     StaticProgram(String),
+    /// A page of `man/`, compressed as it is packed.
+    Manual(String),
     File(String),
 }
 
@@ -38,6 +40,7 @@ fn parse_line(line: &str) -> Result<Installed, Failure> {
     let source = match source.split_once(':') {
         Some(("bin", name)) => Source::Program(name.to_owned()),
         Some(("static", name)) => Source::StaticProgram(name.to_owned()),
+        Some(("man", name)) => Source::Manual(name.to_owned()),
         Some(_) => return Err(wrong("unknown kind of source")),
         None => Source::File((*source).to_owned()),
     };
@@ -70,8 +73,10 @@ mod tests {
     fn list_of_the_repository_names_files_that_exist_and_nothing_setuid() {
         for installed in repository_list() {
             assert_eq!(installed.mode & 0o7022, 0, "{installed:?}");
-            if let Source::File(name) = &installed.source {
-                assert!(workspace().join("packaging").join(name).is_file(), "{name}");
+            match &installed.source {
+                Source::File(name) => assert!(workspace().join("packaging").join(name).is_file(), "{name}"),
+                Source::Manual(name) => assert!(workspace().join("man").join(name).is_file(), "{name}"),
+                Source::Program(_) | Source::StaticProgram(_) => {}
             }
             assert_eq!(installed.is_conffile, installed.destination.starts_with("/etc/"), "{installed:?}");
         }
@@ -86,6 +91,18 @@ mod tests {
                 let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
                 assert!(listed.iter().any(|installed| installed.source == Source::File(name.clone())), "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn every_manual_is_installed_compressed_in_the_folder_of_its_section() {
+        let listed = repository_list();
+        for entry in fs::read_dir(workspace().join("man")).unwrap().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let (_, section) = name.rsplit_once('.').unwrap();
+            let destination = format!("/usr/share/man/man{section}/{name}.gz");
+            let installed = listed.iter().find(|installed| installed.source == Source::Manual(name.clone()));
+            assert_eq!(installed.map(|installed| &installed.destination), Some(&destination), "{name}");
         }
     }
 

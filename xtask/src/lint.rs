@@ -2,9 +2,9 @@
 
 use crate::budget::Stages;
 use crate::step::{Failure, cargo, has, run as step};
-use crate::{abuse, docs, manifests, setup, supply};
+use crate::{abuse, docs, manifests, manuals, setup, supply};
 
-/// Formatting, clippy, licences and sources, manifests, documents; stops at the first that fails.
+/// Formatting, clippy, licences and sources, manifests, documents, manuals; stops at the first that fails.
 pub(crate) fn run() -> Result<(), Failure> {
     let mut stages = Stages::read()?;
     stages.time("setup", setup::run)?;
@@ -26,7 +26,8 @@ pub(crate) fn run() -> Result<(), Failure> {
         supply::check()?;
         manifests::check()?;
         abuse::check()?;
-        docs::check()
+        docs::check()?;
+        manuals::check()
     })?;
     println!("lint: all well\n{}", stages.table());
     Ok(())

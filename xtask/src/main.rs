@@ -9,6 +9,7 @@ mod fuzz;
 mod installed;
 mod lint;
 mod manifests;
+mod manuals;
 mod package;
 mod setup;
 mod step;
@@ -21,7 +22,7 @@ use step::Failure;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
   setup                       install what tests and packages need (Debian 12 or 13, root)
-  lint                        fmt, clippy, licences and sources, manifests, documents
+  lint                        fmt, clippy, licences and sources, manifests, documents, manuals
   package [--profile dev]     write target/package/jitsudo_VERSION_ARCH.deb
   test [--all] [--check-times] [FILTER]
                               run everything; --all with long sweeps, --check-times fails over budget

@@ -62,7 +62,7 @@ fn build(files: &[Installed], profile: Profile) -> Result<(), Failure> {
                 let mut command = cargo(&words);
                 step(command.args([name, "--target", &triple]).env("RUSTFLAGS", "-Ctarget-feature=+crt-static"))?;
             }
-            Source::File(_) => {}
+            Source::File(_) | Source::Manual(_) => {}
         }
     }
     Ok(())
@@ -79,7 +79,12 @@ fn assemble(files: &[Installed], profile: Profile) -> Result<PathBuf, Failure> {
         let to = tree.join(installed.destination.trim_start_matches('/'));
         let parent = to.parent().unwrap_or(&tree);
         fs::create_dir_all(parent).map_err(cannot(format!("create {}", parent.display())))?;
-        fs::copy(&from, &to).map_err(cannot(format!("copy {}", from.display())))?;
+        match installed.source {
+            Source::Manual(_) => compress(&from, &to)?,
+            Source::Program(_) | Source::StaticProgram(_) | Source::File(_) => {
+                fs::copy(&from, &to).map_err(cannot(format!("copy {}", from.display()))).map(drop)?;
+            }
+        }
         fs::set_permissions(&to, Permissions::from_mode(installed.mode)).map_err(cannot("set a file's mode"))?;
     }
     let architecture = read(Command::new("dpkg").arg("--print-architecture"))?.trim().to_owned();
@@ -100,6 +105,15 @@ fn assemble(files: &[Installed], profile: Profile) -> Result<PathBuf, Failure> {
             .env("SOURCE_DATE_EPOCH", epoch()),
     )?;
     Ok(package)
+}
+
+/// As Debian has manuals, without name and time, so that the same page gives the same bytes.
+fn compress(from: &Path, to: &Path) -> Result<(), Failure> {
+    let output = Command::new("gzip").args(["-9n", "--stdout"]).arg(from).output().map_err(cannot("run gzip"))?;
+    if !output.status.success() {
+        return Err(Failure::new(format!("cannot compress {}: gzip ended with {}", from.display(), output.status)));
+    }
+    fs::write(to, output.stdout).map_err(cannot(format!("write {}", to.display())))
 }
 
 fn write_control(files: &[Installed], tree: &Path, version: &str, architecture: &str) -> Result<(), Failure> {
@@ -124,7 +138,8 @@ fn write_control(files: &[Installed], tree: &Path, version: &str, architecture: 
 
 /// Every program runs on the oldest Debian that the package names, wherever it was built.
 fn check_libraries(files: &[Installed], tree: &Path) -> Result<(), Failure> {
-    for installed in files.iter().filter(|installed| !matches!(installed.source, Source::File(_))) {
+    let is_program = |source: &Source| matches!(source, Source::Program(_) | Source::StaticProgram(_));
+    for installed in files.iter().filter(|installed| is_program(&installed.source)) {
         let program = tree.join(installed.destination.trim_start_matches('/'));
         let needed = read(Command::new("objdump").arg("--private-headers").arg(&program))?;
         let symbols = read(Command::new("objdump").arg("--dynamic-syms").arg(&program).env("LC_ALL", "C"));
@@ -178,6 +193,7 @@ fn source_path(source: &Source, profile: Profile) -> Result<PathBuf, Failure> {
     Ok(match source {
         Source::Program(name) => target().join(profile.folder()).join(name),
         Source::StaticProgram(name) => target().join(triple()?).join(profile.folder()).join(name),
+        Source::Manual(name) => workspace().join("man").join(name),
         Source::File(name) => workspace().join("packaging").join(name),
     })
 }

@@ -6,13 +6,16 @@ use std::process::Command;
 
 use crate::step::{self, Failure, cargo, has, read};
 
-/// Debian packages: to build (a linker, PAM's headers), to make packages, to boot hosts.
+/// Debian packages: to build (a linker, PAM's headers), to make packages and check manuals, to boot hosts.
 const PACKAGES: &[&str] = &[
     "gcc",
     "libc6-dev",
     "libpam0g-dev",
     "dpkg",
     "binutils",
+    "gzip",
+    "groff-base",
+    "mandoc",
     "mmdebstrap",
     "systemd-container",
     "e2fsprogs",

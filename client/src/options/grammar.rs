@@ -166,6 +166,14 @@ const LONG_OURS: [(&str, Meaning); 9] = [
     ("type", Meaning::Value(Name::SelinuxType)),
 ];
 
+/// Every option of `jitsudo` as it is typed: `-u`, `--user`.
+#[cfg(test)]
+pub(crate) fn spellings() -> Vec<String> {
+    let short = SHORT.iter().chain(&SHORT_OURS).map(|(letter, _)| format!("-{}", char::from(*letter)));
+    let long = LONG.iter().chain(&LONG_OURS).map(|(name, _)| format!("--{name}"));
+    short.chain(long).collect()
+}
+
 /// The words of a command line, read from the front.
 pub(super) struct Reader {
     called: Called,

@@ -15,6 +15,9 @@ const MAX_LABEL_BYTES: usize = 128;
 /// Most labels.
 const MAX_LABELS: usize = 256;
 
+/// Every key.
+const KEYS: [&str; 2] = ["host", "labels"];
+
 /// What the file says.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Settings {
@@ -72,6 +75,10 @@ pub fn parse(text: &str) -> Result<Settings, SettingsError> {
         }
         let (key, value) = line.split_once('=').ok_or_else(|| fail("not `key = value`".to_owned()))?;
         let (key, value) = (key.trim_end_matches([' ', '\t']), value.trim_start_matches([' ', '\t']));
+        if !KEYS.contains(&key) {
+            let known = KEYS.join(", ");
+            return Err(fail(format!("unknown key `{}`; known here: {known}", key.escape_debug())));
+        }
         if !seen.insert(key) {
             return Err(fail(format!("`{key}` is given twice")));
         }
@@ -81,8 +88,8 @@ pub fn parse(text: &str) -> Result<Settings, SettingsError> {
                 nothing(rest).map_err(fail)?;
                 settings.host = Some(host_name(host).map_err(fail)?);
             }
-            "labels" => settings.labels = labels(value).map_err(fail)?,
-            other => return Err(fail(format!("unknown key `{}`", other.escape_debug()))),
+            // "labels"
+            _ => settings.labels = labels(value).map_err(fail)?,
         }
     }
     Ok(settings)
@@ -152,6 +159,19 @@ mod tests {
         assert_eq!(parse("# host = \"x\"\r\n\n   # more\n").unwrap(), Settings::default());
         assert_eq!(Settings::default().host_or("Web-1"), "web-1");
         assert_eq!(parse("host=\"a\"").unwrap().host_or("b"), "a");
+    }
+
+    #[test]
+    fn manual_and_installed_file_have_every_key_and_no_other() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+        let (manual, installed) = (read("man/jitsudod.toml.5"), read("packaging/jitsudod.toml"));
+        let described: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix(".It Ic ")).collect();
+        assert_eq!(described, KEYS);
+        let lines = installed.lines().filter_map(|line| line.strip_prefix("# ")?.split_once(" = "));
+        assert_eq!(lines.map(|(key, _)| key).collect::<Vec<_>>(), KEYS);
+        let example = manual.split(".Bd -literal -offset indent\n").nth(1).unwrap().split("\n.Ed").next().unwrap();
+        assert_eq!(parse(example).map(|settings| (settings.host.is_some(), settings.labels.len())), Ok((true, 2)));
     }
 
     #[test]
