@@ -235,7 +235,7 @@ fn hostile_variables_never_reach_a_command(suite: &str) {
         }
     }
     // Nor by name on the command line, though everything may be run.
-    for name in ["LD_PRELOAD", "BASH_ENV", "PYTHONPATH", "NOTIFY_SOCKET", "http_proxy"] {
+    for name in ["LD_PRELOAD", "BASH_ENV", "PYTHONPATH", "NOTIFY_SOCKET", "GIT_SSH_COMMAND"] {
         for words in [format!("{name}=/tmp/{MARK} env"), format!("--preserve-env={name} env")] {
             let output = host.sh(&format!("with-hostile jitsudo {words}")).as_user("carol").output().unwrap();
             assert_eq!((output.status, output.stdout.as_str()), (1, ""), "{words}\n{}", output.stderr);

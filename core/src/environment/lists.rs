@@ -264,16 +264,6 @@ const HOSTILE: &[&str] = &[
     "MODULESHOME",
     "FZF_DEFAULT_OPTS",
     "TIME_STYLE",
-    "http_proxy",
-    "https_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "all_proxy",
-    "ftp_proxy",
-    "FTP_PROXY",
-    "no_proxy",
-    "NO_PROXY",
 ];
 /// Beginnings of such names.
 const HOSTILE_BEGINNINGS: &[&str] = &[
