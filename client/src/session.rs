@@ -5,20 +5,19 @@
 //! 2. The terminal is read only while this process has it and the command may have it.
 
 mod relay;
+mod telling;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use jitsudo_bytes::Bytes;
 use jitsudo_protocol::act::Act;
-use jitsudo_protocol::session::{FromSession, Size, ToSession};
+use jitsudo_protocol::session::{FromSession, ToSession};
 use jitsudo_sys::channel::Channel;
-use jitsudo_sys::nix::fcntl::OFlag;
 use jitsudo_sys::nix::libc;
 use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use jitsudo_sys::nix::sys::signal::Signal;
 use jitsudo_sys::nix::sys::signalfd::SignalFd;
-use jitsudo_sys::nix::unistd::{getpgrp, getpid};
-use jitsudo_sys::{files, nix, signals, terminal};
+use jitsudo_sys::{files, signals};
 
 use crate::background::Starter;
 use crate::decider::HandOver;
@@ -29,6 +28,8 @@ use crate::prompt::{self, Interruptions, Outcome, Question};
 use crate::say::{self, StatusFd, Voice};
 use crate::tty::Tty;
 use relay::Relay;
+pub(crate) use telling::tell_act;
+use telling::{begins_in_background, input, send, size_of};
 
 /// Signals that are passed on to the command, unless our caller ignores them.
 const PASSED_ON: [Signal; 8] = [
@@ -119,61 +120,6 @@ pub(crate) fn attend(hand_over: HandOver, call: Call<'_>) -> End {
     let last = attendant.jobs.ended();
     attendant.carry_out(last);
     end
-}
-
-/// Standard input or output is a pipe, or this is a part of a script's job without job control (sudo#237).
-fn begins_in_background() -> bool {
-    let [input, output, _] = files::standard();
-    files::is_pipe(input) || files::is_pipe(output) || (getpgrp() != getpid() && !terminal::is_terminal(input))
-}
-
-/// Another standard input than this process's own: in the background a terminal gives nothing but its end.
-fn input(in_background: bool) -> std::io::Result<Option<std::fs::File>> {
-    let [input, ..] = files::standard();
-    let wanted = in_background && terminal::is_terminal(input);
-    wanted.then(|| std::fs::File::open("/dev/null")).transpose()
-}
-
-/// Tells the session the act, with what belongs to it.
-pub(crate) fn tell_act(
-    channel: &Channel,
-    act: &Act,
-    run: &Run,
-    input: BorrowedFd<'_>,
-    tty: Option<&Tty>,
-    background: bool,
-) -> std::io::Result<()> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let open = |path: &std::ffi::CStr| nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty());
-    // A directory that cannot be entered any more has an act that says so; something must stand in its place.
-    let directory: OwnedFd = open(c".").or_else(|_| open(c"/"))?;
-    let [_, output, error] = files::standard();
-    let mut descriptors: Vec<BorrowedFd<'_>> = vec![input, output, error, directory.as_fd()];
-    descriptors.extend(tty.map(Tty::as_fd));
-    let (start, more) = act.split();
-    let first = ToSession::Act {
-        act: Box::new(start),
-        size: tty.map(size_of).unwrap_or_default(),
-        foreground: tty.is_some_and(Tty::is_foreground),
-        background,
-        prompt: run.asking.prompt.clone(),
-        explain_env: run.explain_env,
-    };
-    send(channel, &first, &descriptors)?;
-    for part in more {
-        send(channel, &ToSession::More(part), &[])?;
-    }
-    Ok(())
-}
-
-fn send(channel: &Channel, message: &ToSession, descriptors: &[BorrowedFd<'_>]) -> std::io::Result<()> {
-    let bytes = serde_json::to_vec(message)?;
-    channel.send(&bytes, descriptors).map_err(std::io::Error::other)
-}
-
-fn size_of(tty: &Tty) -> Size {
-    let size = tty.size();
-    Size { rows: size.rows, columns: size.columns, width: size.width, height: size.height }
 }
 
 impl Attendant<'_> {
