@@ -52,7 +52,9 @@ impl Voice {
         for line in &denied.detail {
             self.text(&format!("  {}\n", visible(line)));
         }
-        if let Some(hint) = &denied.hint {
+        // Who calls sudo for a command that is not there reads sudo's one line.
+        let said = denied.detail.is_empty() && self.called != Called::Jitsudo;
+        if let Some(hint) = denied.hint.as_ref().filter(|_| !said) {
             self.hint(hint);
         }
     }

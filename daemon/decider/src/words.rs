@@ -48,7 +48,7 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
         Cause::ReasonNeeded => format!("a reason is needed: {on}"),
         Cause::TicketNeeded => format!("a ticket is needed: {on}"),
         Cause::WindowTooLong => format!("not for that long: {on}"),
-        Cause::UnknownTarget => format!("no such account or group: {}", target_asked(request)),
+        Cause::UnknownTarget => unknown(request),
         Cause::Unrunnable(NoExecutable::NotFound) => format!("{name}: command not found"),
         Cause::Unrunnable(NoExecutable::NotExecutable) => format!("{name}: cannot be executed by the target account"),
         Cause::Unrunnable(NoExecutable::NotRegular) => format!("{name}: not a regular file"),
@@ -80,8 +80,8 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
     };
     Denied {
         headline,
-        // Without rules the headline says it all.
-        detail: detail.filter(|_| denial.cause != Cause::NoPolicy).collect(),
+        // There the headline says it all.
+        detail: detail.filter(|_| !matches!(denial.cause, Cause::NoPolicy | Cause::UnknownTarget)).collect(),
         hint: (!hint.is_empty()).then_some(hint),
         id,
         by_person: false,
@@ -165,6 +165,17 @@ pub(crate) fn untrusted_ledger(cause: &str) -> Fault {
         code: FaultCode::Ledger,
         message: format!("cannot give anything: {}", Bytes::from(cause).visible()),
         hint: Some("root looks why (`jitctl audit verify`), then: jitctl audit acknowledge --reason '…'".to_owned()),
+    }
+}
+
+/// sudo's words, which scripts know.
+fn unknown(request: &Request) -> String {
+    let visible = |text: &String| Bytes::from(text.as_str()).visible();
+    match (&request.user, &request.group) {
+        (None, None) => "unknown user root".to_owned(),
+        (Some(user), None) => format!("unknown user {}", visible(user)),
+        (None, Some(group)) => format!("unknown group {}", visible(group)),
+        (Some(user), Some(group)) => format!("unknown user {} or group {}", visible(user), visible(group)),
     }
 }
 

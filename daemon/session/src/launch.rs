@@ -79,6 +79,10 @@ pub(crate) fn launch(parts: Parts<'_>) -> Result<Running, Failure> {
         Signal::SIGTSTP,
         Signal::SIGTTIN,
         Signal::SIGTTOU,
+        // They mean nothing to a session, and a command that runs as root can send them to its parent.
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
     ])
     .map_err(|error| Failure::trouble("take signals", &error))?;
     let pty = match &descriptors.terminal {

@@ -13,7 +13,8 @@ use jitsudo_protocol::act::ActKind;
 use jitsudo_protocol::session::{FromSession, ToSession};
 use jitsudo_sys::nix::libc;
 use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use jitsudo_sys::nix::unistd::getpgrp;
+use jitsudo_sys::nix::sys::signal::{Signal, kill};
+use jitsudo_sys::nix::unistd::{Pid, getpgrp};
 use jitsudo_sys::terminal::{self, Size};
 use jitsudo_sys::{clock, signals, status};
 
@@ -259,6 +260,17 @@ impl Supervisor<'_> {
         }
     }
 
+    /// A signal that the client got. As under sudo the whole group gets it only on a terminal, as a key would reach it; else the command
+    /// alone, which knows what to do about its children.
+    fn pass_on(&self, signal: i32) {
+        if self.running.relay.is_some() {
+            return self.signal_command(signal);
+        }
+        if let (None, Ok(signal)) = (self.ended, Signal::try_from(signal)) {
+            let _ = kill(Pid::from_raw(self.running.pid), signal);
+        }
+    }
+
     fn attend_to_signals(&mut self) {
         while let Ok(Some(signal)) = self.running.signals.read_signal() {
             let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
@@ -402,7 +414,7 @@ impl Supervisor<'_> {
                     }
                 }
                 ToSession::Continue { foreground } => self.go_on(foreground),
-                ToSession::Signal(signal) if PASSED_ON.contains(&signal) => self.signal_command(signal),
+                ToSession::Signal(signal) if PASSED_ON.contains(&signal) => self.pass_on(signal),
                 ToSession::Signal(signal) => {
                     return self.lose_client(Some(format!("signal {signal} is none that a client passes on")));
                 }
