@@ -1,7 +1,7 @@
 //! Commands inside a host: as root in a plain cgroup, or as a person who has logged in.
 
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::error::{Error, io};
@@ -103,6 +103,15 @@ impl<'a> HostCommand<'a> {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
+    }
+
+    /// Starts it with pipes at its standard input and output, for a dialogue; its standard error is the machine's.
+    ///
+    /// # Errors
+    /// As [`Self::output`].
+    pub(crate) fn piped(self) -> Result<Child, Error> {
+        let mut command = self.enter(&self.login(&[]))?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(io("start nsenter"))
     }
 
     /// Runs it, which must succeed; its standard output.

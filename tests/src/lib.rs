@@ -26,6 +26,7 @@ mod error;
 mod fault;
 mod host;
 mod root;
+pub mod rows;
 mod shell;
 pub mod story;
 mod terminal;
