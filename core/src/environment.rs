@@ -150,7 +150,9 @@ pub fn not_preserved(inputs: &Inputs<'_>) -> Vec<Bytes> {
     if !inputs.preserve.iter().any(|name| name.0 == b"*") {
         return Vec::new();
     }
-    explain(inputs).into_iter().filter(|one| one.value.is_none()).map(|one| one.name).collect()
+    // Every shell sets `_` for each command that it runs: nobody asked for it.
+    let dropped = explain(inputs).into_iter().filter(|one| one.value.is_none() && one.name.0 != b"_");
+    dropped.map(|one| one.name).collect()
 }
 
 /// What the databases and the request say; nothing above can override it.

@@ -292,7 +292,8 @@ fn a_login_keeps_what_the_default_lists_keep() {
 
 #[test]
 fn what_is_asked_for_passes_where_everything_may_run_unless_it_chooses_code() {
-    let caller = ["FOO=1", "BAR=2", "LD_PRELOAD=/tmp/x", "BASH_ENV=/tmp/x", "HOME=/tmp", "FN=() { :; }"];
+    let caller =
+        ["_=/usr/bin/jitsudo", "FOO=1", "BAR=2", "LD_PRELOAD=/tmp/x", "BASH_ENV=/tmp/x", "HOME=/tmp", "FN=() { :; }"];
     let mut scene = Scene::of(&caller);
     scene.free = true;
     assert_eq!((scene.value("FOO"), scene.value("BAR")), (None, None), "not asked for");
