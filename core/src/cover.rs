@@ -148,8 +148,8 @@ impl<'a> Setting<'a> {
             return if whole { Ok(Cover::default()) } else { Err(Miss::Kind) };
         }
         if request.kind == Kind::Validate {
-            // Whatever the role gives: nothing of it is used.
-            return Ok(Cover::default());
+            // Whatever the role gives: nothing of it is used. An account that was asked for must be there all the same.
+            return if matches!(self.facts.target, Fact::Is(Some(_))) { Ok(Cover::default()) } else { Err(Miss::As) };
         }
         let cover = self.cover_act(role, part)?;
         self.cover_surroundings(part)?;

@@ -171,7 +171,8 @@ impl<'a> Joined<'a> {
     /// The terms of the answer.
     pub(crate) fn terms(self, setting: &Setting<'_>, candidate: Candidate<'a>) -> Terms {
         let (allow, part) = (candidate.allow, candidate.part);
-        let approvals = self.persons();
+        // Nothing is given that a person could say yes to.
+        let approvals = if setting.request.kind == Kind::Validate { 0 } else { self.persons() };
         let record = match self.record {
             Record::Terminal if !setting.request.terminal => Record::Activity,
             other => other,

@@ -87,6 +87,25 @@ fn the_choice_goes_by_persons_then_auth_then_what_is_needed_then_window() {
 }
 
 #[test]
+fn proof_of_identity_is_the_strongest_that_any_rule_of_ones_own_asks_for() {
+    let rule = |name: &str, who: &str, auth: &str| {
+        format!("[[allow]]\nname = \"{name}\"\nwho = [\"{who}\"]\nroles = [\"r\"]\nauth = \"{auth}\"\n")
+    };
+    let base = "[roles.r]\nrun = [\"/usr/bin/x\"]\n";
+    let asked = Request { kind: Kind::Validate, argv: vec![], ..command("/usr/bin/x") };
+    let ask = |rules: &[String]| {
+        let rules = policy(&format!("{base}{}", rules.concat()));
+        evaluate(Some(&rules), &facts_for("/usr/bin/x"), &asked, now())
+    };
+    let (none, cached, fresh) = (rule("a", "alice", "none"), rule("b", "alice", "cached"), rule("c", "alice", "fresh"));
+    assert_eq!(allowed(ask(std::slice::from_ref(&none))).auth, Auth::None);
+    assert_eq!(allowed(ask(&[none.clone(), cached.clone()])).auth, Auth::Cached);
+    assert_eq!(allowed(ask(&[cached, none.clone(), fresh])).auth, Auth::Fresh);
+    assert_eq!(allowed(ask(&[none, rule("d", "bob", "fresh")])).auth, Auth::None, "others' rules say nothing of alice");
+    denied(ask(&[rule("d", "bob", "fresh")]));
+}
+
+#[test]
 fn break_glass_sees_its_own_rules_and_the_three_obligations_alone() {
     let rules = policy(
         "[teams.t]\nmembers = [\"bob\"]\n[roles.r]\nshell = true\n\

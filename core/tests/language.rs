@@ -6,6 +6,8 @@ mod scene;
 
 use std::collections::BTreeMap;
 
+use jitsudo_core::decision::Auth;
+use jitsudo_core::evaluate::evaluate;
 use jitsudo_core::language::{SourceFile, Support, compile, compile_with};
 use scene::{compile as compile_everything, file, host, policy};
 
@@ -22,7 +24,6 @@ fn mistakes() -> Vec<(&'static str, String)> {
         ("policy_05_duplicate_key", rule("window = \"1h\"\nwindow = \"2h\"")),
         ("policy_05_wrong_type", rule("window = 30")),
         ("policy_04_not_supported_yet", rule("[allow.approval]\nby = \"bob\"")),
-        ("policy_04_auth_not_supported_yet", plain("[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n")),
         ("policy_04_record_not_supported_yet", rule("record = \"terminal\"")),
         ("policy_04_role_key_not_supported_yet", plain("[roles.d]\ngroups = [\"docker\"]\n")),
         ("dangling_role", rule("").replace("roles = [\"r\"]", "roles = [\"r\", \"dba\"]")),
@@ -102,7 +103,7 @@ fn the_whole_example_of_the_manual_compiles() {
         (3, 1, 1, 1, 5, 1)
     );
     let refused = compile(&[file("10-web.toml", text)], &host()).unwrap_err();
-    for key in ["`groups`", "`login`", "`approval`", "`break-glass`", "`record`", "`auth = \"fresh\"`"] {
+    for key in ["`groups`", "`login`", "`approval`", "`break-glass`", "`record`"] {
         assert!(refused.iter().any(|diagnostic| diagnostic.message.contains(key)), "{key}");
     }
 }
@@ -146,16 +147,22 @@ fn defaults_fill_what_the_allows_of_their_directory_leave_out() {
     let rules = "[[allow]]\nname = \"NAME\"\nwho = [\"alice\"]\nroles = [\"r\"]\n";
     let other =
         SourceFile { name: "/etc/jitsudo/other/1.toml".to_owned(), bytes: rules.replace("NAME", "b").into_bytes() };
-    let files = [
-        file("1.toml", ROLE),
-        file("2.toml", "[defaults]\nauth = \"none\"\n"),
-        file("3.toml", &rules.replace("NAME", "a")),
-        other,
-    ];
-    let refused = compile(&files, &host()).unwrap_err();
-    let errors: Vec<_> = refused.iter().filter(|diagnostic| diagnostic.is_error).collect();
-    assert_eq!(errors.len(), 1, "{errors:?}");
-    assert_eq!(errors[0].file, "/etc/jitsudo/other/1.toml");
+    let role = file("1.toml", "[roles.r]\nrun = [\"/usr/bin/x\"]\n");
+    let defaults = file("2.toml", "[defaults]\nauth = \"none\"\n");
+    let own = file("3.toml", &rules.replace("NAME", "a"));
+    let auth = |files: &[SourceFile]| {
+        let policy = compile(files, &host()).unwrap().policy;
+        scene::allowed(evaluate(
+            Some(&policy),
+            &scene::facts_for("/usr/bin/x"),
+            &scene::command("/usr/bin/x"),
+            scene::now(),
+        ))
+        .auth
+    };
+    assert_eq!(auth(&[role.clone(), defaults.clone(), own.clone()]), Auth::None);
+    assert_eq!(auth(&[role.clone(), own]), Auth::Cached, "who says nothing wants a password");
+    assert_eq!(auth(&[role, defaults, other]), Auth::Cached, "the defaults are another directory's");
     let twice = [file("1.toml", "[defaults]\nwindow = \"1h\"\n"), file("2.toml", "[defaults]\nwindow = \"2h\"\n")];
     assert!(compile(&twice, &host()).unwrap_err()[0].message.contains("given twice"));
 }

@@ -2,17 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::decision::Auth;
 use crate::duty::Duty;
 use crate::rule::{Allow, Deny, DutyRule, Obligations, Require};
 
-use super::Support;
 use super::build::Build;
 use super::collect::MAX_NAME;
 use super::conditions::{self, Of, WhenDraft};
 use super::reader::{Entry, Table, boolean, text, texts};
 use super::source::Place;
-use super::supported;
 use super::terms::{self, AllowTerms};
 
 /// A rule with what checks need of its text.
@@ -118,39 +115,21 @@ pub(super) fn allow(
         Some(defaults) => own.or(defaults),
         None => own,
     };
-    check_auth(build, terms.shared.auth.unwrap_or(Auth::Cached), terms.auth.as_ref().unwrap_or(&place));
     terms.put(&mut rule);
     rule.when = when.when.clone();
     Some(Draft { rule, place, when })
-}
-
-/// Until somebody is asked for a password, only rules that ask for none may be written.
-fn check_auth(build: &mut Build<'_>, auth: Auth, place: &Place) {
-    if build.findings.support == Support::Everything || auth <= supported::AUTH {
-        return;
-    }
-    let value = if auth == Auth::Fresh { "fresh" } else { "cached" };
-    let message = format!("`auth = \"{value}\"` is not supported yet: this version asks for no password");
-    let hint = Some("write auth = \"none\", in the rule or under [defaults]".to_owned());
-    build.findings.error(
-        place,
-        message,
-        if auth == Auth::Cached { "the default is \"cached\"" } else { "asks for a password" },
-        hint,
-    );
 }
 
 pub(super) fn require(build: &mut Build<'_>, entry: &Entry<'_>, names: &mut RuleNames) -> Option<Draft<Require>> {
     let mut table = Table::of(entry, "a require", &mut build.findings)?;
     let (name, place) = name(build, &mut table, "require", names);
     let when = conditions::read(build, &mut table, Of::Any, 0);
-    let (terms, auth) = terms::shared(build, &mut table);
+    let terms = terms::shared(build, &mut table);
     table.finish(&mut build.findings);
     if terms == Obligations::default() {
         let hint = Some("reason = { min-length = 10 }".to_owned());
         build.findings.error(&place, "this require asks for nothing", "no term", hint);
     }
-    check_auth(build, terms.auth.unwrap_or(Auth::None), auth.as_ref().unwrap_or(&place));
     let rule = Require { name, source: build.findings.short_place(&entry.place), when: when.when.clone(), terms };
     Some(Draft { rule, place, when })
 }

@@ -31,8 +31,6 @@ const NOT_YET: &[(Context, &str)] = &[
     (Context::Term, "ticket.verify"),
 ];
 
-/// The only `auth` that can be kept yet.
-pub(super) const AUTH: crate::decision::Auth = crate::decision::Auth::None;
 /// The only `record` that can be kept yet.
 pub(super) const RECORD: crate::decision::Record = crate::decision::Record::None;
 /// Grants of a role for a window do not exist yet, so a rule may not give only those.

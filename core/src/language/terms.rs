@@ -8,7 +8,6 @@ use crate::subject::Subject;
 use super::Support;
 use super::build::Build;
 use super::reader::{Entry, Table, boolean, duration, list, not_yet, number, one_or_more, text, wrong_type};
-use super::source::Place;
 use super::supported::{self, Context};
 
 /// Longest reason or ticket that a rule may ask for, characters.
@@ -26,21 +25,15 @@ pub(super) struct AllowTerms {
     pub(super) warn: Option<Vec<u64>>,
     pub(super) when_full: Option<bool>,
     pub(super) break_glass: Option<Box<BreakGlass>>,
-    /// Where `auth` stands, for "not supported yet".
-    pub(super) auth: Option<Place>,
 }
 
 /// Takes the terms that allow and require share.
-pub(super) fn shared(build: &mut Build<'_>, table: &mut Table<'_>) -> (Obligations, Option<Place>) {
+pub(super) fn shared(build: &mut Build<'_>, table: &mut Table<'_>) -> Obligations {
     let mut terms = Obligations::default();
     let findings = &mut build.findings;
     terms.window = table.take("window").and_then(|entry| duration(&entry, findings));
     terms.run_time = table.take("run-time").and_then(|entry| duration(&entry, findings));
-    let mut auth_place = None;
-    if let Some(entry) = table.take("auth") {
-        terms.auth = auth(build, &entry);
-        auth_place = Some(entry.place);
-    }
+    terms.auth = table.take("auth").and_then(|entry| auth(build, &entry));
     if let Some(entry) = table.take_new(Context::Term, "approval", &mut build.findings) {
         terms.approval = approval(build, &entry).map(Box::new);
     }
@@ -56,13 +49,12 @@ pub(super) fn shared(build: &mut Build<'_>, table: &mut Table<'_>) -> (Obligatio
     if let Some(entry) = table.take_new(Context::Term, "watch", &mut build.findings) {
         terms.watch = watch(build, &entry);
     }
-    (terms, auth_place)
+    terms
 }
 
 /// Takes all terms of an allow or of `[defaults]`.
 pub(super) fn allow(build: &mut Build<'_>, table: &mut Table<'_>) -> AllowTerms {
-    let (shared, auth) = shared(build, table);
-    let mut terms = AllowTerms { shared, auth, ..AllowTerms::default() };
+    let mut terms = AllowTerms { shared: shared(build, table), ..AllowTerms::default() };
     terms.grant = table.take("grant").and_then(|entry| grant(build, &entry));
     terms.start_by = table.take("start-by").and_then(|entry| duration(&entry, &mut build.findings));
     if let Some(entry) = table.take_new(Context::Term, "extend", &mut build.findings) {
@@ -106,7 +98,6 @@ impl AllowTerms {
             warn: self.warn.or_else(|| defaults.warn.clone()),
             when_full: self.when_full.or(defaults.when_full),
             break_glass: self.break_glass.or_else(|| defaults.break_glass.clone()),
-            auth: self.auth.or_else(|| defaults.auth.clone()),
         }
     }
 

@@ -338,6 +338,9 @@ impl Naive<'_> {
         if request.kind == Kind::Role {
             return (request.role.is_some() && role == part.name).then_some((false, Vec::new()));
         }
+        if request.kind == Kind::Validate {
+            return matches!(self.facts.target, Fact::Is(Some(_))).then_some((false, Vec::new()));
+        }
         let env = request.env_names.iter().all(|name| match name.as_str() {
             Some("FOO" | "BAR") => !part.env_keep.is_empty() || part.shell || part.run.contains(&vec!["ALL"]),
             Some("LANG") => true,
@@ -502,7 +505,8 @@ impl Naive<'_> {
             let window_ok = request.window.is_none_or(|asked| asked <= window);
             let recordable =
                 request.kind != Kind::Role || record == 0 || self.parts(role).iter().all(|role| !role.groups);
-            if !(reason_ok && ticket_ok && window_ok && recordable) {
+            let proof_only = request.kind == Kind::Validate;
+            if !(proof_only || reason_ok && ticket_ok && window_ok && recordable) {
                 unmet = true;
                 continue;
             }
@@ -516,7 +520,10 @@ impl Naive<'_> {
             });
             let ends = [cut.flatten(), rule.when.not_after.map(|instant| instant.parse().unwrap())];
             let not_after = ends.into_iter().flatten().min().map(|instant: jiff::Timestamp| instant.to_string());
+            // `-v`: the strongest proof that any of the rules asks for.
+            let strongest = (request.kind == Kind::Validate).then_some(auth);
             let rank = (
+                std::cmp::Reverse(strongest),
                 approvals,
                 auth,
                 ticket,
@@ -530,10 +537,10 @@ impl Naive<'_> {
             let answer = Answer::Allow {
                 rule: rule.name.clone(),
                 role: role.to_owned(),
-                window: request.window.unwrap_or(window),
+                window: request.window.unwrap_or(window).min(window),
                 run_time,
                 auth,
-                approvals,
+                approvals: if proof_only { 0 } else { approvals },
                 record: if record == 2 && !request.terminal { 1 } else { record },
                 not_after,
                 joined: names,

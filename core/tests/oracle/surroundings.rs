@@ -97,7 +97,8 @@ fn request(random: &mut Random) -> Request {
         Kind::Role,
         Kind::Edit,
         Kind::Edit,
-    ][random.below(8)];
+        Kind::Validate,
+    ][random.below(9)];
     let role = if kind == Kind::Role { 1 } else { 5 };
     let words = ["a", "ab", "-v", "5", "12", "07", "x/y", "/d/e", "/d/../e", "/d", "", "--", "a/../b"];
     let mut argv = vec![Bytes::from("prog")];
