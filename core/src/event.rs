@@ -274,6 +274,26 @@ pub enum Event {
         /// The files that the program was found through.
         chain: Vec<Seen>,
     },
+    /// The requester proved who they are. Written by the session, before anything is run.
+    Authenticated {
+        /// The session.
+        session: SessionId,
+        /// Whose proof.
+        user: String,
+        /// By a proof of a while ago on the same terminal; false = now.
+        remembered: bool,
+    },
+    /// The requester did not prove who they are; nothing runs. Written by the session.
+    AuthenticationFailed {
+        /// The session.
+        session: SessionId,
+        /// Whose proof was asked for.
+        user: String,
+        /// Wrong proofs that were given.
+        tries: u32,
+        /// What ended it.
+        cause: String,
+    },
     /// The command ended. Written by the session.
     SessionExit {
         /// The session.
@@ -442,7 +462,7 @@ pub enum Event {
 
 impl Event {
     /// Every name that this version writes and reads.
-    pub const NAMES: [&str; 29] = [
+    pub const NAMES: [&str; 31] = [
         "requested",
         "decided",
         "activating",
@@ -455,6 +475,8 @@ impl Event {
         "locked",
         "unlocked",
         "session_starting",
+        "authenticated",
+        "authentication_failed",
         "session_exit",
         "left_running",
         "signalled",
@@ -490,6 +512,8 @@ impl Event {
             Self::Locked { .. } => "locked",
             Self::Unlocked { .. } => "unlocked",
             Self::SessionStarting { .. } => "session_starting",
+            Self::Authenticated { .. } => "authenticated",
+            Self::AuthenticationFailed { .. } => "authentication_failed",
             Self::SessionExit { .. } => "session_exit",
             Self::LeftRunning { .. } => "left_running",
             Self::Signalled { .. } => "signalled",
@@ -527,6 +551,8 @@ impl Event {
             | Self::Closed { id }
             | Self::CleanupFailed { id, .. } => Some(id),
             Self::SessionStarting { session, .. }
+            | Self::Authenticated { session, .. }
+            | Self::AuthenticationFailed { session, .. }
             | Self::SessionExit { session, .. }
             | Self::LeftRunning { session, .. }
             | Self::Signalled { session, .. }

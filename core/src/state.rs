@@ -185,6 +185,8 @@ impl State {
             | Event::Closed { id }
             | Event::CleanupFailed { id, .. } => self.advance(id, entry),
             Event::SessionStarting { session, .. }
+            | Event::Authenticated { session, .. }
+            | Event::AuthenticationFailed { session, .. }
             | Event::SessionExit { session, .. }
             | Event::LeftRunning { session, .. }
             | Event::Signalled { session, .. }

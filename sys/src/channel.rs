@@ -16,6 +16,8 @@ use nix::sys::socket::{
     connect, getsockname, getsockopt, listen, sendmsg, setsockopt, socket, socketpair, sockopt,
 };
 
+use crate::secret::Secret;
+
 /// Most descriptors in one message.
 pub const MAX_DESCRIPTORS: usize = 8;
 /// Largest message taken, bytes.
@@ -262,6 +264,32 @@ impl Channel {
     /// # Errors
     /// As of `receive`; `Truncated` when descriptors came with it.
     pub fn receive_bytes(&self) -> Result<Option<Message>, ChannelError> {
+        self.refuse_descriptors()?;
+        self.receive()
+    }
+
+    /// As [`Channel::receive_bytes`], into the one place of a secret, whatever the message is; with its sender.
+    ///
+    /// # Errors
+    /// As of `receive_bytes`; `Truncated` when it is longer than a secret may be.
+    pub fn receive_secret(&self) -> Result<Option<(Secret, Option<Credentials>)>, ChannelError> {
+        self.refuse_descriptors()?;
+        let mut secret = Secret::new();
+        let mut room = [0u64; CREDENTIALS_ROOM / 8];
+        let (length, flags, control) = loop {
+            match receive_raw(self.0.as_fd(), secret.room(), &mut room, 0) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other.map_err(ChannelError::Io)?,
+            }
+        };
+        if flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
+            return Err(ChannelError::Truncated);
+        }
+        secret.set_length(length);
+        Ok((length > 0).then_some((secret, control.sender)))
+    }
+
+    fn refuse_descriptors(&self) -> Result<(), ChannelError> {
         let mut byte = [0u8];
         // Room for the sender alone, which the kernel puts first: descriptors do not fit, are not taken, and are told by the flag.
         let mut room = [0u64; CREDENTIALS_ROOM / 8];
@@ -271,10 +299,7 @@ impl Channel {
                 other => break other.map_err(ChannelError::Io)?.1,
             }
         };
-        if flags & libc::MSG_CTRUNC != 0 {
-            return Err(ChannelError::Truncated);
-        }
-        self.receive()
+        if flags & libc::MSG_CTRUNC != 0 { Err(ChannelError::Truncated) } else { Ok(()) }
     }
 }
 
@@ -413,6 +438,25 @@ mod tests {
         assert!(matches!(other.receive(), Err(ChannelError::Truncated)));
         one.send(b"next", &[]).unwrap();
         assert_eq!(other.receive().unwrap().unwrap().bytes, b"next");
+    }
+
+    #[test]
+    fn secret_comes_with_its_sender_and_nothing_longer_or_with_descriptors() {
+        let (one, other) = Channel::pair().unwrap();
+        other.ask_for_credentials().unwrap();
+        one.send(b"\0secret", &[]).unwrap();
+        let (secret, sender) = other.receive_secret().unwrap().unwrap();
+        assert_eq!(secret.without_first(1).as_bytes(), b"secret");
+        assert_eq!(sender.unwrap().pid, std::process::id());
+        one.send(&[b'x'; 1025], &[]).unwrap();
+        assert!(matches!(other.receive_secret(), Err(ChannelError::Truncated)));
+        one.send(&[b'x'; 1024], &[]).unwrap();
+        assert_eq!(other.receive_secret().unwrap().unwrap().0.as_bytes().len(), 1024);
+        one.send(b"x", &[one.as_fd()]).unwrap();
+        assert!(matches!(other.receive_secret(), Err(ChannelError::Truncated)));
+        other.receive().unwrap().unwrap();
+        drop(one);
+        assert!(other.receive_secret().unwrap().is_none());
     }
 
     #[test]

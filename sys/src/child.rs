@@ -18,6 +18,12 @@ pub struct Child {
     pidfd: OwnedFd,
 }
 
+/// Ends this process at once: no destructor, no handler.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit takes an integer and does not return.
+    unsafe { libc::_exit(status) }
+}
+
 /// Starts a program with `socket` as its descriptor 3, /dev/null as its input, an environment of PATH alone, and our output and error.
 ///
 /// # Errors
@@ -77,6 +83,11 @@ impl Child {
     /// Takes its status if it has ended; true when it has.
     pub fn reap(&mut self) -> bool {
         !matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// It has ended, and not by exiting with status 0.
+    pub fn has_failed(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(Some(status)) if !status.success())
     }
 }
 

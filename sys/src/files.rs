@@ -1,5 +1,6 @@
 //! What a descriptor is: which file on which mount, and whether it only names a path (statx(2), open(2)).
 
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
@@ -98,8 +99,7 @@ pub fn open_searchable(at: BorrowedFd<'_>, path: &CStr) -> io::Result<OwnedFd> {
 /// /dev/null cannot be opened.
 pub fn fill_standard() -> io::Result<()> {
     for number in 0..3 {
-        // SAFETY: F_GETFD takes an integer and is sound on any number.
-        if unsafe { libc::fcntl(number, libc::F_GETFD) } != -1 {
+        if is_open(number) {
             continue;
         }
         // SAFETY: a constant path; open(2) returns the lowest free number, which is this one: those below are open.
@@ -140,6 +140,32 @@ pub fn here() -> BorrowedFd<'static> {
 /// fcntl(2)'s.
 pub fn duplicate(descriptor: &impl AsFd) -> io::Result<OwnedFd> {
     descriptor.as_fd().try_clone_to_owned()
+}
+
+/// The open descriptors of this process: number, and what the kernel calls a socket, pipe or anonymous file. Others are called `file`:
+/// their names can change, and asking their file systems could wait for ever.
+///
+/// # Errors
+/// /proc/self/fd cannot be read.
+pub fn open_descriptors() -> io::Result<BTreeSet<(i32, String)>> {
+    let mut all = BTreeSet::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let entry = entry?;
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        // The directory's own descriptor is among them, and gone when it is asked for.
+        let (Some(number), Ok(name)) = (number, std::fs::read_link(entry.path())) else { continue };
+        let name = name.to_string_lossy().into_owned();
+        let is_own = ["socket:[", "pipe:[", "anon_inode:"].iter().any(|kind| name.starts_with(kind));
+        all.insert((number, if is_own { name } else { "file".to_owned() }));
+    }
+    // The listing has a number of its own, which is free again.
+    all.retain(|(number, _)| is_open(*number));
+    Ok(all)
+}
+
+fn is_open(number: i32) -> bool {
+    // SAFETY: F_GETFD takes an integer and is sound on any number.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod pidfd;
 pub mod process;
 pub mod pty;
 pub mod random;
+pub mod secret;
 pub mod signals;
 pub mod spawn;
 pub mod status;

@@ -2,36 +2,26 @@
 //!
 //! MUSTs
 //! 1. A session that was opened is closed and its credentials are deleted, on every path (`Drop`).
-//! 2. No panic crosses into libpam: the conversation catches it and answers PAM_CONV_ERR.
-//! 3. No password is ever asked for: every prompt is refused (`prompts_are_refused_and_texts_are_passed_on`).
+//! 2. No panic crosses into libpam: the conversation catches it and answers PAM_CONV_ERR (`conversation`).
+//! 3. An answer is in one place until it is libpam's, and wiped where libpam does not take it (`conversation`).
+//! 4. Modules have a bounded time of their own, and a fork of theirs that comes back here goes no further (`bounds`).
+
+mod bounds;
+mod conversation;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
 use std::io;
-use std::panic::AssertUnwindSafe;
 use std::ptr::{self, NonNull};
+use std::rc::Rc;
+
+use bounds::Bounds;
+use conversation::{Conversation, PamConversation, converse};
+pub use conversation::{Listener, Said};
 
 #[repr(C)]
 struct Handle {
     _private: [u8; 0],
-}
-
-#[repr(C)]
-struct PamMessage {
-    style: c_int,
-    text: *const c_char,
-}
-
-#[repr(C)]
-struct PamResponse {
-    text: *mut c_char,
-    code: c_int,
-}
-
-#[repr(C)]
-struct PamConversation {
-    converse: extern "C" fn(c_int, *const *const PamMessage, *mut *mut PamResponse, *mut c_void) -> c_int,
-    data: *mut c_void,
 }
 
 #[link(name = "pam")]
@@ -47,6 +37,7 @@ unsafe extern "C" {
     fn pam_get_item(handle: *const Handle, item: c_int, value: *mut *const c_void) -> c_int;
     fn pam_strerror(handle: *mut Handle, code: c_int) -> *const c_char;
     fn pam_getenvlist(handle: *mut Handle) -> *mut *mut c_char;
+    fn pam_authenticate(handle: *mut Handle, flags: c_int) -> c_int;
     fn pam_acct_mgmt(handle: *mut Handle, flags: c_int) -> c_int;
     fn pam_setcred(handle: *mut Handle, flags: c_int) -> c_int;
     fn pam_open_session(handle: *mut Handle, flags: c_int) -> c_int;
@@ -55,13 +46,15 @@ unsafe extern "C" {
 
 const SUCCESS: c_int = 0;
 const BUF_ERR: c_int = 5;
-const CONV_ERR: c_int = 19;
+const PERM_DENIED: c_int = 6;
+const AUTH_ERR: c_int = 7;
+const AUTHINFO_UNAVAIL: c_int = 9;
+const USER_UNKNOWN: c_int = 10;
+const MAXTRIES: c_int = 11;
 const NEW_AUTHTOK_REQD: c_int = 12;
 const SILENT: c_int = 0x8000;
 const DELETE_CRED: c_int = 4;
 const REINITIALIZE_CRED: c_int = 8;
-const ERROR_MSG: c_int = 3;
-const TEXT_INFO: c_int = 4;
 /// Most variables taken from a PAM stack.
 const MAX_VARIABLES: usize = 1024;
 
@@ -77,17 +70,6 @@ pub enum Item {
     RemoteHost = 4,
     /// Who asks.
     RemoteUser = 8,
-}
-
-/// What a PAM module says in its conversation.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Said {
-    /// A line to read.
-    Info(String),
-    /// An error line to read.
-    Error(String),
-    /// A question, which was refused.
-    Refused(String),
 }
 
 /// A PAM function that did not succeed.
@@ -107,6 +89,18 @@ impl PamError {
     pub fn is_password_expired(&self) -> bool {
         self.code == NEW_AUTHTOK_REQD
     }
+
+    /// The proof was not good enough, or nobody could say: it may be tried again.
+    #[must_use]
+    pub fn is_not_proven(&self) -> bool {
+        [PERM_DENIED, AUTH_ERR, AUTHINFO_UNAVAIL, USER_UNKNOWN, MAXTRIES].contains(&self.code)
+    }
+
+    /// A module wants no further try (PAM_MAXTRIES).
+    #[must_use]
+    pub fn is_last_try(&self) -> bool {
+        self.code == MAXTRIES
+    }
 }
 impl fmt::Display for PamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,13 +109,12 @@ impl fmt::Display for PamError {
 }
 impl std::error::Error for PamError {}
 
-type Listener = Box<dyn FnMut(Said)>;
-
 /// One PAM transaction, from pam_start to pam_end, on one thread.
 pub struct Transaction {
     handle: NonNull<Handle>,
     /// Given to libpam by address: freed after pam_end.
-    listener: NonNull<Listener>,
+    conversation: NonNull<Conversation>,
+    bounds: Rc<Bounds>,
     status: c_int,
     credentials: bool,
     session: bool,
@@ -135,18 +128,23 @@ impl Transaction {
     /// pam_start(3)'s; a NUL in a name.
     pub fn start(service: &str, user: &str, listener: Listener) -> Result<Self, PamError> {
         let (service, user) = (text("start", service)?, text("start", user)?);
-        let listener = NonNull::from(Box::leak(Box::new(listener)));
-        let conversation = PamConversation { converse, data: listener.as_ptr().cast() };
+        let failed = |error: io::Error| PamError { step: "start", code: BUF_ERR, text: error.to_string() };
+        let bounds = Rc::new(Bounds::new().map_err(failed)?);
+        let conversation = Conversation { listener, bounds: Rc::clone(&bounds) };
+        let conversation = NonNull::from(Box::leak(Box::new(conversation)));
+        let structure = PamConversation { converse, data: conversation.as_ptr().cast() };
         let mut handle = ptr::null_mut();
+        let within = bounds.enter();
         // SAFETY: all four pointers are valid for the call; libpam copies the strings and the conversation structure.
-        let status = unsafe { pam_start(service.as_ptr(), user.as_ptr(), &raw const conversation, &raw mut handle) };
+        let status = unsafe { pam_start(service.as_ptr(), user.as_ptr(), &raw const structure, &raw mut handle) };
+        drop(within);
         match NonNull::new(handle) {
             Some(handle) if status == SUCCESS => {
-                Ok(Self { handle, listener, status, credentials: false, session: false, silent: 0 })
+                Ok(Self { handle, conversation, bounds, status, credentials: false, session: false, silent: 0 })
             }
             _ => {
                 // SAFETY: leaked above, and libpam has no transaction that could use it.
-                drop(unsafe { Box::from_raw(listener.as_ptr()) });
+                drop(unsafe { Box::from_raw(conversation.as_ptr()) });
                 Err(PamError { step: "start", code: status, text: "cannot begin a transaction".to_owned() })
             }
         }
@@ -182,13 +180,27 @@ impl Transaction {
         value.to_str().ok().map(ToOwned::to_owned)
     }
 
+    /// Proves that the user is who they are (pam_authenticate(3)); the listener is asked for what they type.
+    ///
+    /// # Errors
+    /// [`PamError::is_not_proven`], or any trouble of a module.
+    pub fn authenticate(&mut self) -> Result<(), PamError> {
+        let within = self.bounds.enter();
+        // SAFETY: the handle lives as long as self.
+        let status = unsafe { pam_authenticate(self.handle.as_ptr(), 0) };
+        drop(within);
+        self.check("authenticate", status)
+    }
+
     /// May the account be used now (pam_acct_mgmt(3))?
     ///
     /// # Errors
     /// Expired, locked, at a wrong hour or place.
     pub fn check_account(&mut self) -> Result<(), PamError> {
+        let within = self.bounds.enter();
         // SAFETY: the handle lives as long as self.
         let status = unsafe { pam_acct_mgmt(self.handle.as_ptr(), 0) };
+        drop(within);
         self.check("acct_mgmt", status)
     }
 
@@ -198,8 +210,10 @@ impl Transaction {
     /// pam_setcred(3)'s. Many stacks have no module that knows the account's credentials; sudo goes on.
     pub fn set_credentials(&mut self) -> Result<(), PamError> {
         self.credentials = true;
+        let within = self.bounds.enter();
         // SAFETY: the handle lives as long as self.
         let status = unsafe { pam_setcred(self.handle.as_ptr(), REINITIALIZE_CRED | self.silent) };
+        drop(within);
         self.check("setcred", status)
     }
 
@@ -208,8 +222,10 @@ impl Transaction {
     /// # Errors
     /// A module that must succeed did not; nothing is open then.
     pub fn open_session(&mut self) -> Result<(), PamError> {
+        let within = self.bounds.enter();
         // SAFETY: the handle lives as long as self.
         let status = unsafe { pam_open_session(self.handle.as_ptr(), self.silent) };
+        drop(within);
         // Modules before the failing one have opened theirs: they are closed as well.
         self.session = true;
         self.check("open_session", status)
@@ -261,6 +277,7 @@ impl Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
+        let within = self.bounds.enter();
         if self.session {
             // SAFETY: the handle is still open. Nothing can be done about an error here.
             self.status = unsafe { pam_close_session(self.handle.as_ptr(), self.silent) };
@@ -271,8 +288,9 @@ impl Drop for Transaction {
         }
         // SAFETY: the handle is not used after this.
         unsafe { pam_end(self.handle.as_ptr(), self.status) };
+        drop(within);
         // SAFETY: leaked in `start`; libpam, which alone could use it, has ended the transaction.
-        drop(unsafe { Box::from_raw(self.listener.as_ptr()) });
+        drop(unsafe { Box::from_raw(self.conversation.as_ptr()) });
     }
 }
 
@@ -286,69 +304,6 @@ fn text(step: &'static str, value: &str) -> Result<CString, PamError> {
     CString::new(value).map_err(|_| PamError { step, code: BUF_ERR, text: "a NUL byte in a name".to_owned() })
 }
 
-/// libpam calls this with `count` messages (pam_conv(3)); Linux-PAM passes an array of pointers.
-extern "C" fn converse(
-    count: c_int,
-    messages: *const *const PamMessage,
-    responses: *mut *mut PamResponse,
-    data: *mut c_void,
-) -> c_int {
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| answer(count, messages, responses, data)));
-    outcome.unwrap_or_else(|payload| {
-        // Dropping a panic's payload can panic again, inside libpam.
-        std::mem::forget(payload);
-        CONV_ERR
-    })
-}
-
-fn answer(
-    count: c_int,
-    messages: *const *const PamMessage,
-    responses: *mut *mut PamResponse,
-    data: *mut c_void,
-) -> c_int {
-    let Ok(count) = usize::try_from(count) else { return CONV_ERR };
-    if count == 0 || count > 32 || messages.is_null() || responses.is_null() || data.is_null() {
-        return CONV_ERR;
-    }
-    // SAFETY: `data` is the listener that `Transaction::start` leaked and frees only after pam_end; one thread uses it.
-    let listener = unsafe { &mut *data.cast::<Listener>() };
-    let mut refused = false;
-    for place in 0..count {
-        // SAFETY: libpam passes `count` pointers.
-        let message = unsafe { messages.add(place) };
-        // SAFETY: as above.
-        let message = unsafe { *message };
-        // SAFETY: libpam passes valid messages for the time of the call; null is answered below.
-        let Some(message) = (unsafe { message.as_ref() }) else { return CONV_ERR };
-        let words = if message.text.is_null() {
-            String::new()
-        } else {
-            // SAFETY: the text of a message is a NUL-terminated string.
-            unsafe { CStr::from_ptr(message.text) }.to_string_lossy().into_owned()
-        };
-        match message.style {
-            TEXT_INFO => listener(Said::Info(words)),
-            ERROR_MSG => listener(Said::Error(words)),
-            _ => {
-                refused = true;
-                listener(Said::Refused(words));
-            }
-        }
-    }
-    if refused {
-        return CONV_ERR;
-    }
-    // SAFETY: calloc takes two sizes; a null result is answered. libpam frees the array with free(3).
-    let array = unsafe { libc::calloc(count, size_of::<PamResponse>()) };
-    if array.is_null() {
-        return BUF_ERR;
-    }
-    // SAFETY: `responses` is a valid place for one pointer (pam_conv(3)).
-    unsafe { *responses = array.cast() };
-    SUCCESS
-}
-
 /// Turns a PAM trouble into an I/O error where one is wanted.
 impl From<PamError> for io::Error {
     fn from(error: PamError) -> Self {
@@ -359,47 +314,22 @@ impl From<PamError> for io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::RefCell;
-    use std::rc::Rc;
-
-    fn say(styles: &[(c_int, &CStr)], heard: &Rc<RefCell<Vec<Said>>>) -> c_int {
-        let heard = Rc::clone(heard);
-        let mut listener: Listener = Box::new(move |said| heard.borrow_mut().push(said));
-        let messages: Vec<PamMessage> =
-            styles.iter().map(|(style, text)| PamMessage { style: *style, text: text.as_ptr() }).collect();
-        let pointers: Vec<*const PamMessage> = messages.iter().map(ptr::from_ref).collect();
-        let mut responses = ptr::null_mut();
-        let count = c_int::try_from(pointers.len()).unwrap();
-        let status = converse(count, pointers.as_ptr(), &raw mut responses, (&raw mut listener).cast());
-        // SAFETY: null or calloc'ed by `answer`.
-        unsafe { libc::free(responses.cast()) };
-        status
-    }
-
-    #[test]
-    fn prompts_are_refused_and_texts_are_passed_on() {
-        let heard = Rc::default();
-        assert_eq!(say(&[(TEXT_INFO, c"a"), (ERROR_MSG, c"b")], &heard), SUCCESS);
-        assert_eq!(say(&[(1, c"Password: ")], &heard), CONV_ERR);
-        let want = [Said::Info("a".into()), Said::Error("b".into()), Said::Refused("Password: ".into())];
-        assert_eq!(*heard.borrow(), want);
-    }
-
-    #[test]
-    fn panic_in_the_listener_stays_here() {
-        let mut listener: Listener = Box::new(|_| panic!("x"));
-        let message = PamMessage { style: TEXT_INFO, text: c"a".as_ptr() };
-        let pointers = [ptr::from_ref(&message)];
-        let mut responses = ptr::null_mut();
-        assert_eq!(converse(1, pointers.as_ptr(), &raw mut responses, (&raw mut listener).cast()), CONV_ERR);
-    }
 
     #[test]
     fn items_are_read_back_and_the_transaction_ends() {
-        let mut transaction = Transaction::start("other", "alice", Box::new(|_| {})).unwrap();
+        let mut transaction = Transaction::start("other", "alice", Box::new(|_| None)).unwrap();
         transaction.set(Item::RemoteUser, "alice").unwrap();
         assert_eq!(transaction.item(Item::RemoteUser).unwrap(), "alice");
         assert_eq!(transaction.item(Item::Tty), None);
         assert_eq!(transaction.environment(), Vec::<Vec<u8>>::new());
+    }
+
+    #[test]
+    fn errors_tell_a_wrong_proof_from_trouble() {
+        let error = |code| PamError { step: "authenticate", code, text: String::new() };
+        assert!(error(AUTH_ERR).is_not_proven() && !error(AUTH_ERR).is_last_try());
+        assert!(error(MAXTRIES).is_not_proven() && error(MAXTRIES).is_last_try());
+        // PAM_ABORT, PAM_CONV_ERR, PAM_MODULE_UNKNOWN, PAM_SUCCESS
+        assert!([26, 19, 28, 0].iter().all(|code| !error(*code).is_not_proven()));
     }
 }

@@ -39,7 +39,12 @@ impl Access {
                 (self, outcome)
             }
             Event::SessionStarting { .. } => self.start_session(entry),
-            Event::SessionExit { .. } | Event::LeftRunning { .. } | Event::Signalled { .. } | Event::Edited { .. } => {
+            Event::Authenticated { .. }
+            | Event::AuthenticationFailed { .. }
+            | Event::SessionExit { .. }
+            | Event::LeftRunning { .. }
+            | Event::Signalled { .. }
+            | Event::Edited { .. } => {
                 let mut access = self;
                 let outcome = access.note_session(entry);
                 (access, outcome)
@@ -67,7 +72,12 @@ impl Access {
     pub(super) fn note_late(&mut self, entry: &Entry) -> Result<(), Impossible> {
         match (&entry.event, &*self) {
             (
-                Event::SessionExit { .. } | Event::LeftRunning { .. } | Event::Signalled { .. } | Event::Edited { .. },
+                Event::Authenticated { .. }
+                | Event::AuthenticationFailed { .. }
+                | Event::SessionExit { .. }
+                | Event::LeftRunning { .. }
+                | Event::Signalled { .. }
+                | Event::Edited { .. },
                 _,
             ) => self.note_session(entry),
             (Event::Ended { .. } | Event::Closed { .. }, Self::Failed(_)) => Ok(()),
@@ -222,7 +232,9 @@ impl Access {
     }
 
     fn note_session(&mut self, entry: &Entry) -> Result<(), Impossible> {
-        let (Event::SessionExit { session: id, .. }
+        let (Event::Authenticated { session: id, .. }
+        | Event::AuthenticationFailed { session: id, .. }
+        | Event::SessionExit { session: id, .. }
         | Event::LeftRunning { session: id, .. }
         | Event::Signalled { session: id, .. }
         | Event::Edited { session: id, .. }) = &entry.event
@@ -232,6 +244,8 @@ impl Access {
         let session = self.sessions_mut().ok_or(Impossible::TooEarly)?.get_mut(&id.number);
         let session = session.ok_or(Impossible::UnknownSession)?;
         match &entry.event {
+            // Who it was is the request's; that it was proven stands in the ledger, and nothing is decided by it later.
+            Event::Authenticated { .. } | Event::AuthenticationFailed { .. } => {}
             Event::SessionExit { ending, ran_ms, pid, audit_session, failed, .. } => {
                 if session.outcome.is_some() {
                     return Err(Impossible::Again);

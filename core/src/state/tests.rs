@@ -100,6 +100,24 @@ fn why(state: &State) -> Vec<Impossible> {
 }
 
 #[test]
+fn proof_of_identity_is_taken_for_a_known_session_also_late_and_changes_nothing() {
+    let proven =
+        |number| Event::Authenticated { session: session(1, number), user: "alice".to_owned(), remembered: false };
+    let failed = Event::AuthenticationFailed {
+        session: session(1, 1),
+        user: "alice".to_owned(),
+        tries: 3,
+        cause: "3 incorrect password attempts".to_owned(),
+    };
+    let begun = || [requested(1), decided(1, true), activating(1), starting(1, 1)];
+    assert_eq!(why(&fold(begun().into_iter().chain([proven(1), failed.clone()]))), []);
+    assert_eq!(why(&fold(begun().into_iter().chain([proven(2)]))), [Impossible::UnknownSession]);
+    let over = [exit(1, 1, Ending::NotStarted(13)), ended(1), Event::Closed { id: id(1) }, proven(1), failed];
+    assert_eq!(why(&fold(begun().into_iter().chain(over))), []);
+    assert_eq!(why(&fold([requested(1), proven(1)])), [Impossible::TooEarly]);
+}
+
+#[test]
 fn access_goes_from_request_to_verified_end() {
     let way = [
         requested(1),
@@ -513,6 +531,17 @@ fn any_event() -> impl Strategy<Value = Event> {
         3 => (access(), number(), ending).prop_map(|(access, number, ending)| exit(access, number, ending)),
         1 => (access(), number(), any::<u32>()).prop_map(|(access, number, count)| Event::LeftRunning {
             session: session(access, number), programs: vec!["x".into(); 40], count, released: false }),
+        1 => (access(), number(), any::<bool>()).prop_map(|(access, number, remembered)| Event::Authenticated {
+            session: session(access, number),
+            user: "alice".to_owned(),
+            remembered,
+        }),
+        1 => (access(), number(), any::<u32>()).prop_map(|(access, number, tries)| Event::AuthenticationFailed {
+            session: session(access, number),
+            user: "alice".to_owned(),
+            tries,
+            cause: "a password is required".to_owned(),
+        }),
         1 => (access(), number(), any::<u32>()).prop_map(|(access, number, count)| Event::Signalled {
             session: session(access, number), count, signal: 9 }),
         2 => access().prop_map(ended),

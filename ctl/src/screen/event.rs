@@ -89,6 +89,17 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
         Event::SessionStarting { session, target, uid, .. } => {
             (format!("session {}", session.number), format!("starts as {} (uid {})", visible(target), uid.0))
         }
+        Event::Authenticated { session, user, remembered } => {
+            let how = if *remembered { "proven a while ago on this terminal" } else { "proven now" };
+            (format!("session {}", session.number), format!("identity of {} {how}", visible(user)))
+        }
+        Event::AuthenticationFailed { session, user, tries, cause } => {
+            let mut text = format!("identity of {} not proven: {}", visible(user), visible(cause));
+            if *tries > 0 {
+                text.push_str(&format!(", {tries} wrong {}", if *tries == 1 { "try" } else { "tries" }));
+            }
+            (format!("session {}", session.number), text)
+        }
         Event::SessionExit { session, ending: how, ran_ms, pid, failed, .. } => {
             let mut text = format!("{} after {}", ending(*how), milliseconds(*ran_ms));
             if *pid > 0 {
@@ -209,6 +220,8 @@ fn of_host(event: &Event) -> (String, String) {
         | Event::Extended { .. }
         | Event::Released { .. }
         | Event::SessionStarting { .. }
+        | Event::Authenticated { .. }
+        | Event::AuthenticationFailed { .. }
         | Event::SessionExit { .. }
         | Event::LeftRunning { .. }
         | Event::Signalled { .. }

@@ -155,6 +155,8 @@ impl Summary {
             | Event::RolledBack { .. }
             | Event::Acknowledged { .. }
             | Event::SegmentSealed { .. }
+            | Event::Authenticated { .. }
+            | Event::AuthenticationFailed { .. }
             | Event::HeadPublished { .. } => {}
         }
     }

@@ -71,6 +71,8 @@ fn allowed(access: &Access) -> Option<&jitsudo_core::state::Allowed> {
 fn session(event: &Event) -> Option<String> {
     match event {
         Event::SessionStarting { session, .. }
+        | Event::Authenticated { session, .. }
+        | Event::AuthenticationFailed { session, .. }
         | Event::SessionExit { session, .. }
         | Event::LeftRunning { session, .. }
         | Event::Signalled { session, .. }
@@ -113,6 +115,7 @@ fn severity(event: &Event) -> Severity {
         | Event::DenialsCounted { .. }
         | Event::ClockStepped { .. }
         | Event::Edited { outcome: EditOutcome::Failed, .. }
+        | Event::AuthenticationFailed { .. }
         | Event::LeftRunning { .. } => Severity::Warning,
         Event::Decided { allowed: false, .. }
         | Event::Edited { outcome: EditOutcome::Written, .. }
@@ -129,6 +132,7 @@ fn severity(event: &Event) -> Severity {
         | Event::Extended { .. }
         | Event::Released { .. }
         | Event::SessionStarting { .. }
+        | Event::Authenticated { .. }
         | Event::SessionExit { .. }
         | Event::Signalled { .. }
         | Event::Edited { .. }
@@ -189,6 +193,18 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
         Event::ActivationFailed { cause, .. } => format!("activation failed: {}", visible(cause)),
         Event::SessionStarting { session, target, .. } => {
             format!("session {} starting as {}", session.number, visible(target))
+        }
+        Event::Authenticated { session, user, remembered } => {
+            let how = if *remembered { "a while ago on this terminal" } else { "now" };
+            format!("session {}: {} authenticated {how}", session.number, visible(user))
+        }
+        Event::AuthenticationFailed { session, user, tries, cause } => {
+            let cause = visible(cause);
+            format!(
+                "session {}: {} not authenticated after {tries} wrong tries: {cause}",
+                session.number,
+                visible(user)
+            )
         }
         Event::SessionExit { session, ending, ran_ms, failed, .. } => {
             let how = match ending {

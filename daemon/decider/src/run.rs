@@ -3,12 +3,12 @@
 //! MUSTs
 //! 1. `Start` leaves only for a batch that is durable (`crash_recovery_03_*`).
 //! 2. Nothing is given on the strength of a ledger that may not be the one that was signed (`heads`).
-//! 3. What this version cannot do (authentication, approval) is a denial (`give` refuses it).
+//! 3. What this version cannot do (approval) is a denial (`give` refuses it). Who has to prove their identity is the spawner's to say.
 //! 4. Who asks is the kernel's word of this connection; what the spawner says of it must agree (`looked`).
 
 use std::rc::Rc;
 
-use jitsudo_core::decision::{Auth, Cause, Decision, Denial, Terms};
+use jitsudo_core::decision::{Cause, Decision, Denial, Terms};
 use jitsudo_core::evaluate::evaluate;
 use jitsudo_core::event::Event;
 use jitsudo_core::facts::{Fact, Facts};
@@ -140,7 +140,7 @@ impl Daemon {
         if let Some(cause) = self.why_nothing_is_given() {
             return self.fail(client, words::untrusted_ledger(&cause));
         }
-        if terms.auth != Auth::None || terms.approvals > 0 {
+        if terms.approvals > 0 {
             return self.deny(client, asked, &beyond_this_version(asked.request));
         }
         let Fact::Is(Some(target)) = &asked.facts.target else {
@@ -239,6 +239,6 @@ impl Daemon {
 }
 
 fn beyond_this_version(request: &Request) -> Denial {
-    let what = if request.break_glass { "break-glass" } else { "authentication or approval" };
+    let what = if request.break_glass { "break-glass" } else { "approval" };
     Denial { cause: Cause::NotSupported, detail: vec![format!("the rule needs {what}")], by: None }
 }

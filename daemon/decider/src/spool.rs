@@ -90,6 +90,8 @@ fn entry(name: &str, json: &str, owner: u32, root: u32, now: Timestamp) -> Resul
 fn may_be_spooled(event: &Event) -> bool {
     match event {
         Event::ActivationFailed { .. }
+        | Event::Authenticated { .. }
+        | Event::AuthenticationFailed { .. }
         | Event::SessionExit { .. }
         | Event::LeftRunning { .. }
         | Event::Signalled { .. }

@@ -1,9 +1,12 @@
 //! Spawner → `jitsudo-session`, on the inherited socket. The session may have been started long before (kept warm).
 
+use std::net::IpAddr;
+
 use jitsudo_core::Timestamp;
 use jitsudo_core::decision::{Record, RunAs};
 use jitsudo_core::facts::{Executable, Requester, Target};
 use jitsudo_core::id::SessionId;
+use jitsudo_protocol::act::Remember;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Peer, Process};
@@ -29,6 +32,10 @@ pub struct Spec {
     pub executable: Option<Executable>,
     /// Whether the requester has still to prove who they are.
     pub authentication: Authentication,
+    /// What the client asked of remembered authentications when this was decided: the act that it tells the session must ask the same.
+    pub remember: Remember,
+    /// Where the requester's login came from, as root recorded it: a literal address, for PAM.
+    pub remote: Option<IpAddr>,
     /// How.
     pub run_as: RunAs,
     /// What is kept.
@@ -76,4 +83,7 @@ pub enum FromSessionToSpawner {
     Spooled,
     /// What the command left running belongs to the host now (the role's `leaves`): it is not to be ended.
     Released,
+    /// The requester's identity is settled, by a proof now or a remembered one, and the account may be used. Said once, and only where
+    /// the spec wanted either.
+    Authenticated,
 }

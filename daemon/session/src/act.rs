@@ -2,7 +2,8 @@
 //!
 //! MUSTs
 //! 1. Whole within ten seconds, in order, within the limits of the protocol, or nothing runs (`slow_or_disordered_act_runs_nothing`).
-//! 2. Its digest is the spec's, or nothing runs (`act_of_another_digest_runs_nothing`).
+//! 2. Its digest is the spec's, and what it says of remembered proofs, or nothing runs (`act_of_another_digest_runs_nothing`,
+//!    `remembering_that_was_changed_on_the_way_runs_nothing`).
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -50,6 +51,13 @@ pub(crate) fn receive(spec: &Spec, client: &Client) -> Result<Told, Failure> {
         return Err(Failure::refused(
             FaultCode::Malformed,
             "the act that the client told the session is not the one that was decided about",
+        ));
+    }
+    // Not in the digest, and the decider had it in its hands: `-k` must not get lost on the way.
+    if told.act.options.remember != spec.remember {
+        return Err(Failure::refused(
+            FaultCode::Malformed,
+            "the client asks for something else of remembered proofs than what was decided about",
         ));
     }
     Ok(told)

@@ -1,23 +1,25 @@
-//! PAM: may the requester's account be used, and the target's session (pam(3), sudo's order of calls).
+//! PAM: who the requester is, whether their account may be used, and the target's session (pam(3), sudo's order of calls).
 //!
 //! MUSTs
-//! 1. The account stage runs always, before anything else is given (sudo-rs missed it once).
-//! 2. Nothing is asked: prompts are refused, texts are passed on.
-//! 3. PAM_USER is the target's at the end, or nothing runs (a module may rewrite it).
+//! 1. The account stage runs always, also where no proof is needed, before anything else is given (sudo-rs missed it once).
+//! 2. The spawner hears of a proof only once the account may be used as well.
+//! 3. PAM_USER is the requester's until the account is checked and the target's at the end, or nothing runs (a module may rewrite it).
 
 use std::rc::Rc;
 
 use jitsudo_core::facts::Fact;
-use jitsudo_link::session::Spec;
+use jitsudo_link::session::{Authentication, FromSessionToSpawner, Spec};
 use jitsudo_protocol::act::{ActKind, ActOptions};
 use jitsudo_protocol::client::FaultCode;
-use jitsudo_protocol::session::FromSession;
 use jitsudo_sys::nix::errno::Errno;
-use jitsudo_sys::pam::{Item, PamError, Said, Transaction};
+use jitsudo_sys::pam::{Item, PamError, Transaction};
 
-use crate::client::Client;
+use crate::dialogue::Dialogue;
 use crate::failure::Failure;
 use crate::limits::Lent;
+use crate::proof;
+use crate::record::Recorder;
+use crate::undisturbed::Before;
 
 /// An open PAM session; closed when dropped.
 #[derive(Debug)]
@@ -33,30 +35,66 @@ pub(crate) struct Authority {
 
 /// Loads the host's PAM modules ahead of a request: a handle that is never used, kept so that they stay (1.7 ms of a start saved).
 pub(crate) fn preload() -> Option<Transaction> {
-    Transaction::start("jitsudo", "root", Box::new(|_| {})).ok()
+    Transaction::start("jitsudo", "root", Box::new(|_| None)).ok()
 }
 
-/// Goes through the stack of the spec's service.
-pub(crate) fn open(spec: &Spec, options: &ActOptions, client: Rc<Client>) -> Result<Authority, Failure> {
-    let Fact::Is(name) = &spec.requester.name else {
-        return Err(denied("cannot check your account: it has no name here".to_owned()));
-    };
+/// The requester's account, proven as far as that is needed, and usable.
+pub(crate) struct Admitted {
+    transaction: Transaction,
+    before: Before,
+}
+
+/// Goes through the authentication and account stages of the spec's service, which come before anything else.
+pub(crate) fn admit(spec: &Spec, dialogue: Rc<Dialogue>, recorder: &mut Recorder) -> Result<Admitted, Failure> {
+    let name = requester(spec)?;
+    let before = Before::note().map_err(|error| Failure::trouble("list this process's descriptors", &error))?;
+    let listener = Rc::clone(&dialogue);
     let mut transaction =
-        Transaction::start(&spec.pam_service, name, Box::new(move |said| pass_on(&client, said))).map_err(failed)?;
+        Transaction::start(&spec.pam_service, name, Box::new(move |said| listener.hear(said))).map_err(failed)?;
     transaction.set(Item::RemoteUser, name).map_err(failed)?;
     if let Some(tty) = &spec.process.tty_name {
         transaction.set(Item::Tty, tty).map_err(failed)?;
     }
-    transaction.check_account().map_err(|error| {
+    if let Some(remote) = &spec.remote {
+        transaction.set(Item::RemoteHost, &remote.to_string()).map_err(failed)?;
+    }
+    let settled = proof::settle(spec, name, &mut transaction, &dialogue, recorder);
+    before.or_die();
+    settled?;
+    still(&transaction, name, "check your account")?;
+    let usable = transaction.check_account();
+    before.or_die();
+    usable.map_err(|error| {
         let hint =
             if error.is_password_expired() { "change your password with passwd(1)" } else { "ask an administrator" };
         denied(format!("cannot use your account {name}: {}", error.text)).with_hint(hint)
     })?;
-    let lent = Lent::lend(&spec.process);
-    let opened = session(&mut transaction, spec, options);
-    let (limits, nice) = lent.take_back();
-    opened?;
-    Ok(Authority { environment: transaction.environment(), limits, nice, _transaction: transaction })
+    still(&transaction, name, "check your account")?;
+    if spec.authentication != Authentication::NotNeeded {
+        recorder.tell(FromSessionToSpawner::Authenticated);
+    }
+    Ok(Admitted { transaction, before })
+}
+
+/// The requester's account by its name: what a password belongs to.
+pub(crate) fn requester(spec: &Spec) -> Result<&str, Failure> {
+    match &spec.requester.name {
+        Fact::Is(name) => Ok(name),
+        Fact::Unknown => Err(denied("cannot check your account: it has no name here".to_owned())),
+    }
+}
+
+impl Admitted {
+    /// Opens the target's session.
+    pub(crate) fn open(self, spec: &Spec, options: &ActOptions) -> Result<Authority, Failure> {
+        let Self { mut transaction, before } = self;
+        let lent = Lent::lend(&spec.process);
+        let opened = session(&mut transaction, spec, options);
+        let (limits, nice) = lent.take_back();
+        before.or_die();
+        opened?;
+        Ok(Authority { environment: transaction.environment(), limits, nice, _transaction: transaction })
+    }
 }
 
 fn session(transaction: &mut Transaction, spec: &Spec, options: &ActOptions) -> Result<(), Failure> {
@@ -79,29 +117,19 @@ fn session(transaction: &mut Transaction, spec: &Spec, options: &ActOptions) -> 
         )
         .with_hint("the journal has the modules' own words: journalctl -t jitsudo-session")
     })?;
+    still(transaction, target, &format!("open a session for {target}"))
+}
+
+/// PAM_USER is who it was set to.
+fn still(transaction: &Transaction, name: &str, what: &str) -> Result<(), Failure> {
     match transaction.item(Item::User) {
-        Some(user) if user == *target => Ok(()),
+        Some(user) if user == name => Ok(()),
         user => Err(Failure::cannot(
             FaultCode::Internal,
-            format!("cannot open a session for {target}: a PAM module made it {}", user.unwrap_or_default()),
+            format!("cannot {what}: a PAM module made {name} {:?}", user.unwrap_or_default()),
             Errno::EACCES,
         )),
     }
-}
-
-fn pass_on(client: &Client, said: Said) {
-    match said {
-        Said::Info(text) | Said::Error(text) => {
-            let text: String = text.lines().map(visible).collect::<Vec<_>>().join("\n");
-            client.say(&FromSession::Notice(text));
-        }
-        Said::Refused(_) => {}
-    }
-}
-
-/// A module's line without what could move a cursor.
-fn visible(line: &str) -> String {
-    line.chars().map(|one| if one.is_control() && one != '\t' { '?' } else { one }).collect()
 }
 
 fn failed(error: PamError) -> Failure {

@@ -13,8 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use jitsudo_link::facts::Peer;
 use jitsudo_protocol::edit;
 use jitsudo_protocol::session::{FromSession, ToSession};
-use jitsudo_sys::channel::{Channel, ChannelError, Message};
+use jitsudo_sys::channel::{Channel, ChannelError, Credentials, Message};
 use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use jitsudo_sys::secret::Secret;
 
 /// Most answers that wait for a client that does not read.
 const MAX_WAITING: usize = 256;
@@ -36,6 +37,15 @@ pub(crate) enum Said {
     Message(ToSession),
     /// A piece of a file.
     Content(Vec<u8>),
+}
+
+/// What came while an answer was waited for.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// An answer's datagram.
+    Secret(Secret),
+    /// Anything else.
+    Message(ToSession),
 }
 
 /// Why there is no message.
@@ -69,6 +79,17 @@ impl Client {
         self.take(self.channel.receive_bytes()).map(|(told, _)| told)
     }
 
+    /// Takes one message while an answer is waited for; whatever it is, it lies in the one place of a secret.
+    pub(crate) fn receive_answer(&self) -> Result<Told, NoMessage> {
+        let (secret, sender) = self.arrived(self.channel.receive_secret())?;
+        self.check(sender)?;
+        // No JSON begins with this byte, and no answer without it.
+        if secret.as_bytes().first() == Some(&0) {
+            return Ok(Told::Secret(secret));
+        }
+        read(secret.as_bytes()).map(Told::Message)
+    }
+
     /// As [`Self::receive_bytes`], where content of files may come.
     pub(crate) fn receive_said(&self) -> Result<Said, NoMessage> {
         let message = self.of_the_client(self.channel.receive_bytes())?;
@@ -84,16 +105,25 @@ impl Client {
     }
 
     fn of_the_client(&self, received: Result<Option<Message>, ChannelError>) -> Result<Message, NoMessage> {
-        let message = match received {
-            Ok(Some(message)) => message,
-            Ok(None) => return Err(NoMessage::Gone),
-            Err(error) if error.would_block() => return Err(NoMessage::NotYet),
+        let message = self.arrived(received)?;
+        self.check(message.sender)?;
+        Ok(message)
+    }
+
+    fn arrived<T>(&self, received: Result<Option<T>, ChannelError>) -> Result<T, NoMessage> {
+        match received {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(NoMessage::Gone),
+            Err(error) if error.would_block() => Err(NoMessage::NotYet),
             Err(ChannelError::Truncated) => {
-                return Err(NoMessage::Malformed("a message is too long, or has descriptors".to_owned()));
+                Err(NoMessage::Malformed("a message is too long, or has descriptors".to_owned()))
             }
-            Err(ChannelError::Io(_)) => return Err(NoMessage::Gone),
-        };
-        let Some(sender) = message.sender else {
+            Err(ChannelError::Io(_)) => Err(NoMessage::Gone),
+        }
+    }
+
+    fn check(&self, sender: Option<Credentials>) -> Result<(), NoMessage> {
+        let Some(sender) = sender else {
             return Err(NoMessage::Stranger("a message came without its sender's credentials".to_owned()));
         };
         if (sender.pid, sender.uid, sender.gid) != (self.peer.pid, self.peer.uid, self.peer.gid) {
@@ -102,7 +132,7 @@ impl Client {
                 sender.pid, sender.uid, sender.gid, self.peer.pid, self.peer.uid, self.peer.gid
             )));
         }
-        Ok(message)
+        Ok(())
     }
 
     /// Says something, now or when there is room.

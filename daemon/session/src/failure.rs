@@ -50,6 +50,11 @@ impl Failure {
         Self::cannot(FaultCode::NotSupported, message, Errno::ECANCELED)
     }
 
+    /// The requester did not prove who they are.
+    pub(crate) fn unproven(message: String) -> Self {
+        Self::cannot(FaultCode::Authentication, message, Errno::EACCES)
+    }
+
     /// Adds the next step.
     pub(crate) fn with_hint(self, text: &str) -> Self {
         match self {

@@ -1,8 +1,8 @@
 //! `jitsudo-session`: root, one per command, started ahead of its request and used once. It plays sudo's monitor: PAM, terminal, exec,
 //! the command's end at its deadline, and the record of it. It outlives the daemon's restarts.
 //!
-//! The way of one command, in order: [`act`] (the client tells the act again), [`audit`] (loginuid), [`authority`] (PAM),
-//! [`descriptors`], [`directory`], [`program`], [`launch`], [`supervise`], and [`record`] throughout. [`edit`] takes the way of `-e` after
+//! The way of one command, in order: [`act`] (the client tells the act again), [`audit`] (loginuid), [`authority`] (PAM, with
+//! [`proof`] and [`dialogue`]), [`descriptors`], [`directory`], [`program`], [`launch`], [`supervise`], and [`record`] throughout. [`edit`] takes the way of `-e` after
 //! [`authority`].
 //!
 //! MUSTs
@@ -19,6 +19,7 @@ mod audit;
 mod authority;
 mod client;
 mod descriptors;
+mod dialogue;
 mod directory;
 mod edit;
 mod environment;
@@ -28,11 +29,14 @@ mod limits;
 mod notice;
 mod processes;
 mod program;
+mod prompt;
+mod proof;
 mod record;
 mod relay;
 mod schedule;
 mod screen;
 mod supervise;
+mod undisturbed;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -46,12 +50,16 @@ use jitsudo_protocol::client::FaultCode;
 use jitsudo_protocol::session::FromSession;
 use jitsudo_sys::cgroup::Cgroup;
 use jitsudo_sys::channel::Channel;
-use jitsudo_sys::{files, nix, signals};
+use jitsudo_sys::nix::errno::Errno;
+use jitsudo_sys::{clock, files, nix, signals};
 
 use client::Client;
+use dialogue::Dialogue;
 use failure::Failure;
 use processes::Processes;
+use prompt::Wording;
 use record::Recorder;
+use schedule::{Due, Schedule};
 
 fn main() -> ExitCode {
     // Whatever the starter had: a known beginning. Failures here leave the defaults, which are sound as well.
@@ -120,7 +128,7 @@ fn carry_out(task: Task, spawner: Channel) {
             return not_started(&mut recorder, &Failure::trouble("watch the client's socket", &error));
         }
     };
-    match start(&spec, &client, cgroup) {
+    match start(&spec, &client, cgroup, &mut recorder) {
         Ok(Started::Command(running)) => supervise::until_the_end(&spec, &client, *running, &mut recorder),
         Ok(Started::Editing(editing)) => edit::until_the_end(&spec, &client, *editing, &mut recorder),
         Ok(Started::Explained) => {
@@ -128,6 +136,7 @@ fn carry_out(task: Task, spawner: Channel) {
             drop(client);
             not_started(&mut recorder, &Failure::only_explained());
         }
+        Ok(Started::Nothing) => validated(&client, &mut recorder),
         Err(failure) => {
             client.say_last(&failure.answer());
             drop(client);
@@ -144,10 +153,18 @@ enum Started {
     Editing(Box<edit::Editing>),
     /// `--explain-env`: nothing, what there would be was told.
     Explained,
+    /// `-v`: there was nothing to begin.
+    Nothing,
 }
 
-/// Everything up to the running command. What was set up is undone when something fails (PAM by its own `Drop`).
-fn start(spec: &Spec, client: &Rc<Client>, cgroup: Option<OwnedFd>) -> Result<Started, Failure> {
+/// Everything up to the running command. What was set up is undone when something fails (PAM by
+/// its own `Drop`).
+fn start(
+    spec: &Spec,
+    client: &Rc<Client>,
+    cgroup: Option<OwnedFd>,
+    recorder: &mut Recorder,
+) -> Result<Started, Failure> {
     let processes = match cgroup {
         Some(directory) => Processes::Cgroup(
             Cgroup::from_directory(directory).map_err(|error| Failure::trouble("open the command's cgroup", &error))?,
@@ -158,12 +175,26 @@ fn start(spec: &Spec, client: &Rc<Client>, cgroup: Option<OwnedFd>) -> Result<St
             Processes::Descendants
         }
     };
-    let told = act::receive(spec, client)?;
+    let mut told = act::receive(spec, client)?;
     let descriptors = descriptors::sort(told.descriptors, told.act.options.terminal)?;
     let home = processes::Home::of(spec)?;
     let audit_session = audit::take_identity(&spec.requester);
-    let authority = authority::open(spec, &told.act.options, Rc::clone(client))?;
+    let wording = Wording::of(&told.beginning.prompt, spec, authority::requester(spec)?);
+    let dialogue = Rc::new(Dialogue::new(Rc::clone(client), wording, told.act.options.non_interactive));
+    let admitted = authority::admit(spec, Rc::clone(&dialogue), recorder)?;
+    if told.act.options.kind == ActKind::Validate {
+        return Ok(Started::Nothing);
+    }
+    let authority = admitted.open(spec, &told.act.options)?;
     home.come_back()?;
+    told.beginning.size = dialogue.size().unwrap_or(told.beginning.size);
+    told.beginning.foreground = dialogue.foreground().unwrap_or(told.beginning.foreground);
+    let now = clock::now();
+    let mut schedule = Schedule::new(spec.ends_at, spec.ends_boottime_ms, now.wall_ns, now.boottime_ms);
+    if schedule.due(now.wall_ns, now.boottime_ms) == Due::Over {
+        let words = "cannot start the command: its time was over before you had proven who you are".to_owned();
+        return Err(Failure::cannot(FaultCode::Authentication, words, Errno::ETIMEDOUT));
+    }
     if told.act.options.kind == ActKind::Edit {
         return edit::open(spec, &told.act, authority, audit_session, client).map(Box::new).map(Started::Editing);
     }
@@ -187,6 +218,15 @@ fn start(spec: &Spec, client: &Rc<Client>, cgroup: Option<OwnedFd>) -> Result<St
         client,
     })?;
     Ok(Started::Command(Box::new(running)))
+}
+
+/// `-v`: nothing was to run, and so nothing is left.
+fn validated(client: &Client, recorder: &mut Recorder) {
+    client.say_last(&FromSession::Ended(0));
+    recorder.validated();
+    recorder.ended(EndCause::Finished);
+    recorder.closed();
+    recorder.finish();
 }
 
 fn not_started(recorder: &mut Recorder, failure: &Failure) {

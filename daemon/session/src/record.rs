@@ -109,6 +109,18 @@ impl Recorder {
         }
     }
 
+    /// `-v`: nothing was to run.
+    pub(crate) fn validated(&mut self) {
+        self.event(Event::SessionExit {
+            session: self.session.clone(),
+            ending: Ending::Exited(0),
+            ran_ms: 0,
+            pid: 0,
+            audit_session: None,
+            failed: None,
+        });
+    }
+
     /// The command never ran.
     pub(crate) fn not_started(&mut self, failure: &Failure) {
         if let Failure::Refused { cause, .. } = failure {

@@ -25,7 +25,8 @@ use jitsudo_core::facts::{Executable, Fact, Requester, Target};
 use jitsudo_core::name::{Gid, Uid};
 use jitsudo_link::facts::{Peer, Process};
 use jitsudo_link::session::{Authentication, Spec};
-use jitsudo_protocol::act::{Act, ActKind, ActOptions};
+use jitsudo_protocol::act::{Act, ActKind, ActOptions, Remember};
+use jitsudo_protocol::client::FaultCode;
 use jitsudo_protocol::digest;
 use jitsudo_protocol::session::{FromSession, Prompt, Size, ToSession};
 use jitsudo_sys::channel::Channel;
@@ -127,6 +128,8 @@ fn spec(act: &Act, spool: &Path) -> Spec {
             same_file_as: BTreeSet::new(),
         }),
         authentication: Authentication::NotNeeded,
+        remember: jitsudo_protocol::act::Remember::Use,
+        remote: None,
         run_as: RunAs {
             env_keep: vec![],
             env_free: false,
@@ -303,6 +306,66 @@ fn act_of_another_digest_runs_nothing() {
     assert!(matches!(&events[0], Event::SpawnerRefused { cause, .. } if cause.contains("not the one")), "{events:?}");
     assert!(matches!(exit_of(&events), Ending::NotStarted(_)));
     assert!(is_closed(&events, EndCause::NotStarted));
+}
+
+#[test]
+fn remembering_that_was_changed_on_the_way_runs_nothing() {
+    let Some(bench) = bench("remember", "echo x") else { return };
+    // The client said -k; who passed it on left that out.
+    let mut bench = bench.with(|spec| spec.authentication = Authentication::Remembered);
+    bench.act.options.remember = Remember::Ignore;
+    let (output, end) = run(&mut bench, b"");
+    assert!(output.is_empty() && matches!(end, FromSession::Failed(_)), "{end:?}");
+    let events = bench.events();
+    assert!(matches!(&events[0], Event::SpawnerRefused { cause, .. } if cause.contains("remembered")), "{events:?}");
+}
+
+#[test]
+fn remembered_proof_is_recorded_and_told_to_the_spawner_once() {
+    let Some(bench) = bench("remembered", "echo x") else { return };
+    let mut bench = bench.with(|spec| spec.authentication = Authentication::Remembered);
+    let (output, end) = run(&mut bench, b"");
+    assert_eq!((output.as_slice(), end), (&b"x\n"[..], FromSession::Ended(0)));
+    let mut told = 0;
+    while let Ok(Some(message)) = bench.spawner.receive() {
+        told += usize::from(message.bytes == b"\"authenticated\"");
+    }
+    assert_eq!(told, 1);
+    let events = bench.events();
+    assert!(matches!(&events[0], Event::Authenticated { remembered: true, user, .. } if user == "root"), "{events:?}");
+}
+
+#[test]
+fn proof_only_runs_no_command_and_opens_no_session() {
+    let Some(mut bench) = bench("validate", "echo x") else { return };
+    bench.act.options.kind = ActKind::Validate;
+    bench.act.argv.clear();
+    let digest = digest::of_act(0, &bench.act);
+    let mut bench = bench.with(|spec| {
+        spec.digest = digest;
+        spec.executable = None;
+        spec.authentication = Authentication::Remembered;
+    });
+    let (output, end) = run(&mut bench, b"");
+    assert_eq!((output.as_slice(), end), (&b""[..], FromSession::Ended(0)));
+    let events = bench.events();
+    assert!(matches!(&events[0], Event::Authenticated { remembered: true, .. }), "{events:?}");
+    assert_eq!(*exit_of(&events), Ending::Exited(0));
+    assert!(is_closed(&events, EndCause::Finished), "{events:?}");
+}
+
+#[test]
+fn dash_n_where_a_proof_is_needed_runs_nothing_and_asks_nothing() {
+    let Some(bench) = bench("dash-n", "echo x") else { return };
+    let mut bench = bench.with(|spec| spec.authentication = Authentication::Needed);
+    bench.act.options.non_interactive = true;
+    let (output, end) = run(&mut bench, b"");
+    let FromSession::Failed(fault) = end else { panic!("{end:?}") };
+    assert_eq!((output.as_slice(), fault.code), (&b""[..], FaultCode::Authentication));
+    assert_eq!(fault.message, "a password is required");
+    let events = bench.events();
+    assert!(matches!(&events[0], Event::AuthenticationFailed { tries: 0, .. }), "{events:?}");
+    assert!(matches!(exit_of(&events), Ending::NotStarted(_)) && is_closed(&events, EndCause::NotStarted));
 }
 
 #[test]

@@ -174,6 +174,12 @@ impl Supervisor {
         text.lines().find_map(|line| line.parse().ok())
     }
 
+    /// Kills what a PAM module left in it: it may hold the client's socket, and the client would wait for ever.
+    pub(crate) fn kill(&self, base: &Path) {
+        // Fails only when it is gone; what stays is removed later.
+        let _ = fs::write(self.path(base).join("cgroup.kill"), "1");
+    }
+
     /// Removes it; false while something is in it.
     pub(crate) fn remove(&self, base: &Path) -> bool {
         remove_tree(&self.path(base), 8).is_ok()

@@ -35,6 +35,16 @@ pub(crate) struct Asked {
     pub(crate) peer: Peer,
     pub(crate) pidfd: OwnedFd,
     pub(crate) about: About,
+    pub(crate) why: Why,
+}
+
+/// What the facts are asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Why {
+    /// The decider wants to know.
+    Look,
+    /// The peer's remembered proof is to be forgotten: which one is told by where it is.
+    Forget,
 }
 
 struct Helper {

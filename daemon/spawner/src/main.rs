@@ -8,7 +8,8 @@
 //! 2. Only `_jitsudo` (or root) may give orders here (`decider::accept`).
 //! 3. Only uid 0's connection applies a policy (`effect`).
 //! 4. One helper that hangs delays nobody else: two seconds a question, a minute an effect (`helpers`, `effect`).
-//! 5. What does not agree is written to the spool and told to the journal here, not through the decider (`record`).
+//! 5. Who has to prove their identity is decided here, by proofs that sessions reported on their own sockets (`remembered`, `sessions`).
+//! 6. What does not agree is written to the spool and told to the journal here, not through the decider (`record`).
 
 mod cgroups;
 mod decider;
@@ -18,6 +19,7 @@ mod judge;
 mod looked;
 mod policy;
 mod record;
+mod remembered;
 mod sessions;
 mod signing;
 mod spawner;

@@ -12,6 +12,7 @@ use jitsudo_sys::channel::Channel;
 use jitsudo_sys::child::{self, Child};
 
 use crate::cgroups::{self, Groups, Supervisor};
+use crate::remembered::WhenSettled;
 
 /// Most sessions of one account but root's: each is a few descriptors and a process here, and all accounts share these.
 const MAX_OF_ACCOUNT: usize = 512;
@@ -33,6 +34,8 @@ pub(crate) struct Live {
     /// Its own group, where groups can be made.
     supervisor: Option<Supervisor>,
     released: bool,
+    /// What its word that the requester's identity is settled does: taken once.
+    when_settled: Option<WhenSettled>,
     /// When its command is killed here if it is still there, CLOCK_BOOTTIME milliseconds: the session's own deadline came and went.
     until_ms: u64,
 }
@@ -42,6 +45,19 @@ struct Warm {
     child: Child,
     channel: Channel,
     supervisor: Option<Supervisor>,
+}
+
+/// What a session said.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nothing that anybody else has to know.
+    Nothing,
+    /// Nothing more, for now or for good.
+    Quiet,
+    /// There is something in the spool.
+    Spooled,
+    /// Who asks has proven it, or has used a proof.
+    Settled(WhenSettled),
 }
 
 /// How a session's process ended.
@@ -99,6 +115,7 @@ impl Sessions {
                     channel: None,
                     supervisor,
                     released: false,
+                    when_settled: None,
                     until_ms,
                 });
             }
@@ -124,6 +141,8 @@ impl Sessions {
 
     fn fresh(&self) -> std::io::Result<Warm> {
         let (channel, theirs) = Channel::pair()?;
+        // Nobody is waited for here: not a session, nor what it leaves behind.
+        channel.set_nonblocking(true)?;
         let supervisor = match self.base.as_deref() {
             Some(base) => Some(Supervisor::make(base, jitsudo_sys::clock::boottime_ms())?),
             None => None,
@@ -141,7 +160,13 @@ impl Sessions {
     }
 
     /// Gives a session its spec and the client its session; in words why not.
-    pub(crate) fn start(&mut self, mut spec: Spec, origin: Fact<Origin>, client: &Channel) -> Result<u32, String> {
+    pub(crate) fn start(
+        &mut self,
+        mut spec: Spec,
+        origin: Fact<Origin>,
+        when_settled: Option<WhenSettled>,
+        client: &Channel,
+    ) -> Result<u32, String> {
         if self.is_taken(&spec.session) {
             return Err("there is a session of that name already".to_owned());
         }
@@ -182,6 +207,7 @@ impl Sessions {
             channel: Some(channel),
             supervisor,
             released: false,
+            when_settled,
             until_ms,
         });
         Ok(pid)
@@ -206,38 +232,42 @@ impl Sessions {
         })
     }
 
-    /// Takes a message of a session; true when it put something into the spool.
-    pub(crate) fn readable(&mut self, session: &SessionId) -> bool {
+    /// Takes a message of a session.
+    pub(crate) fn readable(&mut self, session: &SessionId) -> Heard {
         let Some(live) = self.live.iter_mut().find(|live| live.session == *session) else {
-            return false;
+            return Heard::Quiet;
         };
         let message = live.channel.as_ref().map(Channel::receive);
         match message {
             Some(Ok(Some(message))) => match serde_json::from_slice(&message.bytes) {
-                Ok(FromSessionToSpawner::Spooled) => true,
+                Ok(FromSessionToSpawner::Spooled) => Heard::Spooled,
                 Ok(FromSessionToSpawner::Released) => {
                     live.released = true;
-                    false
+                    Heard::Nothing
                 }
-                Err(_) => false,
+                // Once, and for what this start was about: its own words name nobody.
+                Ok(FromSessionToSpawner::Authenticated) => {
+                    live.when_settled.take().map_or(Heard::Nothing, Heard::Settled)
+                }
+                Err(_) => Heard::Nothing,
             },
+            // A process that a PAM module left behind may hold the other end for ever.
+            Some(Err(error)) if error.would_block() => Heard::Quiet,
             _ => {
                 live.channel = None;
-                false
+                Heard::Quiet
             }
         }
     }
 
-    /// A session's process is gone: whatever of its command is left goes as well, unless it was given to the host.
+    /// A session's process is gone and has said its last: whatever of its command is left goes as well, unless it was given to the host.
     pub(crate) fn ended(&mut self, session: &SessionId) -> Option<Gone> {
         let place = self.live.iter().position(|live| live.session == *session)?;
-        // What it said last counts.
-        while self.live.get(place).is_some_and(|live| live.channel.is_some()) {
-            self.readable(session);
-        }
         let mut live = self.live.swap_remove(place);
-        if let Some(child) = &mut live.child {
-            child.reap();
+        // A session that ends as it should has closed the client's socket by itself.
+        let failed = live.child.as_mut().is_some_and(|child| child.reap() && child.has_failed());
+        if let Some((base, supervisor)) = self.base.as_deref().zip(live.supervisor.as_ref()).filter(|_| failed) {
+            supervisor.kill(base);
         }
         if let Some((base, supervisor)) = self.base.as_deref().zip(live.supervisor.take())
             && !supervisor.remove(base)
@@ -347,6 +377,7 @@ mod tests {
             channel: None,
             supervisor: None,
             released: false,
+            when_settled: None,
             until_ms: 0,
         };
         let sessions = Sessions {
@@ -371,6 +402,7 @@ mod tests {
             channel: None,
             supervisor: None,
             released: false,
+            when_settled: None,
             until_ms: 0,
         };
         let mut sessions = Sessions {

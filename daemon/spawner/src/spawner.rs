@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use jitsudo_core::event::{EndCause, Event};
+use jitsudo_core::facts::{Fact, Origin};
 use jitsudo_core::id::SessionId;
 use jitsudo_link::facts::{About, Answer, Peer};
-use jitsudo_link::session::{Authentication, Spec};
+use jitsudo_link::session::Spec;
 use jitsudo_link::settings::{self, Settings};
 use jitsudo_link::spawner::{ApplyOutcome, Effect, FromSpawner, LookFailure, SignOutcome, Start, ToSpawner};
 use jitsudo_link::{APPLIED_POLICY, SECURE_PATH, SETTINGS, SPOOL};
@@ -21,12 +23,13 @@ use jitsudo_sys::{clock, trusted};
 
 use crate::decider::{self, Arriving, Decider};
 use crate::effect::{Told, Worker};
-use crate::helpers::{Asked, Helpers, Outcome};
+use crate::helpers::{Asked, Helpers, Outcome, Why};
 use crate::judge::{self, Now};
 use crate::looked::Looked;
 use crate::policy::{self, Applied};
 use crate::record::{self, Recorder};
-use crate::sessions::{Gone, Sessions};
+use crate::remembered::{self, Key, Remembered};
+use crate::sessions::{Gone, Heard, Sessions};
 use crate::signing::{self, Signing};
 
 /// Most decider connections at once: the one in service, its successor, and some that are closing.
@@ -59,6 +62,7 @@ pub(crate) struct Spawner {
     next_decider: u64,
     helpers: Helpers,
     looked: Looked,
+    remembered: Remembered,
     sessions: Sessions,
     /// Applies a policy; true = a dry run.
     worker: Option<Worker<bool>>,
@@ -95,6 +99,7 @@ impl Spawner {
             next_decider: 0,
             helpers: Helpers::default(),
             looked: Looked::default(),
+            remembered: Remembered::default(),
             sessions: Sessions::prepare(),
             worker: None,
             signing: Signing::new(clock::boottime_ms()),
@@ -192,9 +197,8 @@ impl Spawner {
                 outcomes.into_iter().for_each(|outcome| self.answer(outcome));
             }
             Token::SessionSays(session) => {
-                if self.sessions.readable(&session) {
-                    self.say_to_all(&FromSpawner::Spooled);
-                }
+                let heard = self.sessions.readable(&session);
+                self.heard(heard);
             }
             Token::SessionEnds(session) => self.session_ended(&session),
             Token::Worker => {
@@ -229,6 +233,7 @@ impl Spawner {
         if now >= self.next_tidy_ms {
             self.next_tidy_ms = now + 10_000;
             self.looked.tidy(now);
+            self.remembered.tidy(now, remembered::is_alive);
             self.sessions.tidy();
         }
         self.notify.send("WATCHDOG=1");
@@ -304,8 +309,7 @@ impl Spawner {
                 }
             }
             Ok(ToSpawner::Apply { number, dry_run, expect }) => self.apply(id, number, dry_run, expect, connection),
-            // This version remembers none.
-            Ok(ToSpawner::Forget { number, all: _ }) => self.say(id, &FromSpawner::Forgotten { number }),
+            Ok(ToSpawner::Forget { number, all }) => self.forget(id, number, all, connection),
             Ok(ToSpawner::Sign { number, wanted }) => {
                 let told = Told { decider: id, number, what: wanted };
                 let answer = self.signing.begin(told, &self.host, false, clock::boottime_ms());
@@ -332,33 +336,80 @@ impl Spawner {
     }
 
     fn look(&mut self, id: u64, number: u64, about: About, connection: Option<Channel>) {
-        let failed = |cause| FromSpawner::LookFailed { number, cause };
+        if let Err(cause) = self.ask(id, number, about, connection, Why::Look) {
+            self.say(id, &FromSpawner::LookFailed { number, cause });
+        }
+    }
+
+    /// Taking away never waits for facts: everything of an account goes at once, and where the place of a peer cannot be told
+    /// everything of it goes as well.
+    fn forget(&mut self, id: u64, number: u64, all: bool, connection: Option<Channel>) {
+        let uid = connection.as_ref().and_then(|connection| connection.peer().ok()).map(|peer| peer.uid);
+        let about = About {
+            user: None,
+            group: None,
+            program: None,
+            shell: None,
+            words: vec![],
+            same_as: vec![],
+            subject: None,
+        };
+        if all || self.ask(id, number, about, connection, Why::Forget).is_err() {
+            uid.into_iter().for_each(|uid| self.remembered.forget_all(uid));
+            self.say(id, &FromSpawner::Forgotten { number });
+        }
+    }
+
+    fn ask(
+        &mut self,
+        id: u64,
+        number: u64,
+        about: About,
+        connection: Option<Channel>,
+        why: Why,
+    ) -> Result<(), LookFailure> {
         let Some(connection) = connection else {
-            self.say(id, &failed(LookFailure::Refused("no connection is attached".to_owned())));
-            return;
+            return Err(LookFailure::Refused("no connection is attached".to_owned()));
         };
         // A connection that did not come in by the front door is nobody's request.
         if connection.bound_path().as_deref() != Some(Path::new(jitsudo_protocol::SOCKET)) {
             self.refuse_silently("the decider showed a connection that was not made to its socket");
-            self.say(id, &failed(LookFailure::Refused("the connection is not one of jitsudo's socket".to_owned())));
-            return;
+            return Err(LookFailure::Refused("the connection is not one of jitsudo's socket".to_owned()));
         }
         let (peer, pidfd) = match connection.peer().and_then(|peer| Ok((peer, connection.peer_pidfd()?))) {
             Ok(found) => found,
             Err(error) if has_no_room(&error) => {
                 let cause = format!("no descriptor is left for the asking process: {error}");
-                return self.say(id, &failed(LookFailure::Failed(cause)));
+                return Err(LookFailure::Failed(cause));
             }
-            Err(_) => return self.say(id, &failed(LookFailure::PeerGone)),
+            Err(_) => return Err(LookFailure::PeerGone),
         };
         let peer = Peer { pid: peer.pid, uid: peer.uid, gid: peer.gid };
-        let asked = Asked { decider: id, number, connection, peer, pidfd, about };
+        let asked = Asked { decider: id, number, connection, peer, pidfd, about, why };
         let outcomes = self.helpers.ask(Box::new(asked), clock::boottime_ms());
         outcomes.into_iter().for_each(|outcome| self.answer(outcome));
+        Ok(())
     }
 
     fn answer(&mut self, (asked, answer): Outcome) {
-        let Asked { decider, number, connection, peer, about, .. } = *asked;
+        let Asked { decider, number, connection, peer, about, why, .. } = *asked;
+        if why == Why::Forget {
+            let key = match &answer {
+                Ok(Answer::Learnt(learnt)) => {
+                    let inside = self.sessions.origin_inside(peer.pid);
+                    let origin = inside.as_ref().unwrap_or(&learnt.facts.origin);
+                    Ok(learnt.process.as_ref().and_then(|process| Key::of(peer.uid, process, origin)))
+                }
+                Ok(Answer::Refused(_)) | Err(_) => Err(()),
+            };
+            match key {
+                Ok(Some(key)) => self.remembered.forget(key),
+                // Where nothing is ever remembered there is nothing to forget.
+                Ok(None) => {}
+                Err(()) => self.remembered.forget_all(peer.uid),
+            }
+            return self.say(decider, &FromSpawner::Forgotten { number });
+        }
         let message = match answer {
             Ok(Answer::Learnt(mut learnt)) => {
                 learnt.facts.host.clone_from(&self.host);
@@ -423,6 +474,10 @@ impl Spawner {
             self.refuse(id, number, &start, "the peer's process is not known", true);
             return;
         };
+        let (uid, remember) = (look.peer.uid, act.options.remember);
+        let key = Key::of(uid, &process, &look.learnt.facts.origin);
+        let (authentication, when_settled) =
+            self.remembered.needed(judged.terms.auth, uid, remember, key, now.boottime_ms, remembered::is_alive);
         let spec = Spec {
             session: start.session.clone(),
             host: self.host.clone(),
@@ -431,7 +486,9 @@ impl Spawner {
             requester: look.learnt.facts.requester,
             target: judged.target,
             executable: judged.executable,
-            authentication: Authentication::NotNeeded,
+            authentication,
+            remember,
+            remote: address(&look.learnt.facts.origin),
             run_as: judged.terms.run_as,
             record: judged.terms.record,
             secret_arguments: judged.terms.secret_arguments,
@@ -445,7 +502,7 @@ impl Spawner {
             secure_path: SECURE_PATH.to_owned(),
             spool: SPOOL.to_owned(),
         };
-        match self.sessions.start(spec, look.learnt.facts.origin, connection) {
+        match self.sessions.start(spec, look.learnt.facts.origin, when_settled, connection) {
             Ok(pid) => self.say(id, &FromSpawner::Started { number, pid }),
             Err(cause) => self.refuse(id, number, &start, &cause, false),
         }
@@ -488,7 +545,22 @@ impl Spawner {
         self.say(decider, &FromSpawner::Signed { number, outcome });
     }
 
+    fn heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Nothing | Heard::Quiet => {}
+            Heard::Spooled => self.say_to_all(&FromSpawner::Spooled),
+            Heard::Settled(what) => self.remembered.settled(what, clock::boottime_ms()),
+        }
+    }
+
     fn session_ended(&mut self, session: &SessionId) {
+        // What it said last counts.
+        loop {
+            match self.sessions.readable(session) {
+                Heard::Quiet => break,
+                heard => self.heard(heard),
+            }
+        }
         match self.sessions.ended(session) {
             None => return,
             Some(Gone::Tidy) => {}
@@ -551,6 +623,12 @@ fn raise_descriptors() {
 fn has_no_room(error: &io::Error) -> bool {
     use jitsudo_sys::nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
     error.raw_os_error().is_some_and(|errno| [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(&errno))
+}
+
+/// The address that a login came from, where root recorded one.
+fn address(origin: &Fact<Origin>) -> Option<IpAddr> {
+    let Fact::Is(Origin { address: Fact::Is(address), .. }) = origin else { return None };
+    *address
 }
 
 /// A connection made to the front door by a process of root's that is still there: not any socket that root has an end of.
