@@ -1,4 +1,6 @@
 //! One line from a terminal or from standard input. The terminal's own line editing (erase, kill, end of file) stays in force.
+//!
+//! MUST: a line that is given up leaves nothing of itself in the terminal (`pam_15_*`).
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -80,6 +82,14 @@ impl<'a> Quiet<'a> {
         let _ = terminal::drop_input(terminal);
         Self { terminal, before }
     }
+
+    /// What was typed of a line that nobody waits for any more: the terminal holds it for whoever reads next, and a shell would show it
+    /// (CVE-2025-64170). In the background it is somebody else's line.
+    fn drop_half_typed(&self) {
+        if !is_in_background(self.terminal) {
+            let _ = terminal::drop_input(self.terminal);
+        }
+    }
 }
 
 impl Drop for Quiet<'_> {
@@ -108,6 +118,9 @@ impl Place<'_> {
             let quiet = self.is_terminal.then(|| Quiet::new(self.input, question.echo));
             self.prompt(question.prompt);
             let outcome = self.read(interruptions);
+            if !matches!(outcome, Ok(Line::Read(_))) {
+                quiet.iter().for_each(Quiet::drop_half_typed);
+            }
             drop(quiet);
             // What was typed left the cursor behind the prompt.
             let ended = matches!(outcome, Ok(Line::End));

@@ -157,6 +157,27 @@ fn patience_ends_and_echo_comes_back() {
 }
 
 #[test]
+fn pam_15_half_typed_password_never_reaches_whoever_reads_next() {
+    let (mut person, slave) = Person::new();
+    let far = slave.try_clone().unwrap();
+    let line = std::thread::spawn(move || {
+        let line = ask(far.as_fd(), far.as_fd(), true, false, Duration::from_millis(300));
+        (line, far)
+    });
+    person.sees(PROMPT);
+    person.types(b"alice-p");
+    let (line, _far) = line.join().unwrap();
+    assert!(matches!(line, Line::TimedOut), "{line:?}");
+    person.sees(b"\r\n");
+    // A shell that edits its own line takes what the terminal still holds, and shows it.
+    let raw = Modes::of(slave.as_fd()).unwrap().raw(jitsudo_sys::terminal::OutputProcessing::Kept);
+    raw.set(slave.as_fd()).unwrap();
+    let mut entry = [PollFd::new(slave.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut entry, PollTimeout::ZERO), Ok(0), "what was typed is still there");
+    assert_eq!(person.seen, [b"\x07", PROMPT, b"\r\n"].concat());
+}
+
+#[test]
 fn terminal_that_goes_away_is_no_answer() {
     let (mut person, slave) = Person::new();
     let line = asked(&slave);
