@@ -6,18 +6,23 @@
 //! 3. No directory on the way can be written by the requester, who could put another file there (`fs_race_07_*`, CVE-2021-23239).
 //! 4. Only a regular file with one name is opened, and only after it was seen to be one: opening a device can have effects, and a fifo
 //!    would wait (`only_a_regular_file_with_one_name_is_opened`).
+//! 5. A file that lends rights to whoever runs it is not edited: the requester's content would get them (`edit_mode_05_*`). The kernel
+//!    takes file capabilities away when such a file is written to; a new file in its place would keep them.
 
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use jitsudo_sys::files;
 use jitsudo_sys::identity::{Account, acting_as};
 use jitsudo_sys::nix::errno::Errno;
 use jitsudo_sys::nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use jitsudo_sys::nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use jitsudo_sys::nix::sys::statfs::{FsType, fstatfs};
 use jitsudo_sys::nix::unistd::{AccessFlags, faccessat};
+use jitsudo_sys::{attributes, files};
+
+/// Where a file's capabilities are kept.
+const CAPABILITIES: &[u8] = b"security.capability";
 
 /// Whose rights decide.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -251,7 +256,19 @@ fn file(directory: BorrowedFd<'_>, name: &CString, rights: &Rights) -> Result<Op
     if (stat.st_dev, stat.st_ino) != (before.st_dev, before.st_ino) {
         return Err(Refusal::new("it was replaced at this moment"));
     }
+    if lends_rights(opened.as_fd(), &stat)? {
+        return Err(Refusal::new("it lends rights to whoever runs it, which other content would get")
+            .with_hint("take them away first: chmod u-s,g-s, setcap -r"));
+    }
     Ok(Some((opened, Seen::of(&stat))))
+}
+
+/// Set-user-ID, set-group-ID or file capabilities (capabilities(7)).
+fn lends_rights(file: BorrowedFd<'_>, stat: &FileStat) -> Result<bool, Refusal> {
+    let set_id = Mode::S_ISUID | Mode::S_ISGID;
+    let all = attributes::of(file).map_err(|error| Refusal::of(&error))?;
+    Ok(Mode::from_bits_truncate(stat.st_mode).intersects(set_id)
+        || all.iter().any(|one| one.name.to_bytes() == CAPABILITIES))
 }
 
 #[cfg(test)]
@@ -331,6 +348,34 @@ mod tests {
         assert_eq!(look(&folder.join("new"), &existing).unwrap_err(), "No such file or directory");
         assert!(look(&folder.join("new"), &rights(None, true)).unwrap().found.is_none());
         assert!(look(Path::new("/proc/sys/kernel/hostname"), &existing).unwrap_err().contains("kernel"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn edit_mode_05_file_that_lends_rights_is_not_edited() {
+        if !is_root() {
+            return;
+        }
+        let folder = folder("lends");
+        let path = folder.join("tool");
+        let fresh = |mode| {
+            let _ = std::fs::remove_file(&path);
+            std::fs::write(&path, "old").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for (mode, edited) in [(0o755, true), (0o1755, true), (0o4755, false), (0o2755, false), (0o4644, false)] {
+            fresh(mode);
+            let found = look(&path, &rights(None, false));
+            assert_eq!(found.is_ok(), edited, "{mode:o}");
+            assert!(found.err().is_none_or(|words| words.contains("lends rights")), "{mode:o}");
+        }
+        fresh(0o755);
+        // Revision 2, effective, cap_net_bind_service (10) permitted.
+        let mut value = vec![1, 0, 0, 2, 0, 4, 0, 0];
+        value.resize(20, 0);
+        let capability = attributes::Attribute { name: c"security.capability".into(), value };
+        attributes::set(std::fs::File::open(&path).unwrap().as_fd(), &capability).unwrap();
+        assert!(look(&path, &rights(None, false)).unwrap_err().contains("lends rights"));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -184,14 +184,14 @@ mod tests {
         let path = folder.join("file");
         std::fs::write(&path, "old").unwrap();
         std::os::unix::fs::chown(&path, Some(60_001), Some(60_002)).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o4651)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o1651)).unwrap();
         let file = File::open(&path).unwrap();
         let note = attributes::Attribute { name: c"user.note".into(), value: b"kept".to_vec() };
         let has_attributes = attributes::set(file.as_fd(), &note).is_ok();
         let before = std::fs::metadata(&path).unwrap().ino();
         written(&path, "new", || {}).unwrap();
         let now = std::fs::metadata(&path).unwrap();
-        assert_eq!((now.uid(), now.gid(), now.mode() & 0o7777), (60_001, 60_002, 0o4651));
+        assert_eq!((now.uid(), now.gid(), now.mode() & 0o7777), (60_001, 60_002, 0o1651));
         assert_ne!(now.ino(), before);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(attributes::of(File::open(&path).unwrap().as_fd()).unwrap().contains(&note), has_attributes);
