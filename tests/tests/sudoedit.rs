@@ -136,7 +136,7 @@ fn trixie_edit_does_what_sudoedit_does() {
 fn edit_keeps_owner_mode_acl_attributes_and_odd_names() {
     let host = host("edit-keep", "bookworm");
     host.sh(
-        "cd /etc/t; chown bob:games two; chmod 2654 two; setfacl -m u:alice:r,g:adm:rw two; \
+        "cd /etc/t; chown bob:games two; chmod 1654 two; setfacl -m u:alice:r,g:adm:rw two; \
          python3 -c 'import os; os.setxattr(\"two\", \"user.note\", b\"a\\0b\")'; setfacl -d -m u:bob:rwx /etc/t; \
          printf 'n\\n' > \"$(printf 'odd \\377 name')\"; head -c 10000000 /dev/urandom > big; touch -d '2001-01-01' two",
     )
@@ -255,6 +255,30 @@ fn edit_mode_05_full_disk_keeps_the_old_content_and_the_copy() {
         host.sh(&format!("stat -c %s {copy}; cat /etc/small/file; ls -A /etc/small")).ok().unwrap(),
         "200000\nold\nfile\n"
     );
+}
+
+#[test]
+fn edit_mode_05_nobody_gets_the_rights_that_a_file_lends() {
+    let host = host("edit-lends", "bookworm");
+    let scene = "cd /etc/t; rm -f tool; cp /usr/bin/true tool; chown bob: tool";
+    let look = "cd /etc/t; stat -c %a tool; /usr/sbin/getcap tool; cmp -s tool /usr/bin/true && echo same";
+    let capability = "/usr/sbin/setcap cap_net_bind_service+ep tool";
+    for (lend, sudos, ours) in [
+        (capability, "755\n", "755\ntool cap_net_bind_service=ep\nsame\n"),
+        ("chmod 4755 tool", "4755\n", "4755\nsame\n"),
+        ("chmod 2755 tool", "2755\n", "2755\nsame\n"),
+    ] {
+        for (program, left) in [("sudoedit", sudos), ("jitsudo -e", ours)] {
+            host.sh(&format!("{scene}; {lend}")).ok().unwrap();
+            let output = as_alice(&host, &format!("EDITOR=ed-add {program} /etc/t/tool"));
+            assert_eq!(output.status == 0, program == "sudoedit", "{lend}: {}", output.both());
+            assert_eq!(host.sh(look).output().unwrap().stdout, left, "{lend}: {program}");
+        }
+    }
+    // As their owner, who could not have set them either.
+    host.sh(&format!("{scene}; mv tool bob/tool; cd bob; {capability}")).ok().unwrap();
+    let output = as_alice(&host, "EDITOR=ed-add jitsudo -e -u bob /etc/t/bob/tool");
+    assert!(output.status == 1 && output.stderr.contains("lends rights"), "{}", output.both());
 }
 
 #[test]
