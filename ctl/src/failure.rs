@@ -129,7 +129,8 @@ impl Failure {
             Self::Fault(fault) => (visible_lines(&fault.message), fault.hint.as_deref().map(visible)),
             Self::Usage { message, hint } => (message.clone(), hint.map(str::to_owned)),
             Self::NothingFound(what) | Self::BadCheck(what) => (what.clone(), None),
-            Self::File { what, cause } => (format!("cannot {what}: {}", of_kernel(cause)), None),
+            // Whoever made a file chose its name.
+            Self::File { what, cause } => (format!("cannot {}: {}", visible(what), of_kernel(cause)), None),
             Self::NotConfirmed => ("nothing was changed".to_owned(), None),
             Self::BadCheckSaid | Self::ClosedPipe => (String::new(), None),
         }

@@ -93,6 +93,10 @@ fn gather(path: &Path, files: &mut Vec<SourceFile>) -> Result<(), Failure> {
     found.sort();
     for path in found {
         let trouble = |cause| Failure::File { what: format!("read policy {}", path.display()), cause };
+        // Nobody named it: a fifo among the files would be waited for without end.
+        if !fs::metadata(&path).map_err(trouble)?.is_file() {
+            return Err(trouble(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
+        }
         files.push(SourceFile { name: path.display().to_string(), bytes: content(&path).map_err(trouble)? });
     }
     Ok(())
@@ -153,6 +157,17 @@ mod tests {
         for name in ["", "/etc/passwd", "../../../etc/passwd", "Europe/../../../etc/passwd", "a\0b"] {
             assert_eq!(zone(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn policy_07_fifo_among_the_files_is_refused_and_not_waited_for() {
+        let folder = std::env::temp_dir().join(format!("jitctl-check-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        jitsudo_sys::nix::unistd::mkfifo(&folder.join("x\u{1b}[2J.toml"), jitsudo_sys::nix::sys::stat::Mode::S_IRWXU)
+            .unwrap();
+        let failure = run(std::slice::from_ref(&folder), false, &crate::text::tests::view()).unwrap_err();
+        assert!(failure.words().ends_with("/x\\u{1b}[2J.toml: not a regular file\n"), "{}", failure.words());
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
