@@ -6,7 +6,16 @@ use crate::error::Error;
 use crate::host::{Host, Options};
 use crate::root::Root;
 
-/// The rule of the story: alice may restart and reload nginx, and is asked for no password.
+/// What the README says.
+pub const README: &str = include_str!("../../README.md");
+
+/// The first policy that the README shows, where it says what to write.
+#[must_use]
+pub fn first_policy() -> &'static str {
+    README.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```")).map_or("", |(policy, _)| policy)
+}
+
+/// The README's rule without its password: alice may restart and reload nginx, and is asked for nothing.
 pub const POLICY: &str = r#"[roles.web-operator]
 summary = "Look after nginx"
 run = ["/usr/bin/systemctl {restart,reload} nginx"]

@@ -1,7 +1,9 @@
 //! The story of the README, as tests: allowed, refused, recorded, proved.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
-use jitsudo_tests::story::{EVERYTHING, POLICY, apply_policy, installed_host, nginx_pid};
+use std::time::Duration;
+
+use jitsudo_tests::story::{EVERYTHING, POLICY, README, apply_policy, first_policy, installed_host, nginx_pid};
 use jitsudo_tests::{Host, Output, package_file};
 
 fn web_host(name: &str, suite: &str) -> Host {
@@ -57,6 +59,46 @@ fn bookworm_alice_restarts_nginx_under_policy_and_nothing_else() {
 #[test]
 fn trixie_alice_restarts_nginx_under_policy_and_nothing_else() {
     story("trixie");
+}
+
+#[test]
+fn readme_followed_by_a_new_user_gives_what_it_shows() {
+    // What the README says to do, in its order.
+    let steps = README.split_once("## The first policy").unwrap().1.split_once("\n## ").unwrap().0;
+    for part in ["`/etc/jitsudo/policy.d/10-web.toml`", "\njitctl policy check\njitctl policy apply\n"] {
+        assert!(steps.contains(part), "{part:?} is missing in:\n{steps}");
+    }
+    let shown = README.split_once("alice@web-1:~$ ").unwrap().1.split_once("```").unwrap().0;
+    let (allowed, refused) = shown.split_once("alice@web-1:~$ ").unwrap();
+
+    let host = web_host("web-1", "bookworm");
+    let before = nginx_pid(&host).unwrap();
+    host.write("/etc/jitsudo/policy.d/10-web.toml", 0o644, first_policy()).unwrap();
+    host.run(&["jitctl", "policy", "check"]).ok().unwrap();
+    let mut root = host.run(&["jitctl", "policy", "apply"]).terminal().unwrap();
+    root.expect("[y/N] ").unwrap();
+    root.send("y\n").unwrap();
+    assert_eq!(root.wait(Duration::from_secs(30)).unwrap(), 0, "{}", root.text());
+
+    let shell = ["bash", "--norc", "--noprofile", "--noediting", "-i"];
+    let mut terminal = host.run(&shell).as_user("alice").terminal().unwrap();
+    terminal.send("PS1='alice@web''-1:~$ '\n").unwrap();
+    terminal.expect("alice@web-1:~$ ").unwrap();
+    let (line, prompt) = allowed.split_once('\n').unwrap();
+    terminal.send(&format!("{line}\n")).unwrap();
+    terminal.answer_hidden(prompt.trim_end(), "alice-pw").unwrap();
+    assert_eq!(terminal.expect("alice@web-1:~$ ").unwrap(), " \r\nalice@web-1:~$ ", "allowed: nothing more to see");
+    assert_ne!(nginx_pid(&host).unwrap(), before);
+    // Asked once on a terminal.
+    terminal.send("jitsudo systemctl reload nginx; echo status $?\n").unwrap();
+    assert!(!terminal.expect("status 0\r\nalice@web-1:~$ ").unwrap().contains("password"));
+    // And nothing else, in these words; the id is another.
+    let (line, words) = refused.split_once('\n').unwrap();
+    let (words, id) = words.trim_end().rsplit_once(' ').unwrap();
+    assert_eq!(id.len(), 6, "{id}");
+    terminal.send(&format!("{line}\n")).unwrap();
+    let seen = terminal.expect("alice@web-1:~$ ").unwrap().replace("\r\n", "\n");
+    assert!(seen.contains(words), "{seen}\nis not what the README shows:\n{words}");
 }
 
 #[test]

@@ -2,8 +2,9 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use jitsudo_tests::story::{POLICY, apply_policy, installed_host, nginx_pid};
+use jitsudo_tests::story::{apply_policy, first_policy, installed_host, nginx_pid};
 use jitsudo_tests::{Error, Host, Output, Stopwatch, package_file};
 
 fn main() -> ExitCode {
@@ -36,12 +37,17 @@ fn play() -> Result<(), Error> {
     check(refused.status == 1, "alice is refused while there is no rule", &refused.both())?;
 
     tell("An administrator writes one rule and applies it.");
-    println!("{}", indented(POLICY));
-    print!("{}", apply_policy(&host, POLICY)?);
+    println!("{}", indented(first_policy()));
+    print!("{}", apply_policy(&host, first_policy())?);
 
-    tell("alice restarts nginx. It was allowed, so there is nothing to see.");
-    let allowed = alice(&host, "jitsudo systemctl restart nginx")?;
-    check(allowed.status == 0, "alice restarts nginx", &allowed.both())?;
+    tell("alice restarts nginx. She proves who she is, as to sudo; it is allowed, so there is nothing more to see.");
+    let line = "jitsudo systemctl restart nginx";
+    println!("alice@web-1:~$ {line}");
+    let mut terminal = host.sh(line).as_user("alice").terminal()?;
+    terminal.answer_hidden("[jitsudo] password for alice: ", "alice-pw")?;
+    let status = terminal.wait(Duration::from_secs(30))?;
+    print!("{}", terminal.text());
+    check(status == 0, "alice restarts nginx", &terminal.text())?;
     let after = nginx_pid(&host)?;
     println!("nginx had pid {before}, now it has {after}");
     check(after != before && after != "0", "nginx has another pid", &after)?;
