@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jitsudo_core::facts::{Fact, Origin};
 use jitsudo_core::id::SessionId;
 use jitsudo_link::LIBEXEC;
-use jitsudo_link::session::{FromSessionToSpawner, Spec};
+use jitsudo_link::session::{Authentication, FromSessionToSpawner, Spec};
 use jitsudo_protocol::client::FromDecider;
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::child::{self, Child};
@@ -16,6 +16,9 @@ use crate::remembered::WhenSettled;
 
 /// Most sessions of one account but root's: each is a few descriptors and a process here, and all accounts share these.
 const MAX_OF_ACCOUNT: usize = 512;
+/// Of those, how many may be asked for a password at once: terminals that somebody left at the prompt, and no more. A wrong password costs
+/// whoever guesses the stack's delay, but each session has a delay of its own.
+const MAX_PROVING_OF_ACCOUNT: usize = 16;
 
 /// Milliseconds that a session has past its end and grace before its command is killed from here.
 const PATIENCE_MS: u64 = 5_000;
@@ -36,6 +39,8 @@ pub(crate) struct Live {
     released: bool,
     /// What its word that the requester's identity is settled does: taken once.
     when_settled: Option<WhenSettled>,
+    /// Its requester has still to prove who they are.
+    proving: bool,
     /// When its command is killed here if it is still there, CLOCK_BOOTTIME milliseconds: the session's own deadline came and went.
     until_ms: u64,
 }
@@ -116,6 +121,7 @@ impl Sessions {
                     supervisor,
                     released: false,
                     when_settled: None,
+                    proving: false,
                     until_ms,
                 });
             }
@@ -173,6 +179,12 @@ impl Sessions {
         if !self.has_room_for(spec.peer.uid) {
             return Err(format!("this account has {MAX_OF_ACCOUNT} sessions already"));
         }
+        let proving = spec.authentication == Authentication::Needed;
+        if proving && !self.may_be_asked(spec.peer.uid) {
+            return Err(format!(
+                "this account is asked for its password {MAX_PROVING_OF_ACCOUNT} times at once already"
+            ));
+        }
         let warm = self.warm.take().filter(|warm| jitsudo_sys::pidfd::is_alive(warm.child.pidfd().as_fd()));
         let warm = match warm {
             Some(warm) => warm,
@@ -208,6 +220,7 @@ impl Sessions {
             supervisor,
             released: false,
             when_settled,
+            proving,
             until_ms,
         });
         Ok(pid)
@@ -215,6 +228,11 @@ impl Sessions {
 
     fn has_room_for(&self, uid: u32) -> bool {
         uid == 0 || self.live.iter().filter(|live| live.requester == Some(uid)).count() < MAX_OF_ACCOUNT
+    }
+
+    fn may_be_asked(&self, uid: u32) -> bool {
+        let proving = self.live.iter().filter(|live| live.proving && live.requester == Some(uid));
+        proving.count() < MAX_PROVING_OF_ACCOUNT
     }
 
     /// True for a name in use: a second session of it would mix up groups, ends and records of both.
@@ -247,6 +265,7 @@ impl Sessions {
                 }
                 // Once, and for what this start was about: its own words name nobody.
                 Ok(FromSessionToSpawner::Authenticated) => {
+                    live.proving = false;
                     live.when_settled.take().map_or(Heard::Nothing, Heard::Settled)
                 }
                 Err(_) => Heard::Nothing,
@@ -378,6 +397,7 @@ mod tests {
             supervisor: None,
             released: false,
             when_settled: None,
+            proving: false,
             until_ms: 0,
         };
         let sessions = Sessions {
@@ -403,6 +423,7 @@ mod tests {
             supervisor: None,
             released: false,
             when_settled: None,
+            proving: false,
             until_ms: 0,
         };
         let mut sessions = Sessions {
@@ -416,5 +437,33 @@ mod tests {
         sessions.live.push(one(0));
         assert!(!sessions.has_room_for(1000));
         assert!(sessions.has_room_for(1001) && sessions.has_room_for(0));
+    }
+
+    #[test]
+    fn dos_04_one_account_is_asked_for_few_passwords_at_once() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let mut ours = Some(ours);
+        let mut one = |number: usize| Live {
+            session: SessionId::try_from(format!("01jd0000000000000000000000.{}", number + 1)).unwrap(),
+            requester: Some(1000),
+            origin: Fact::Unknown,
+            child: None,
+            pidfd: std::fs::File::open("/dev/null").unwrap().into(),
+            channel: ours.take(),
+            supervisor: None,
+            released: false,
+            when_settled: None,
+            proving: true,
+            until_ms: 0,
+        };
+        let live = (0..MAX_PROVING_OF_ACCOUNT).map(&mut one).collect();
+        let mut sessions =
+            Sessions { base: None, warm: None, live, leftover: Vec::new(), leftover_supervisors: Vec::new() };
+        assert!(!sessions.may_be_asked(1000) && sessions.may_be_asked(1001));
+        // Who has proven it makes room, whether or not that is remembered.
+        theirs.send(&serde_json::to_vec(&FromSessionToSpawner::Authenticated).unwrap(), &[]).unwrap();
+        let first = sessions.live[0].session.clone();
+        assert_eq!(sessions.readable(&first), Heard::Nothing);
+        assert!(sessions.may_be_asked(1000));
     }
 }
