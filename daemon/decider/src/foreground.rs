@@ -142,8 +142,11 @@ fn folders(uid: u32, gid: u32) -> Vec<Folder> {
     let folder = |path, mode, uid, gid| Folder { path, mode, uid, gid };
     vec![
         folder("/run/jitsudo", 0o755, 0, 0),
-        folder("/run/jitsudo/sessions", 0o700, 0, 0),
+        folder(jitsudo_link::SESSIONS, 0o700, 0, 0),
+        folder(jitsudo_link::notes::ENDS, 0o700, 0, 0),
+        folder(jitsudo_link::SUDOERS, 0o700, 0, 0),
         folder("/var/lib/jitsudo", 0o755, 0, 0),
+        folder(jitsudo_link::notes::LASTING_ENDS, 0o700, 0, 0),
         folder(jitsudo_link::LEDGER, 0o700, uid, gid),
         folder("/var/lib/jitsudo/policy", 0o750, 0, gid),
         folder(jitsudo_link::SPOOL, 0o2750, 0, gid),

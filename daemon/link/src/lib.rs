@@ -9,6 +9,7 @@
 pub mod ask;
 pub mod ends;
 pub mod facts;
+pub mod notes;
 #[cfg(test)]
 mod samples;
 pub mod session;
@@ -33,6 +34,10 @@ pub const HOST_PUBLIC_KEY: &str = "host.pub";
 pub const SIGNED_HEAD: &str = "head";
 /// Largest file of these three, bytes.
 pub const MAX_STATE_BYTES: u64 = 16 * 1024;
+/// Where role grants put their drop-ins for sudo: cleared by a reboot. `/etc/sudoers.d/jitsudo` includes it.
+pub const SUDOERS: &str = "/run/jitsudo/sudoers.d";
+/// Notes of the sessions that run, the spawner's.
+pub const SESSIONS: &str = "/run/jitsudo/sessions";
 /// Where the policy's files are.
 pub const POLICY_FILES: &str = "/etc/jitsudo/policy.d";
 /// The daemon's settings.

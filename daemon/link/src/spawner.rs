@@ -7,6 +7,7 @@ use jitsudo_protocol::act::{ActMore, ActStart};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{About, Peer, Process};
+use crate::notes::Note;
 
 /// From the decider.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -307,6 +308,49 @@ pub enum Effect {
         /// Root took responsibility for the ledger's lacking what was signed before.
         acknowledged: bool,
     },
+    /// Make a change to the host for a role grant, noted before and read back after: one [`Lent`].
+    ApplyEffect {
+        /// The grant, with what was applied of it so far.
+        note: Box<Note>,
+        /// Which change.
+        effect: jitsudo_core::lends::Effect,
+    },
+    /// Take it back, and forget it in the note: one [`TakenBack`]. What is gone already is fine.
+    UndoEffect {
+        /// The grant.
+        note: Box<Note>,
+        /// Which change.
+        effect: jitsudo_core::lends::Effect,
+    },
+}
+
+/// What came of an `ApplyEffect`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lent {
+    /// It is there, and was read back.
+    Done {
+        /// False when the host had it before: then it stays at the end.
+        ours: bool,
+    },
+    /// It is not there, in words why; where the words say that it could not be taken back either, the note still names it.
+    Failed(String),
+}
+
+/// What came of an `UndoEffect`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TakenBack {
+    /// Nothing of it is there by this grant any more, and that was read back.
+    Done {
+        /// False when nothing was removed: the host had it before, another grant shares it, or it was gone.
+        removed: bool,
+        /// What is not as it was when it was lent: a renamed account, a group that is gone.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        remark: Option<String>,
+    },
+    /// It may still be there, in words why: to be tried again.
+    Failed(String),
 }
 
 #[cfg(test)]

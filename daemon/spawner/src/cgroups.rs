@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Notes on running sessions, root's alone; gone at reboot, as they are.
-const NOTES: &str = "/run/jitsudo/sessions";
+const NOTES: &str = jitsudo_link::SESSIONS;
 
 /// The spawner's own group, where sessions get theirs; `None` where no cgroup2 can be written.
 pub(crate) fn base() -> Option<PathBuf> {

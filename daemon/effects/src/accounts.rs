@@ -1,0 +1,143 @@
+//! The host's accounts and groups: the files as they stand, and what NSS makes of them.
+//!
+//! MUST 1: bytes of /etc/group and /etc/passwd that make no sense hide no line that does (`damaged_lines_*`).
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use jitsudo_core::name::{Gid, Uid};
+
+use crate::tool;
+
+/// The group file.
+pub(crate) const GROUP: &str = "/etc/group";
+const PASSWD: &str = "/etc/passwd";
+/// Milliseconds for one question to NSS.
+const PATIENCE_MS: u64 = 3_000;
+
+/// A line of the group file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) gid: Gid,
+    pub(crate) members: Vec<String>,
+}
+
+/// An account, as NSS tells it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Account {
+    pub(crate) name: String,
+    pub(crate) uid: Uid,
+    pub(crate) gid: Gid,
+}
+
+/// The groups of the group file.
+pub(crate) fn groups_in_file() -> io::Result<Vec<Group>> {
+    Ok(String::from_utf8_lossy(&fs::read(GROUP)?).lines().filter_map(group).collect())
+}
+
+/// The name of a uid in the passwd file.
+pub(crate) fn name_in_file(uid: Uid) -> Option<String> {
+    let text = fs::read(PASSWD).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().filter_map(account).find(|account| account.uid == uid).map(|account| account.name)
+}
+
+/// The account of a uid; `None` when there is none. In words why NSS does not say.
+pub(crate) fn by_uid(uid: Uid) -> Result<Option<Account>, String> {
+    let line = ask("passwd", &uid.0.to_string())?;
+    Ok(line.as_deref().and_then(account).filter(|account| account.uid == uid))
+}
+
+/// An account by name; `None` when there is none. In words why NSS does not say.
+pub(crate) fn account_named(name: &str) -> Result<Option<Account>, String> {
+    let line = ask("passwd", name)?;
+    Ok(line.as_deref().and_then(account).filter(|account| account.name == name))
+}
+
+/// A group by name; `None` when there is none. In words why NSS does not say.
+pub(crate) fn group_named(group_name: &str) -> Result<Option<Group>, String> {
+    let line = ask("group", group_name)?;
+    Ok(line.as_deref().and_then(group).filter(|group| group.name == group_name))
+}
+
+/// By getent and not in this process: a directory that hangs is left behind.
+fn ask(database: &str, key: &str) -> Result<Option<String>, String> {
+    let ran = tool::run("/usr/bin/getent", &[database, key], Stdio::null(), PATIENCE_MS)?;
+    // getent(1): 2 = not found.
+    match (ran.succeeded, ran.output.lines().next()) {
+        (true, Some(line)) => Ok(Some(line.to_owned())),
+        (true, None) => Err(format!("getent {database} {key} said nothing")),
+        (false, _) if ran.words().is_empty() => Ok(None),
+        (false, _) => Err(format!("getent {database} {key}: {}", ran.words())),
+    }
+}
+
+/// Why the group file is none that may be edited.
+pub(crate) fn group_file_is_odd() -> Option<String> {
+    let metadata = match fs::symlink_metadata(Path::new(GROUP)) {
+        Ok(metadata) => metadata,
+        Err(error) => return Some(format!("cannot read {GROUP}: {error}")),
+    };
+    let odd = match &metadata {
+        metadata if metadata.is_symlink() => "is a link",
+        metadata if !metadata.is_file() => "is no plain file",
+        metadata if metadata.nlink() > 1 => "has another name too",
+        metadata if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 => "can be written by others than root",
+        _ => return None,
+    };
+    Some(format!("{GROUP} {odd}"))
+}
+
+fn group(line: &str) -> Option<Group> {
+    let mut fields = line.split(':');
+    let (name, _, gid) = (fields.next()?, fields.next()?, fields.next()?);
+    let members = fields.next().unwrap_or_default();
+    Some(Group {
+        name: sound(name)?,
+        gid: Gid(gid.parse().ok()?),
+        members: members.split(',').map(str::trim).filter(|member| !member.is_empty()).map(str::to_owned).collect(),
+    })
+}
+
+fn account(line: &str) -> Option<Account> {
+    let mut fields = line.split(':');
+    let (name, _, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    Some(Account { name: sound(name)?, uid: Uid(uid.parse().ok()?), gid: Gid(gid.parse().ok()?) })
+}
+
+/// `+` and `-` begin lines of NIS, and would be options to a tool.
+fn sound(name: &str) -> Option<String> {
+    (!name.is_empty() && !name.starts_with(['+', '-', '#'])).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_lines_hide_no_sound_one() {
+        let text = "\n+::\n-x:x:1:\nadm:x:4:alice, bob,\nbad:x:none:\n#c:x:3:\nshort:x\nsre:x:1001\n";
+        let groups: Vec<Group> = text.lines().filter_map(group).collect();
+        let of = |name: &str, gid, members: &[&str]| Group {
+            name: name.to_owned(),
+            gid: Gid(gid),
+            members: members.iter().map(|&member| member.to_owned()).collect(),
+        };
+        assert_eq!(groups, [of("adm", 4, &["alice", "bob"]), of("sre", 1001, &[])]);
+        assert_eq!(account("alice:x:1001:1002::/home/alice:/bin/sh").unwrap().gid, Gid(1002));
+        assert!(account("alice:x:minus:1002").is_none() && account("+alice:x:1:1").is_none());
+    }
+
+    #[test]
+    fn root_is_found_by_nss_and_nobody_by_a_number_that_nobody_has() {
+        assert_eq!(by_uid(Uid(0)).unwrap().unwrap().name, "root");
+        assert_eq!(name_in_file(Uid(0)).as_deref(), Some("root"));
+        assert_eq!(by_uid(Uid(3_999_999_999)).unwrap(), None);
+        assert_eq!(group_named("root").unwrap().unwrap().gid, Gid(0));
+        assert_eq!(group_named("no-such-group").unwrap(), None);
+    }
+}

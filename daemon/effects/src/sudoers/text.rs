@@ -1,0 +1,170 @@
+//! The text of a drop-in (sudoers(5)).
+//!
+//! No password is asked for: who asks was settled when the role was given, and so sudo keeps no ticket that would outlive the grant.
+
+use std::fmt::Write as _;
+
+use jitsudo_core::name::Uid;
+use jitsudo_core::{SignedDuration, Timestamp};
+use jitsudo_link::notes::Note;
+
+/// Argument of the probe's line that holds.
+pub(super) const PROBE_LIVE: &str = "jitsudo-probe-live";
+/// Argument of the probe's line that is past.
+pub(super) const PROBE_PAST: &str = "jitsudo-probe-past";
+/// Seconds that the probe's lines lie before and after now.
+const PROBE_SECONDS: i64 = 600;
+
+/// One command that is lent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Line {
+    /// Every command.
+    All,
+    /// Exactly these words.
+    Command(Vec<String>),
+}
+
+/// Reads a line of a role; in words why sudoers cannot say it.
+pub(super) fn line(written: &str) -> Result<Line, String> {
+    if written == "ALL" {
+        return Ok(Line::All);
+    }
+    let cannot = |why: &str| Err(format!("sudoers cannot say {written:?}: {why}"));
+    let words: Vec<String> = written.split(' ').map(str::to_owned).collect();
+    match words.first() {
+        Some(program) if program.starts_with('/') && !program.ends_with('/') => {}
+        _ => return cannot("a command begins with the whole path of a program"),
+    }
+    if words.iter().any(String::is_empty) {
+        return cannot("an empty word, or two spaces");
+    }
+    // What sudoers(5) reads as a wildcard, an expression, a quote, a comment or an escape, and whatever is not plain.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@%,:=~ ".contains(&byte);
+    if let Some(odd) = written.bytes().find(|byte| !is_plain(*byte)) {
+        return cannot(&format!("{:?} means something else there", char::from(odd)));
+    }
+    Ok(Line::Command(words))
+}
+
+/// The whole file.
+pub(super) fn drop_in(note: &Note, lines: &[Line], now: Timestamp, ends_at: Timestamp, timeout: bool) -> String {
+    let seconds = ends_at.duration_since(now).as_secs().max(1);
+    let limit = if timeout { format!("TIMEOUT={seconds} ") } else { String::new() };
+    let mut text = format!("# jitsudo: lent to {} by grant {}; removed at its end\n", comment(&note.user), note.id);
+    for line in lines {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "#{} ALL=(root) NOTAFTER={} {limit}NOPASSWD: {}",
+            note.uid.0,
+            not_after(ends_at),
+            command(line)
+        );
+    }
+    text
+}
+
+/// Two lines, of which only one may hold.
+pub(super) fn probe(uid: Uid, now: Timestamp) -> String {
+    let line = |seconds: i64, word: &str| {
+        let at = not_after(now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(now));
+        format!("#{} ALL=(root) NOTAFTER={at} NOPASSWD: /usr/bin/true {word}\n", uid.0)
+    };
+    format!("{}{}", line(PROBE_SECONDS, PROBE_LIVE), line(-PROBE_SECONDS, PROBE_PAST))
+}
+
+/// `yyyymmddHHMMSSZ`, the last whole second: in UTC whatever the zone of the host or the user is.
+pub(super) fn not_after(at: Timestamp) -> String {
+    let text = at.to_string();
+    let digits: String = text.chars().take_while(|one| *one != '.').filter(char::is_ascii_digit).collect();
+    format!("{digits}Z")
+}
+
+fn command(line: &Line) -> String {
+    match line {
+        Line::All => "ALL".to_owned(),
+        // Without it any argument would do.
+        Line::Command(words) if words.len() == 1 => format!("{} \"\"", escaped(words)),
+        Line::Command(words) => escaped(words),
+    }
+}
+
+fn escaped(words: &[String]) -> String {
+    let mut text = String::new();
+    for one in words.join(" ").chars() {
+        if matches!(one, ',' | ':' | '=') {
+            text.push('\\');
+        }
+        text.push(one);
+    }
+    text
+}
+
+fn comment(text: &str) -> String {
+    text.chars().map(|one| if one.is_ascii_graphic() { one } else { '?' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note() -> Note {
+        serde_json::from_str(
+            r#"{"id":"01jd0000000000000000000000","host":"h","uid":1001,"user":"alice","boot":"b",
+                "ends_at":"2026-01-01T01:00:00.9Z","ends_boottime_ms":1}"#,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn sudoers_dropin_02_what_sudoers_reads_otherwise_is_escaped_or_refused() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let lines: Vec<Line> = ["/usr/bin/id", "/usr/bin/x a=b,c :d @e", "ALL"].map(|text| line(text).unwrap()).into();
+        let text = drop_in(&note(), &lines, now, note().ends_at, true);
+        assert_eq!(
+            text,
+            "# jitsudo: lent to alice by grant 01jd0000000000000000000000; removed at its end\n\
+             #1001 ALL=(root) NOTAFTER=20260101010000Z TIMEOUT=3600 NOPASSWD: /usr/bin/id \"\"\n\
+             #1001 ALL=(root) NOTAFTER=20260101010000Z TIMEOUT=3600 NOPASSWD: /usr/bin/x a\\=b\\,c \\:d @e\n\
+             #1001 ALL=(root) NOTAFTER=20260101010000Z TIMEOUT=3600 NOPASSWD: ALL\n"
+        );
+        for bad in [
+            "",
+            " ",
+            "id",
+            "/usr/bin/",
+            "/usr/bin/id ",
+            "/usr/bin/id  -u",
+            "/usr/bin/*",
+            "/usr/bin/i?",
+            "/bin/[a]",
+            "/bin/id \\",
+            "/bin/id \"\"",
+            "/bin/id #",
+            "/bin/id ^a$",
+            "/bin/id !x",
+            "/bin/id a\nALL",
+            "/bin/id\tx",
+            "/bin/id é",
+            "ALL, /bin/sh",
+            "/bin/id {a,b}",
+            "/bin/id <any>",
+            "/bin/id 'a'",
+            "/bin/id (x)",
+            "/bin/id $HOME",
+        ] {
+            assert!(line(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn sudoers_dropin_06_end_is_written_in_utc_and_never_later_than_it_is() {
+        for (at, stamp) in [
+            ("2026-03-29T01:30:00Z", "20260329013000Z"),
+            ("2026-10-25T02:30:59.999999Z", "20261025023059Z"),
+            ("2026-10-25T02:30:59+02:00", "20261025003059Z"),
+        ] {
+            assert_eq!(not_after(at.parse().unwrap()), stamp);
+        }
+    }
+}

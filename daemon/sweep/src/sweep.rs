@@ -1,0 +1,95 @@
+//! One pass over the notes.
+
+use std::fs;
+
+use jitsudo_core::event::{EndCause, Event};
+use jitsudo_core::id::AccessId;
+use jitsudo_core::lends::Effect;
+use jitsudo_link::SESSIONS;
+use jitsudo_link::notes::{Note, Notes};
+use jitsudo_protocol::digest;
+
+use crate::over::{self, Which};
+use crate::record::{self, Recorder};
+use crate::undo;
+
+/// Ends what is to be ended; true when nothing that should be gone is left, and every note could be read.
+pub(crate) fn sweep(notes: &Notes, which: Which) -> bool {
+    let recorder = Recorder::new();
+    let listing = notes.read_all();
+    for (path, why) in &listing.garbage {
+        recorder.say(&format!("cannot read the note {}: {why}; what it lends may be there still", path.display()));
+    }
+    let mut is_clean = listing.garbage.is_empty();
+    for note in &listing.notes {
+        if let Some(cause) = over::cause(note, which, &record::now()) {
+            is_clean &= end(notes, &recorder, note, cause);
+        }
+    }
+    is_clean
+}
+
+/// Rights first, in whatever order they came; one that stays keeps no other.
+fn end(notes: &Notes, recorder: &Recorder, note: &Note, cause: EndCause) -> bool {
+    let (id, host) = (&note.id, note.host.as_str());
+    let mut left = Vec::new();
+    for noted in &note.effects {
+        match undo::undo(note, &noted.effect) {
+            Ok((removed, remark)) => {
+                if let Some(remark) = remark {
+                    recorder.say(&format!("{id}: {} taken back; {remark}", noted.effect));
+                }
+                let event = Event::EffectUndone { id: id.clone(), effect: noted.effect.clone(), removed };
+                recorder.record(host, &format!("1.{}", short(&noted.effect)), event);
+            }
+            Err(why) => left.push(why),
+        }
+    }
+    if !left.is_empty() {
+        let cause = left.join("; ");
+        recorder.say(&format!("{id}: {cause}"));
+        // One event a boot; the journal has each try.
+        let part = format!("2.{}", record::now().boot);
+        recorder.record(host, &part, Event::CleanupFailed { id: id.clone(), cause });
+        return false;
+    }
+    let ended = recorder.record(host, "3", Event::Ended { id: id.clone(), cause });
+    if has_sessions(id) {
+        // They end at their own deadline, and whoever finds them gone closes the grant: the spawner, or a sweep after it.
+        return true;
+    }
+    let closed = ended && recorder.record(host, "4", Event::Closed { id: id.clone() });
+    let removed = closed
+        && notes
+            .remove(id)
+            .inspect_err(|error| recorder.say(&format!("{id}: cannot remove its note: {error}")))
+            .is_ok();
+    closed && removed
+}
+
+/// The same for the same effect, in whichever try it goes.
+fn short(effect: &Effect) -> String {
+    let json = serde_json::to_vec(effect).unwrap_or_default();
+    digest::of_bytes(&json).chars().take(16).collect()
+}
+
+/// True while the spawner's folder names a session of this grant: only the spawner strikes it out.
+fn has_sessions(id: &AccessId) -> bool {
+    let prefix = format!("{id}.");
+    let names = fs::read_dir(SESSIONS).into_iter().flatten().flatten();
+    names.into_iter().any(|entry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effects_have_names_of_their_own_that_a_spool_takes() {
+        let names = ["adm", "Adm", "docker"].map(|group| short(&Effect::Membership(group.to_owned())));
+        assert!(names[0] != names[1] && names[1] != names[2]);
+        assert_eq!(names[0], short(&Effect::Membership("adm".to_owned())));
+        let name = format!("sweep.01jd0000000000000000000000.1.{}", names[0]);
+        assert!(jitsudo_ledger::spool::is_name(&name), "{name}");
+    }
+}
