@@ -222,7 +222,7 @@ impl Attendant<'_> {
                 }
             }
             FromSession::Stopped(signal) => {
-                let foreground = self.is_foreground();
+                let foreground = self.relay.tty().is_some_and(|tty| tty.may_be_lent());
                 let actions = self.jobs.stopped(signal, foreground);
                 self.carry_out(actions);
             }

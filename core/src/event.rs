@@ -142,7 +142,7 @@ pub enum Event {
         origin: Option<Origin>,
         /// Kind of request.
         kind: Kind,
-        /// argv as asked, secrets as `<secret:LENGTH>`, cut to 4096 bytes a word and 64 words (`argv_cut` says so).
+        /// argv as asked, secrets as `<secret:LENGTH>`, cut to 64 KiB in all and 4096 words (`argv_cut` says so).
         argv: Vec<Bytes>,
         /// Words or bytes were cut from `argv`.
         #[serde(skip_serializing_if = "std::ops::Not::not", default)]

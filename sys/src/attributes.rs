@@ -8,6 +8,8 @@ use nix::errno::Errno;
 
 /// Largest list and largest value that Linux has (XATTR_LIST_MAX, XATTR_SIZE_MAX), bytes.
 const MAX_BYTES: usize = 64 * 1024;
+/// Most bytes of all values together: whoever owns a file may give it thousands, each of the largest size.
+const MAX_TOTAL_BYTES: usize = 1024 * 1024;
 
 /// One attribute.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -21,7 +23,7 @@ pub struct Attribute {
 /// Every attribute that this process may see, by name. None where the file system has no attributes.
 ///
 /// # Errors
-/// flistxattr(2)'s and fgetxattr(2)'s.
+/// flistxattr(2)'s and fgetxattr(2)'s; E2BIG when all values together have more than 1 MiB.
 pub fn of(file: BorrowedFd<'_>) -> io::Result<Vec<Attribute>> {
     let mut list = vec![0u8; MAX_BYTES];
     // SAFETY: the pointer and the length are those of one live, writable buffer.
@@ -32,10 +34,17 @@ pub fn of(file: BorrowedFd<'_>) -> io::Result<Vec<Attribute>> {
         Err(errno) => return Err(errno.into()),
     }
     let mut all = Vec::new();
+    let mut total = 0;
     for name in list.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let name = CString::new(name)?;
         match value(file, &name) {
-            Ok(value) => all.push(Attribute { name, value }),
+            Ok(value) => {
+                total += value.len();
+                if total > MAX_TOTAL_BYTES {
+                    return Err(Errno::E2BIG.into());
+                }
+                all.push(Attribute { name, value });
+            }
             // Removed between the two calls.
             Err(Errno::ENODATA) => {}
             Err(errno) => return Err(errno.into()),
@@ -50,6 +59,7 @@ fn value(file: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Errno> {
     // SAFETY: a C string, and the pointer and length of one live, writable buffer.
     let length = unsafe { libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
     value.truncate(usize::try_from(Errno::result(length)?).unwrap_or(0));
+    value.shrink_to_fit();
     Ok(value)
 }
 
@@ -79,6 +89,23 @@ pub fn remove(file: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::os::fd::AsFd as _;
+
+    #[test]
+    fn dos_05_attributes_without_end_are_not_read() {
+        // Of the usual file systems this one takes large ones.
+        let path = std::path::PathBuf::from(format!("/dev/shm/jitsudo-attributes-{}", std::process::id()));
+        let Ok(file) = std::fs::File::create(&path) else { return };
+        std::fs::remove_file(&path).unwrap();
+        let one = |number| Attribute {
+            name: CString::new(format!("user.jitsudo-{number}")).unwrap(),
+            value: vec![b'x'; MAX_BYTES / 2],
+        };
+        let taken = (0..40).filter(|number| set(file.as_fd(), &one(*number)).is_ok()).count();
+        match of(file.as_fd()) {
+            Ok(all) => assert!(taken * MAX_BYTES / 2 <= MAX_TOTAL_BYTES, "{taken} were read: {}", all.len()),
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::E2BIG)),
+        }
+    }
 
     #[test]
     fn attribute_is_set_listed_and_removed() {

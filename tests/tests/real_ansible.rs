@@ -56,10 +56,10 @@ origin = ["ssh:127.0.0.1/32"]
 auth = "none"
 "#;
 
-fn host(name: &str) -> Host {
+fn host(name: &str, policy: &str) -> Host {
     let host = package_file().and_then(|package| host_with_jitsudo_as_sudo(name, &package));
     let host = host.unwrap_or_else(|error| panic!("{error}"));
-    apply_policy(&host, POLICY).unwrap();
+    apply_policy(&host, policy).unwrap();
     open_ssh_to_alice(&host).unwrap();
     host.write("/root/play/book.yml", 0o644, PLAYBOOK).unwrap();
     host.write("/root/play/app.conf.j2", 0o644, "colour = {{ colour }}\nname = {{ inventory_hostname }}\n").unwrap();
@@ -68,12 +68,16 @@ fn host(name: &str) -> Host {
     host
 }
 
+/// An inventory of this host under several names, each with settings of its own.
+fn write_inventory(host: &Host, entries: &[(&str, &str)]) {
+    let common = "ansible_host=localhost ansible_user=alice ansible_python_interpreter=/usr/bin/python3";
+    let inventory: String = entries.iter().map(|(name, settings)| format!("{name} {common} {settings}\n")).collect();
+    host.write("/root/play/hosts", 0o644, inventory).unwrap();
+}
+
 /// Plays the book as alice over ssh; the last line: what changed, what failed.
 fn play(host: &Host, settings: &str) -> String {
-    let inventory = format!(
-        "web ansible_host=localhost ansible_user=alice ansible_python_interpreter=/usr/bin/python3 {settings}\n"
-    );
-    host.write("/root/play/hosts", 0o644, inventory).unwrap();
+    write_inventory(host, &[("web", settings)]);
     let play = host.sh("cd /root/play; HOME=/root ansible-playbook -i hosts book.yml").limit(Duration::from_secs(180));
     let output = play.output().unwrap();
     assert_eq!(output.status, 0, "{settings}\n{}", output.both());
@@ -87,7 +91,7 @@ fn play(host: &Host, settings: &str) -> String {
 
 #[test]
 fn ansible_become_works_with_and_without_pipelining() {
-    let host = host("ansible");
+    let host = host("ansible", POLICY);
     let by_another_way = host.run(&["sudo", "id"]).as_user("alice").output().unwrap();
     assert_eq!((by_another_way.status, by_another_way.stdout.as_str()), (1, ""), "{}", by_another_way.both());
     // Called as sudo, modules on standard input.
@@ -106,4 +110,57 @@ fn ansible_become_works_with_and_without_pipelining() {
     assert!(log.contains("alice") && log.contains("BECOME-SUCCESS"), "{log}");
     let proved = host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
     assert!(proved.contains("events proved"), "{proved}");
+}
+
+/// Each way to call it, by the name of its host in the inventory.
+const WAYS: [(&str, &str); 5] = [
+    ("real", "ansible_become_exe=sudo.real ansible_pipelining=true"),
+    ("sudo-pipe", "ansible_pipelining=true"),
+    ("sudo-copy", "ansible_pipelining=false"),
+    ("jitsudo-pipe", "ansible_become_exe=jitsudo ansible_pipelining=true"),
+    ("jitsudo-copy", "ansible_become_exe=jitsudo ansible_pipelining=false"),
+];
+
+/// Asks who it is in every way at once; a line for each name with what Ansible says.
+fn who_am_i(host: &Host, password: &str) -> Vec<String> {
+    let entries = WAYS.map(|(name, way)| (name, format!("{way} {password}")));
+    let entries: Vec<_> = entries.iter().map(|(name, settings)| (*name, settings.as_str())).collect();
+    write_inventory(host, &entries);
+    let line = "cd /root/play; HOME=/root ansible all -o -f 5 -i hosts -b -m command -a 'id -un'";
+    let output = host.sh(line).limit(Duration::from_secs(180)).output().unwrap();
+    let mut lines: Vec<String> = output.stdout.lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines.len(), WAYS.len(), "{}", output.both());
+    lines
+}
+
+#[test]
+fn ansible_become_password_is_asked_for_used_and_refused_as_by_sudo() {
+    let asks = POLICY.replace("auth = \"none\"\n", "");
+    assert_ne!(asks, POLICY);
+    let host = host("password", &asks);
+    host.write("/etc/sudoers.d/alice", 0o440, "alice ALL=(ALL:ALL) ALL\n").unwrap();
+    // Ansible knows what it was told, in its own words, and the real sudo's are the same.
+    for (password, says) in [
+        ("", "Missing sudo password"),
+        ("ansible_become_password=another-secret", "Incorrect sudo password"),
+        ("ansible_become_password=alice-pw", "| (stdout) root"),
+    ] {
+        for line in who_am_i(&host, password) {
+            assert!(line.contains(says), "{says:?} is not in {line}");
+        }
+    }
+    let password = "ansible_become_password=alice-pw";
+    let piped = play(&host, &format!("ansible_pipelining=true {password}"));
+    assert_eq!(piped, "ok=11 changed=7 unreachable=0 failed=0");
+    let copied = play(&host, &format!("ansible_pipelining=false ansible_become_exe=jitsudo {password}"));
+    assert_eq!(copied, "ok=11 changed=2 unreachable=0 failed=0", "template and line undo each other");
+    let kept =
+        "grep -rlE 'alice-pw|another-secret' /var/lib/jitsudo; journalctl -q | grep -cE 'alice-pw|another-secret'";
+    assert_eq!(host.sh(kept).output().unwrap().stdout, "0\n");
+    let log = host.run(&["jitctl", "log", "--all", "--json"]).ok().unwrap().replace("\": ", "\":");
+    let [proved, missing, wrong] =
+        ["\"event\":\"authenticated\"", "\"tries\":0", "\"tries\":1"].map(|part| log.matches(part).count());
+    assert!(proved > 20, "each task proves anew: {proved}");
+    assert_eq!((missing, wrong), (4, 4), "each that did not is on the record once");
 }

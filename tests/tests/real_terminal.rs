@@ -233,3 +233,32 @@ fn tmux_pane_with_a_command_of_root_survives_detaching_and_ends_with_its_session
     let over = || host.run(&["jitctl", "sessions"]).output().unwrap().both();
     assert!(patiently(|| over().contains("no session is running")), "{}", over());
 }
+
+#[test]
+fn terminal_that_belongs_to_another_account_and_to_no_session_of_ours_is_relayed() {
+    let host = host("borrowed");
+    // su leaves the terminal to root; setsid gives up the control of it: the descriptor is all that alice has.
+    let su = ["su", "alice", "-s", "/bin/bash", "--", "--norc", "--noprofile", "--noediting", "-i"];
+    let mut shell = Shell::on(host.run(&su).terminal().unwrap()).unwrap();
+    assert_eq!(
+        shell.line("id -un; stat -c %U $(tty); setsid -w cat /dev/tty $(tty) 2>&1 | wc -l").unwrap(),
+        "alice\r\nroot\r\n2\r\n"
+    );
+    let own = shell.line("tty").unwrap();
+    let before = modes(&mut shell);
+    let all: String = (1..=30_000).map(|number| format!("{number}\r\n")).collect();
+    for sudo in ["sudo.real", "sudo"] {
+        let seen = shell.line(&format!("setsid -w {sudo} tty")).unwrap();
+        assert!(seen.starts_with("/dev/pts/"), "{sudo}: {seen}");
+        // The real one gives the caller's terminal away, jitsudo never does.
+        assert_eq!(seen == own, sudo == "sudo.real", "{sudo}: {seen}");
+        assert_eq!(shell.line(&format!("setsid -w {sudo} stty size")).unwrap(), "24 80\r\n", "{sudo}");
+        assert_eq!(shell.line(&format!("setsid -w {sudo} sh -c 'exit 7'; echo $?")).unwrap(), "7\r\n", "{sudo}");
+        assert!(shell.line(&format!("setsid -w {sudo} seq 30000")).unwrap() == all, "{sudo}: not all was written");
+        shell.send(&format!("setsid -w {sudo} sh -c 'read answer; echo got-$answer'\n")).unwrap();
+        shell.send("an answer\n").unwrap();
+        shell.expect("got-an answer\r\n").unwrap_or_else(|error| panic!("{sudo}: {error}"));
+        shell.expect(Shell::PROMPT).unwrap();
+        assert_eq!(modes(&mut shell), before, "{sudo}");
+    }
+}

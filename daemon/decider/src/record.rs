@@ -15,10 +15,9 @@ use jitsudo_core::request::Request;
 use jitsudo_link::facts::{Peer, Process};
 
 /// Words of argv that are recorded.
-const MAX_WORDS: usize = 64;
-/// Bytes of one word.
-const MAX_WORD_BYTES: usize = 4096;
-/// Bytes of all of them. JSON makes six of a control byte, and an event that is too long for the ledger would be lost.
+const MAX_WORDS: usize = 4096;
+/// Bytes of all of them; one word may have all: whoever wants to hide something puts it behind a comment, or behind other words. JSON
+/// makes six of a control byte, and an event that is too long for the ledger would be lost.
 const MAX_ARGV_BYTES: usize = 64 << 10;
 
 /// Which host, which boot, what time: what every entry begins with.
@@ -168,7 +167,7 @@ fn recorded_argv(argv: &[Bytes], secrets: &[usize]) -> (Vec<Bytes>, bool) {
         if secrets.contains(&place) {
             return Bytes::from(format!("<secret:{}>", word.0.len()).as_str());
         }
-        let length = word.0.len().min(MAX_WORD_BYTES).min(left);
+        let length = word.0.len().min(left);
         left -= length;
         cut |= length < word.0.len();
         Bytes(word.0.iter().take(length).copied().collect())
@@ -211,10 +210,20 @@ mod tests {
     fn audit_log_07_long_argv_is_cut_and_says_so() {
         let many: Vec<Bytes> = (0..1000).map(|_| Bytes(vec![b'x'; 10_000])).collect();
         let (words, cut) = recorded_argv(&many, &[]);
-        assert!(cut && words.len() == 64 && words.iter().take(16).all(|word| word.0.len() == 4096));
+        assert!(cut && words.len() == 1000 && words.iter().take(6).all(|word| word.0.len() == 10_000));
         assert_eq!(words.iter().map(|word| word.0.len()).sum::<usize>(), MAX_ARGV_BYTES);
         let (words, cut) = recorded_argv(&[Bytes(vec![b'x'; 4096])], &[]);
         assert!(!cut && words[0].0.len() == 4096);
+    }
+
+    #[test]
+    fn audit_log_07_what_stands_behind_padding_is_recorded_as_well() {
+        let script = Bytes([b": ".as_slice(), &[b'x'; 20_000], b"; useradd eve"].concat());
+        let (words, cut) = recorded_argv(&["sh".into(), "-c".into(), script.clone()], &[]);
+        assert!(!cut && words[2] == script);
+        let many: Vec<Bytes> = (0..3000).map(|_| "/tmp/x".into()).chain(["/etc/shadow".into()]).collect();
+        let (words, cut) = recorded_argv(&many, &[]);
+        assert!(!cut && words == many);
     }
 
     #[test]
@@ -227,9 +236,13 @@ mod tests {
         (request.reason, request.ticket) = (long(), long());
         facts.cwd = Fact::Is(Bytes(vec![1; 4096]));
         let denial = Denial { cause: jitsudo_core::decision::Cause::NotCovered, detail: Vec::new(), by: None };
-        for entry in asked(&id, &facts, &request).denied(&stamp(), &denial) {
-            let json = serde_json::to_string(&entry).unwrap();
-            assert!(jitsudo_ledger::Body::new(json).is_ok());
+        let short_words_of_no_text = vec![Bytes(vec![0xff; 16]); 16_384];
+        for argv in [request.argv.clone(), short_words_of_no_text] {
+            let request = Request { argv, ..request.clone() };
+            for entry in asked(&id, &facts, &request).denied(&stamp(), &denial) {
+                let json = serde_json::to_string(&entry).unwrap();
+                assert!(jitsudo_ledger::Body::new(json).is_ok());
+            }
         }
     }
 
