@@ -155,6 +155,11 @@ impl Person<'_> {
                 return Ok(Some(format!("a terminal {} echo; ", if step.echo { "with" } else { "without" })));
             }
         }
+        if step.quiet {
+            // The real sudo turns echo off first and catches signals then: a Ctrl-C in between is lost.
+            let settled = Deadline::after(Duration::from_millis(100));
+            wait_until(settled.left(), || settled.is_over());
+        }
         if let Some(size) = step.resize {
             resize(master, size)?;
         }
