@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jitsudo_tests::story::{install, installed_host};
-use jitsudo_tests::{Host, Options, Root, package_file, wait_until};
+use jitsudo_tests::{Host, Options, Root, Stopwatch, package_file, wait_until};
 
 const ONE: &str = "01jd0000000000000000000001";
 const OTHER: &str = "01jd0000000000000000000002";
@@ -249,7 +249,9 @@ fn sudo_ends_by_itself(suite: &str) {
     assert_eq!(alice(&host, "apply", ONE, 6, effect), OURS);
     let sudo = |line: &str| host.sh(&format!("TZ=America/Adak sudo -n {line}")).as_user("alice").output().unwrap();
     assert_eq!(sudo("whoami").stdout, "root\n");
+    let clock = Stopwatch::start();
     assert_ne!(sudo("sleep 60").status, 0, "sudo ends by TIMEOUT what it started");
+    assert!(clock.elapsed() < Duration::from_secs(30), "by TIMEOUT, not by its own end: {:?}", clock.elapsed());
     assert!(wait_until(Duration::from_secs(10), || sudo("whoami").status != 0), "sudo ends the right by NOTAFTER");
     let file = format!("/run/jitsudo/sudoers.d/{ONE}");
     host.run(&["test", "-e", &file]).ok().unwrap();
