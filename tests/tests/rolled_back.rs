@@ -28,9 +28,10 @@ fn signed_seq(host: &Host) -> u64 {
     number.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default().parse().unwrap_or(0)
 }
 
-/// Has the head signed now: a decider that starts signs what its predecessor left.
+/// Has the head signed now: a decider that starts signs what its predecessor left, so something is left to it.
 fn force_head(host: &Host) -> u64 {
     let before = signed_seq(host);
+    assert_eq!(alice(host, "jitsudo true").status, 0);
     host.run(&["systemctl", "restart", "jitsudod.service"]).ok().unwrap();
     assert!(wait_until(SOON, || signed_seq(host) > before), "nothing was signed after {before}: {}", status(host));
     signed_seq(host)
@@ -122,7 +123,8 @@ fn audit_log_04_seals_and_heads_are_proved_by_the_hosts_key_and_by_ssh_keygen() 
     let proved = host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
     assert!(proved.contains(&format!("by {fingerprint}")) && proved.contains("published head"), "{proved}");
     for name in ["jitsudod", "jitsudo-spawn"] {
-        assert!(journal(&host, name).contains(fingerprint), "{name}");
+        // A copy: it follows the signature.
+        assert!(wait_until(SOON, || journal(&host, name).contains(fingerprint)), "{name}");
     }
 
     // The way of docs/ledger.md, with nothing of ours.
