@@ -2,7 +2,8 @@
 //!
 //! MUSTs
 //! 1. Three tries at most; with `-n` none, and PAM is not even called.
-//! 2. Success and failure are both recorded before anything follows from them.
+//! 2. Success and failure are both handed to the recorder before anything follows from them. A spool that cannot take them now holds
+//!    nothing up: what starts is durable in the ledger already, and a full disk must not lock out a rule that is marked `when-full`.
 
 use jitsudo_core::event::Event;
 use jitsudo_link::session::{Authentication, Spec};
