@@ -309,6 +309,9 @@ pub enum Event {
         /// A step that failed before exec, in words.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         failed: Option<String>,
+        /// What ran it where the kernel took it neither for a program nor for a script with an interpreter of its own.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        interpreter: Option<String>,
     },
     /// The command ended and these programs of it run on.
     LeftRunning {

@@ -80,7 +80,7 @@ fn starting(access: u8, number: u32) -> Event {
 
 fn exit(access: u8, number: u32, ending: Ending) -> Event {
     let session = session(access, number);
-    Event::SessionExit { session, ending, ran_ms: 5, pid: 9, audit_session: None, failed: None }
+    Event::SessionExit { session, ending, ran_ms: 5, pid: 9, audit_session: None, failed: None, interpreter: None }
 }
 
 fn ended(access: u8) -> Event {

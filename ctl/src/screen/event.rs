@@ -100,8 +100,11 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             }
             (format!("session {}", session.number), text)
         }
-        Event::SessionExit { session, ending: how, ran_ms, pid, failed, .. } => {
+        Event::SessionExit { session, ending: how, ran_ms, pid, failed, interpreter, .. } => {
             let mut text = format!("{} after {}", ending(*how), milliseconds(*ran_ms));
+            if let Some(interpreter) = interpreter {
+                text.push_str(&format!(", run by {}", visible(interpreter)));
+            }
             if *pid > 0 {
                 text.push_str(&format!(", pid {pid}"));
             }

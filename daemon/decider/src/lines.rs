@@ -383,6 +383,7 @@ mod tests {
             pid: 1,
             audit_session: None,
             failed: None,
+            interpreter: None,
         };
         assert_eq!(status(&exit(Ending::Exited(3))), Some("3".into()));
         assert_eq!(status(&exit(Ending::Signalled(9))), Some("137".into()));

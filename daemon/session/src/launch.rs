@@ -32,6 +32,8 @@ use crate::relay::Relay;
 
 /// How long a program may take from clone to exec (a network file system that hangs).
 const EXEC_MS: u16 = 10_000;
+/// What runs a file that is neither a program nor a script that names its interpreter (sudo's, and every shell's).
+const SHELL: &str = "/bin/sh";
 /// Bits that the caller's umask is joined with.
 const UMASK: u32 = 0o022;
 
@@ -53,6 +55,8 @@ pub(crate) struct Parts<'a> {
 pub(crate) struct Running {
     /// Its process id and process group.
     pub(crate) pid: i32,
+    /// What was executed instead of it, to read it.
+    pub(crate) interpreter: Option<&'static str>,
     /// CLOCK_BOOTTIME at its start.
     pub(crate) started_ms: u64,
     pub(crate) kind: ActKind,
@@ -91,7 +95,7 @@ pub(crate) fn launch(parts: Parts<'_>) -> Result<Running, Failure> {
         }
         None => None,
     };
-    let pid =
+    let (pid, interpreter) =
         start(spec, executable, told, act, &descriptors, &directory, &authority, &processes, client, pty.as_ref())?;
     // The command has its own copies; kept here they would hold pipes open after it. What is no pipe stays (`descriptors`).
     drop((descriptors, directory));
@@ -106,6 +110,7 @@ pub(crate) fn launch(parts: Parts<'_>) -> Result<Running, Failure> {
     client.send(&FromSession::Started { stream: stream.is_some() }, stream);
     Ok(Running {
         pid,
+        interpreter,
         started_ms: clock::boottime_ms(),
         kind: act.options.kind,
         timed: act.options.timeout.is_some(),
@@ -143,7 +148,7 @@ fn start(
     processes: &Processes,
     client: &Client,
     pty: Option<&Pty>,
-) -> Result<i32, Failure> {
+) -> Result<(i32, Option<&'static str>), Failure> {
     let arguments = program::arguments(executable, act);
     let variables = environment::of(spec, executable, act, authority, client);
     let path = std::ffi::CString::new(executable.path.0.clone())
@@ -151,7 +156,7 @@ fn start(
     let [input, output, error] = &descriptors.standard;
     let standard = [of(input, pty)?, of(output, pty)?, of(error, pty)?];
     let in_foreground = told.foreground && !told.background;
-    let plan = Plan {
+    let mut plan = Plan {
         path,
         arguments: program::c_strings(arguments.into_iter().map(|word| word.0))?,
         environment: program::c_strings(variables)?,
@@ -174,18 +179,44 @@ fn start(
     }
     // Last of all, so that little time is left for a change.
     program::verify(executable, spec.run_as.safe_chain)?;
-    let mut started = spawn::start(&plan).map_err(|error| not_executed(&executable.path, error))?;
-    if let Err(error) = started.executed(EXEC_MS) {
-        processes.kill();
+    let (executed, path, interpreter) = match execute(&plan) {
+        Err(error) if may_be_read_by_a_shell(spec, act, error) => {
+            let words =
+                [Bytes::from("sh"), executable.path.clone()].into_iter().chain(act.argv.iter().skip(1).cloned());
+            plan.arguments = program::c_strings(words.map(|word| word.0))?;
+            plan.path = c"/bin/sh".into();
+            (execute(&plan), Bytes::from(SHELL), Some(SHELL))
+        }
+        executed => (executed, executable.path.clone(), None),
+    };
+    match executed {
+        Ok(pid) => Ok((pid, interpreter)),
+        Err(error) => {
+            processes.kill();
+            Err(not_executed(&path, error))
+        }
+    }
+}
+
+/// Leaves the cgroup as it is where this fails: what is cloned into one after cgroup.kill may be killed as well (seen on Linux 6.18).
+fn execute(plan: &Plan<'_>) -> Result<i32, StartError> {
+    let mut started = spawn::start(plan)?;
+    started.executed(EXEC_MS).inspect_err(|error| {
         let pid = Pid::from_raw(started.pid);
         let _ = jitsudo_sys::nix::sys::signal::kill(pid, Signal::SIGKILL);
         if error.errno != Errno::ETIMEDOUT {
             // A process that hangs in the kernel would hang this one as well.
             let _ = waitpid(pid, None);
         }
-        return Err(not_executed(&executable.path, error));
-    }
+    })?;
     Ok(started.pid)
+}
+
+/// The kernel knows no way to run it, and the rule gives every command, so a shell as well. A rule that names commands does not give one.
+fn may_be_read_by_a_shell(spec: &Spec, act: &Act, error: StartError) -> bool {
+    (error.step, error.errno) == (Step::Execute, Errno::ENOEXEC)
+        && !spec.run_as.safe_chain
+        && act.options.kind == ActKind::Command
 }
 
 fn of<'a>(standard: &'a Standard, pty: Option<&'a Pty>) -> Result<BorrowedFd<'a>, Failure> {
@@ -205,7 +236,9 @@ fn not_executed(path: &Bytes, error: StartError) -> Failure {
     }
     let failure = Failure::cannot(FaultCode::Program, format!("cannot execute {path}: {words}"), error.errno);
     match error.errno {
-        Errno::ENOEXEC => failure.with_hint("it is no program, and no script with a #! line"),
+        Errno::ENOEXEC => {
+            failure.with_hint("it is no program, and no script with a #! line: begin it with one, such as #!/bin/sh")
+        }
         Errno::ENOENT => failure.with_hint("its interpreter (the #! line, or the dynamic loader) does not exist"),
         Errno::EACCES => failure.with_hint("the target user may not execute it, or its file system is mounted noexec"),
         Errno::E2BIG => failure.with_hint("its arguments and environment are too long for the kernel"),

@@ -118,6 +118,7 @@ impl Recorder {
             pid: 0,
             audit_session: None,
             failed: None,
+            interpreter: None,
         });
     }
 
@@ -134,6 +135,7 @@ impl Recorder {
             pid: 0,
             audit_session: None,
             failed: Some(words),
+            interpreter: None,
         });
     }
 

@@ -347,6 +347,7 @@ impl Supervisor<'_> {
             pid: u32::try_from(self.running.pid).unwrap_or(0),
             audit_session: self.running.audit_session,
             failed: None,
+            interpreter: self.running.interpreter.map(str::to_owned),
         });
         self.status_told = true;
     }

@@ -398,6 +398,37 @@ fn program_that_cannot_be_executed_is_said_in_words() {
 }
 
 #[test]
+fn script_without_an_interpreter_is_a_shells_where_every_command_is_given_and_recorded_as_such() {
+    let file = std::env::temp_dir().join(format!("jitsudo-no-interpreter-{}", std::process::id()));
+    std::fs::write(&file, "echo by-sh \"$0\" \"$@\"\n").unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = file.to_str().unwrap();
+    let ran = |name, safe_chain| {
+        let bench = bench(name, "an 'argument'")?;
+        let mut bench = bench.with(|spec| {
+            spec.executable.as_mut().unwrap().path = Bytes::from(path);
+            spec.run_as.safe_chain = safe_chain;
+        });
+        let (output, end) = run(&mut bench, b"");
+        let exit = bench.events().into_iter().find_map(|event| match event {
+            Event::SessionExit { ending, interpreter, .. } => Some((ending, interpreter)),
+            _ => None,
+        });
+        Some((String::from_utf8(output).unwrap(), end, exit.unwrap()))
+    };
+    if let (Some(all), Some(named)) = (ran("read", false), ran("unread", true)) {
+        assert_eq!(all.0, format!("by-sh {path} -c an 'argument'\n"));
+        assert_eq!(all.2, (Ending::Exited(0), Some("/bin/sh".to_owned())));
+        // A rule that names commands gives no shell.
+        let FromSession::Failed(fault) = named.1 else { panic!("{:?}", named.1) };
+        assert_eq!(fault.message, format!("cannot execute {path}: exec format error"));
+        assert!(fault.hint.unwrap().contains("such as #!/bin/sh"));
+        assert_eq!((named.0.as_str(), named.2), ("", (Ending::NotStarted(libc::ENOEXEC), None)));
+    }
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
 fn session_end_06_signals_come_back_as_they_were() {
     for signal in [1, 2, 6, 9, 11, 13, 15, 31] {
         let Some(mut bench) = bench(&format!("signal-{signal}"), &format!("kill -{signal} $$")) else { return };

@@ -345,6 +345,7 @@ impl Editor<'_> {
             pid: 0,
             audit_session: self.editing.audit_session,
             failed: words,
+            interpreter: None,
         });
         self.recorder.ended(cause);
         // PAM's helpers must not begin with our mask.
