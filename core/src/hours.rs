@@ -139,6 +139,15 @@ fn days_in_words(days: u8) -> String {
     words.collect::<Vec<_>>().join(",")
 }
 
+/// A length of time as it is typed, exactly: `1h30m`.
+pub(crate) fn duration_as_typed(seconds: u64) -> String {
+    let units = [("d", 86_400, u64::MAX), ("h", 3600, 24), ("m", 60, 60), ("s", 1, 60)];
+    let parts = units.map(|(unit, length, most)| (seconds / length % most, unit));
+    let typed: String =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
+    if typed.is_empty() { "0s".to_owned() } else { typed }
+}
+
 /// A length of time for people: `9 h 12 min`.
 pub(crate) fn duration_in_words(seconds: u64) -> String {
     let two = |large: u64, unit: &str, small: u64, small_unit: &str| match small {
@@ -156,6 +165,21 @@ pub(crate) fn duration_in_words(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn duration_is_typed_whole() {
+        for (seconds, typed) in [
+            (0, "0s"),
+            (45, "45s"),
+            (1800, "30m"),
+            (3600, "1h"),
+            (5400, "1h30m"),
+            (90_061, "1d1h1m1s"),
+            (604_800, "7d"),
+        ] {
+            assert_eq!(duration_as_typed(seconds), typed);
+        }
+    }
 
     /// Central European time as a rule, so that no zone files are needed.
     fn cet() -> TimeZone {

@@ -136,9 +136,10 @@ impl<'a> Joined<'a> {
             && asked > self.window
         {
             let most = crate::hours::duration_in_words(self.window);
+            let typed = crate::hours::duration_as_typed(self.window);
             return unmet(
                 Cause::WindowTooLong,
-                format!("role {role} is given for at most {most}: ask with --for {}s", self.window),
+                format!("role {role} is given for at most {most}: ask with --for {typed}"),
             );
         }
         if let Some(words) = missing(&self.reasons, setting.request.reason.as_deref(), "reason") {

@@ -45,6 +45,11 @@ fn story(suite: &str) {
     for part in ["alice", "systemctl restart nginx", "alice runs the web tier", "systemctl restart ssh", "bob"] {
         assert!(log.contains(part), "{part:?} is missing in:\n{log}");
     }
+    // A limit that cuts an access in two still says who asked.
+    for limit in 1..12 {
+        let log = host.run(&["jitctl", "log", "--limit", &limit.to_string()]).ok().unwrap();
+        assert!(!log.contains("  ?  ") && !log.contains("before the first event"), "--limit {limit}:\n{log}");
+    }
     let journal = host.run(&["journalctl", "-q", "--no-pager", "-t", "jitsudod"]).ok().unwrap();
     assert!(journal.contains("alice"), "{journal}");
     let verified = host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
