@@ -56,6 +56,19 @@ pub fn make_controlling(terminal: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Which terminal it is: the device's number, also behind /dev/tty (TIOCGDEV, ioctl_tty(2); `_IOR('T', 0x32, unsigned int)`).
+///
+/// # Errors
+/// TIOCGDEV's: no terminal, or one that was hung up.
+pub fn device(terminal: BorrowedFd<'_>) -> io::Result<u32> {
+    const TIOCGDEV: libc::c_ulong = 0x8004_5432;
+    let mut number: libc::c_uint = 0;
+    // SAFETY: TIOCGDEV writes one unsigned int to a place that is valid for the call.
+    let outcome = unsafe { libc::ioctl(terminal.as_raw_fd(), TIOCGDEV, &raw mut number) };
+    nix::errno::Errno::result(outcome)?;
+    Ok(number)
+}
+
 /// The terminal's foreground process group.
 ///
 /// # Errors

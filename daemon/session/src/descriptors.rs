@@ -2,7 +2,9 @@
 //!
 //! MUSTs
 //! 1. Exactly the announced number of descriptors, else nothing runs (`wrong_number_of_descriptors_is_refused`).
-//! 2. A terminal of the caller's never reaches the command: it is replaced by the session's (`fd_tty_terminal_is_replaced`, CVE-2016-2779).
+//! 2. The caller's terminal never reaches the command: it is replaced by the session's (`fd_tty_terminal_is_replaced`, CVE-2016-2779).
+//!    Another terminal that the caller opened as input or output is a device like any other, as with sudo: it controls nobody here, so
+//!    nothing can be typed into it (TIOCSTI wants the controlling terminal, or CAP_SYS_ADMIN).
 //! 3. Nothing of the caller's is closed while a command runs, pipes and terminals aside: a FUSE file answers the close when its daemon
 //!    likes, a socket may linger, and the deadline would wait with it (`dos_file_is_not_closed_before_the_end`). The end of this process
 //!    closes them.
@@ -58,11 +60,19 @@ pub(crate) fn sort(descriptors: Vec<OwnedFd>, with_terminal: bool) -> Result<Des
         }
     }
     let standard = [
-        standard("standard input", input, with_terminal)?,
-        standard("standard output", output, with_terminal)?,
-        standard("standard error", error, with_terminal)?,
+        standard("standard input", input, terminal.as_ref())?,
+        standard("standard output", output, terminal.as_ref())?,
+        standard("standard error", error, terminal.as_ref())?,
     ];
     Ok(Descriptors { standard, directory: ManuallyDrop::new(directory), terminal })
+}
+
+/// The same device, or one of them does not answer (hung up): then it is not risked.
+fn is_same_terminal(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    match (terminal::device(one), terminal::device(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => true,
+    }
 }
 
 /// A FUSE file can answer as a terminal does, but it is no device.
@@ -70,7 +80,7 @@ fn is_terminal(descriptor: BorrowedFd<'_>) -> bool {
     files::is_character_device(descriptor) && terminal::is_terminal(descriptor)
 }
 
-fn standard(what: &str, descriptor: OwnedFd, with_terminal: bool) -> Result<Standard, Failure> {
+fn standard(what: &str, descriptor: OwnedFd, users: Option<&OwnedFd>) -> Result<Standard, Failure> {
     let descriptor = ManuallyDrop::new(descriptor);
     let refuse =
         |why: &str| Err(Failure::cannot(FaultCode::Malformed, format!("cannot use {what}: {why}"), Errno::EINVAL));
@@ -83,12 +93,14 @@ fn standard(what: &str, descriptor: OwnedFd, with_terminal: bool) -> Result<Stan
         Ok(true) | Err(_) => return refuse("it is a directory"),
     }
     if is_terminal(descriptor.as_fd()) {
-        drop(ManuallyDrop::into_inner(descriptor));
-        return if with_terminal {
-            Ok(Standard::Terminal)
-        } else {
-            refuse("it is a terminal that was not passed as one")
+        let Some(users) = users else {
+            return refuse("it is a terminal that was not passed as one");
         };
+        if !is_same_terminal(descriptor.as_fd(), users.as_fd()) {
+            return Ok(Standard::Kept(descriptor));
+        }
+        drop(ManuallyDrop::into_inner(descriptor));
+        return Ok(Standard::Terminal);
     }
     if files::is_fifo(descriptor.as_fd()) {
         return Ok(Standard::Pipe(ManuallyDrop::into_inner(descriptor)));
@@ -132,9 +144,17 @@ mod tests {
 
     #[test]
     fn fd_tty_terminal_is_replaced() {
-        let sorted = sort(vec![null(), tty(), null(), folder(), tty()], true).unwrap();
+        let users = tty();
+        let copy = users.try_clone().unwrap();
+        let sorted = sort(vec![null(), copy, null(), folder(), users], true).unwrap();
         assert!(matches!(sorted.standard, [Standard::Kept(_), Standard::Terminal, Standard::Kept(_)]));
         assert!(sort(vec![null(), tty(), null(), folder()], false).is_err());
+    }
+
+    #[test]
+    fn fd_tty_another_terminal_is_a_device_like_any_other() {
+        let sorted = sort(vec![null(), tty(), tty(), folder(), tty()], true).unwrap();
+        assert!(matches!(sorted.standard, [Standard::Kept(_), Standard::Kept(_), Standard::Kept(_)]));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! MUSTs
 //! 1. Every message of the client comes from the process that the spawner saw (`client`, tests `peer_*`).
 //! 2. The act has the digest that was decided about, or nothing runs (`act_of_another_digest_runs_nothing`).
-//! 3. No terminal of the caller's reaches the command (`descriptors`, `fd_tty_*`).
+//! 3. The caller's terminal does not reach the command (`descriptors`, `fd_tty_*`).
 //! 4. At the end nothing of the command is left, or it is said by name (`supervise`, `session_end_*`).
 //! 5. Taking away waits for no record; the record follows (`record`).
 #![forbid(unsafe_code)]
