@@ -48,16 +48,27 @@ fn main() {
     signals::reset(libc::SIGCHLD);
     let mut words = std::env::args_os().map(OsStringExt::into_vec);
     let called = Called::by(&words.next().unwrap_or_default());
-    let voice = Voice::new(called);
-    ending::exit(run(called, words.collect(), environment, &voice))
+    let words: Vec<Vec<u8>> = words.collect();
+    let voice = if is_request(called, &words) { Voice::of_jitctl() } else { Voice::new(called) };
+    ending::exit(run(called, words, environment, &voice))
+}
+
+/// What `jitctl request` starts this program with.
+fn is_request(called: Called, words: &[Vec<u8>]) -> bool {
+    called == Called::Jitsudo && words.first().is_some_and(|word| word == b"--request")
 }
 
 fn run(called: Called, words: Vec<Vec<u8>>, environment: Vec<Vec<u8>>, voice: &Voice) -> End {
+    let request = is_request(called, &words);
     let asked = options::parse(called, words, &host_name());
     let asked = match asked.and_then(|asked| asked.with_settings(called, &environment)) {
         Ok(asked) => asked,
         Err(error) => {
             error.lines().iter().for_each(|line| voice.complain(line));
+            if request {
+                voice.hint("jitctl request --help");
+                return End::Code(2);
+            }
             if error.with_usage {
                 voice.text(&usage::short(called));
             }

@@ -13,21 +13,27 @@ use crate::options::Called;
 /// Speaks under the name that this program was called by.
 pub(crate) struct Voice {
     called: Called,
+    name: &'static str,
 }
 
 impl Voice {
     pub(crate) fn new(called: Called) -> Self {
-        Self { called }
+        Self { called, name: called.name() }
+    }
+
+    /// For `jitctl request`, which is this program behind another name.
+    pub(crate) fn of_jitctl() -> Self {
+        Self { called: Called::Jitsudo, name: "jitctl" }
     }
 
     /// The name that it speaks under.
     pub(crate) fn name(&self) -> &'static str {
-        self.called.name()
+        self.name
     }
 
     /// `NAME: LINE`
     pub(crate) fn complain(&self, line: &str) {
-        self.text(&format!("{}: {}\n", self.called.name(), visible(line)));
+        self.text(&format!("{}: {}\n", self.name, visible(line)));
     }
 
     /// `  hint: LINE`
@@ -44,7 +50,7 @@ impl Voice {
 
     /// A line of the session's, with the name in front.
     pub(crate) fn notice(&self, line: &str) -> String {
-        line.lines().map(|line| format!("{}: {}\n", self.called.name(), visible(line))).collect()
+        line.lines().map(|line| format!("{}: {}\n", self.name, visible(line))).collect()
     }
 
     pub(crate) fn denied(&self, denied: &Denied) {

@@ -47,6 +47,34 @@ pub struct Entry {
     pub event: Event,
 }
 
+/// One session under a role that is held: what it runs, from where, until when.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Under {
+    /// Kind.
+    pub kind: Kind,
+    /// argv, as in `requested`.
+    pub argv: Vec<Bytes>,
+    /// Words or bytes were cut from `argv`.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub argv_cut: bool,
+    /// The program found, if any.
+    pub program: Option<Bytes>,
+    /// Working directory.
+    pub cwd: Option<Bytes>,
+    /// SHA-256 of the act, hex.
+    pub digest: String,
+    /// Digest of the policy that it was decided by, hex.
+    pub policy: String,
+    /// Controlling terminal's device number, 0 = none.
+    pub tty: u64,
+    /// Peer process id.
+    pub pid: u32,
+    /// Its own absolute end, wall clock; never later than the role's.
+    pub ends_at: jiff::Timestamp,
+    /// The same on CLOCK_BOOTTIME, milliseconds.
+    pub ends_boottime_ms: u64,
+}
+
 /// How a command ended, from wait(2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -231,10 +259,16 @@ pub enum Event {
         /// CLOCK_BOOTTIME end, milliseconds, on this boot.
         ends_boottime_ms: u64,
     },
-    /// Its requester gives it back.
+    /// Its requester gives it back, or another ends it before its time: the actor. `ended` follows.
     Released {
         /// The access.
         id: AccessId,
+        /// Another than its requester.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        by_other: bool,
+        /// Why, where that was said.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reason: Option<String>,
     },
     /// Nothing may start for this account, and all that runs for it ends.
     Locked {
@@ -273,6 +307,9 @@ pub enum Event {
         record: Record,
         /// The files that the program was found through.
         chain: Vec<Seen>,
+        /// What it is, where it is begun under a role that is held; else that stands in `requested`.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        under: Option<Box<Under>>,
     },
     /// The requester proved who they are. Written by the session, before anything is run.
     Authenticated {
@@ -549,7 +586,7 @@ impl Event {
             | Self::EffectApplied { id, .. }
             | Self::EffectUndone { id, .. }
             | Self::Extended { id, .. }
-            | Self::Released { id }
+            | Self::Released { id, .. }
             | Self::Ended { id, .. }
             | Self::Closed { id }
             | Self::CleanupFailed { id, .. } => Some(id),

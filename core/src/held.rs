@@ -82,14 +82,34 @@ pub fn under(policy: &Policy, facts: &Facts, request: &Request, held: Held<'_>, 
     Some(Box::new(Terms { auth: Auth::None, approvals: 0, ..terms }))
 }
 
+/// True when a rule of this policy certainly does not give this requester the role any more: it is gone, does not name the role, or
+/// names others. `facts` may know as little as the account; what is unknown speaks for nothing here, and each start asks anew.
+#[must_use]
+pub fn has_lapsed(policy: Option<&Policy>, facts: &Facts, held: Held<'_>, now: Timestamp) -> bool {
+    let Some(policy) = policy else { return true };
+    let Some(role) = policy.role_named(held.role) else { return true };
+    let request = Request { role: Some(held.role.to_owned()), ..crate::duty::nothing_asked() };
+    let setting = Setting { policy, facts, request: &request, now, who: Identity::of(policy, facts) };
+    let mut allows = policy.content.allows.iter();
+    !allows.any(|allow| {
+        allow.name == held.rule && allow.roles.contains(&role) && setting.means(&allow.when, role) != Truth::False
+    })
+}
+
 impl Setting<'_> {
     /// Whether an allow that gave a role would still mean this requester, here and for this act; when it may *start* something was
     /// the grant's own start.
     fn still_means(&self, when: &When, role: u32) -> bool {
-        let mut means = true;
+        self.means(when, role) == Truth::True
+    }
+
+    fn means(&self, when: &When, role: u32) -> Truth {
+        let mut means = Truth::True;
         self.each(when, Manner::ALLOW, Some(role), &mut |key, truth| {
-            means &= matches!(key, Key::Hours | Key::NotBefore) || truth == Truth::True;
-            means
+            if !matches!(key, Key::Hours | Key::NotBefore) {
+                means = means.min(truth);
+            }
+            means != Truth::False
         });
         means
     }

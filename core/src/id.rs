@@ -89,13 +89,13 @@ impl fmt::Debug for AccessId {
     }
 }
 
-/// One session of an access: `ID.1`, `ID.2`, …
+/// One session of an access: `ID.1`, `ID.2`, …; `ID.0` is the conversation in which a role was given.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SessionId {
     /// The access that the session belongs to.
     pub access: AccessId,
-    /// Counts from 1.
+    /// Counts from 1; 0 for the giving of a role.
     pub number: u32,
 }
 
@@ -113,7 +113,8 @@ impl TryFrom<String> for SessionId {
     type Error = NotAnId;
     fn try_from(text: String) -> Result<Self, NotAnId> {
         let (access, number) = text.split_once('.').ok_or(NotAnId)?;
-        let sound = !number.is_empty() && !number.starts_with('0') && number.bytes().all(|byte| byte.is_ascii_digit());
+        let plain = number == "0" || !number.starts_with('0');
+        let sound = !number.is_empty() && plain && number.bytes().all(|byte| byte.is_ascii_digit());
         if !sound {
             return Err(NotAnId);
         }

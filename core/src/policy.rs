@@ -156,6 +156,12 @@ impl Policy {
         parts.into_iter().flatten().filter_map(|part| self.role(*part).map(|role| (*part, role)))
     }
 
+    /// True for the name of a role.
+    #[must_use]
+    pub fn has_role(&self, name: &str) -> bool {
+        self.role_named(name).is_some()
+    }
+
     /// The place of the role of this name.
     pub(crate) fn role_named(&self, name: &str) -> Option<u32> {
         let place = self.content.roles.binary_search_by(|role| role.name.as_str().cmp(name)).ok()?;

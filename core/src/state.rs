@@ -180,7 +180,7 @@ impl State {
             | Event::EffectApplied { id, .. }
             | Event::EffectUndone { id, .. }
             | Event::Extended { id, .. }
-            | Event::Released { id }
+            | Event::Released { id, .. }
             | Event::Ended { id, .. }
             | Event::Closed { id }
             | Event::CleanupFailed { id, .. } => self.advance(id, entry),

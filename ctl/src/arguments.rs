@@ -25,8 +25,16 @@ pub(crate) enum Verb {
     /// Check, apply and explain the rules of this host
     #[command(subcommand)]
     Policy(Policy),
+    /// Ask for a whole role: what it lists, any number of times, until it is over
+    Request(Request),
+    /// Give back a role, or end a command of yours, before its time
+    Release(Release),
+    /// The same for anybody's (others' need the duty `end` or root)
+    End(End),
     /// Show what you may ask for
     Roles,
+    /// Show the roles that are held; yours without a duty
+    Grants(Grants),
     /// Show what was asked, decided and run; yours without a duty
     Log(Log),
     /// Show running commands and shells; yours without a duty
@@ -100,6 +108,46 @@ pub(crate) struct Log {
     /// Go on with what happens from now on
     #[arg(long, short = 'f')]
     pub(crate) follow: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Request {
+    /// The role, as `jitctl roles` names it
+    #[arg(value_name = "ROLE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) role: String,
+    /// For so long, as 30m or 1h30m [default: as long as the rule gives it]
+    #[arg(long = "for", value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) window: Option<String>,
+    /// Why; some rules ask for it
+    #[arg(long, short = 'm', value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// The ticket that it is for
+    #[arg(long, value_name = "ID")]
+    pub(crate) ticket: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Release {
+    /// The id, or the last six characters of it
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct End {
+    /// The id, or the last six characters of it
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Why; it stands in the ledger
+    #[arg(long, short = 'm', value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Grants {
+    /// Everybody's (needs the duty `see`)
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Args, Debug)]
@@ -186,6 +234,10 @@ mod tests {
             "policy explain --user bob -u root -g adm systemctl restart nginx",
             "policy status",
             "roles",
+            "request web-operator --for 30m -m why --ticket OPS-1",
+            "release k3v9tz",
+            "end k3v9tz --reason late",
+            "grants --all",
             "log",
             "log k3v9tz",
             "log --user bob --limit 5 --follow",
@@ -216,6 +268,8 @@ mod tests {
             "policy",
             "policy apply --yes --dry-run",
             "policy explain",
+            "request",
+            "release",
             "log --limit 0",
             "log --limit 100001",
             "log k3v9tz --all",

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jitsudo_protocol::VERSION;
-use jitsudo_protocol::client::{Ask, FromClient, FromDecider, Say};
+use jitsudo_protocol::client::{Ask, FromClient, FromDecider, Order, Say};
 use jitsudo_sys::channel::{Channel, ChannelError};
 use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;
@@ -62,7 +62,17 @@ impl Decider {
 
     /// Asks, and joins the items of all parts of the answer.
     pub(crate) fn ask(&self, ask: Ask) -> Result<Vec<Value>, Failure> {
-        let message = FromClient { nonce: self.nonce.clone(), version: self.version, say: Say::Ask(ask) };
+        self.say(Say::Ask(ask))
+    }
+
+    /// Gives an order, and says what it is about.
+    pub(crate) fn order(&self, order: Order) -> Result<Value, Failure> {
+        let empty = || Failure::Lost("the answer is empty".to_owned());
+        self.say(Say::Order(order))?.into_iter().next().ok_or_else(empty)
+    }
+
+    fn say(&self, say: Say) -> Result<Vec<Value>, Failure> {
+        let message = FromClient { nonce: self.nonce.clone(), version: self.version, say };
         let bytes = serde_json::to_vec(&message).map_err(|error| Failure::Lost(error.to_string()))?;
         self.channel.send(&bytes, &[]).map_err(|error| match error {
             ChannelError::Truncated => {

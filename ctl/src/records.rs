@@ -32,8 +32,41 @@ pub(crate) struct Standing {
     pub(crate) policy: Option<String>,
     /// Running sessions.
     pub(crate) active: Vec<Session>,
+    /// Roles that are held.
+    pub(crate) grants: Vec<Grant>,
     /// What may be asked for.
     pub(crate) offers: Vec<Offer>,
+}
+
+/// A role that is held.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Grant {
+    /// Its id.
+    pub(crate) id: String,
+    /// Whose.
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    /// Their uid.
+    #[serde(default)]
+    pub(crate) uid: Option<u32>,
+    /// The role.
+    #[serde(default)]
+    pub(crate) role: Option<String>,
+    /// The rule that gave it.
+    #[serde(default)]
+    pub(crate) rule: Option<String>,
+    /// The reason that was given.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
+    /// Its absolute end.
+    #[serde(default)]
+    pub(crate) ends_at: Option<Timestamp>,
+    /// `activating`, `active`, `ending`.
+    #[serde(default)]
+    pub(crate) stage: Option<String>,
+    /// Commands that run under it.
+    #[serde(default)]
+    pub(crate) sessions: Option<u64>,
 }
 
 /// One session.

@@ -37,6 +37,26 @@ pub enum Say {
         /// `-K`: everything of this account, not only what belongs to this terminal.
         all: bool,
     },
+    /// An order of `jitctl`: takes away, and gives nothing.
+    Order(Order),
+}
+
+/// Orders of `jitctl`. The answer is one item: `{"id": …, "role": …, "cause": …}`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Order {
+    /// Give back an own grant, or end an own command.
+    Release {
+        /// Its id, or the last six characters of it.
+        id: String,
+    },
+    /// The same for anybody's, which for others' needs the duty `end` or uid 0.
+    End {
+        /// Its id, or the last six characters of it.
+        id: String,
+        /// Why; at most 1000 letters.
+        reason: Option<String>,
+    },
 }
 
 /// Questions and orders of `jitctl`. Answers are JSON values whose shapes the manual publishes.
@@ -64,6 +84,11 @@ pub enum Ask {
     Sessions {
         /// Those that ended as well, newest 100.
         ended: bool,
+        /// Everybody's, which needs the duty `see`.
+        all: bool,
+    },
+    /// Roles that are held.
+    Grants {
         /// Everybody's, which needs the duty `see`.
         all: bool,
     },

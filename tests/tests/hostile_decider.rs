@@ -10,7 +10,7 @@ use jitsudo_tests::{Host, package_file, wait_until};
 const RULE: &str = "alice runs the web tier";
 
 /// The lies, and a piece of what the spawner says to each.
-const LIES: [(&str, &str); 11] = [
+const LIES: [(&str, &str); 13] = [
     ("uid", "uid 0 was named"),
     ("target", "target uid 33 was named"),
     ("rule", "no such rule"),
@@ -19,6 +19,8 @@ const LIES: [(&str, &str); 11] = [
     ("boot-deadline", "later than the terms give"),
     ("digest", "digest"),
     ("argv", "refused"),
+    ("grant", "no role grant of that id is held"),
+    ("session", "session 0 is not one for that kind"),
     ("foreign", "nobody on that connection was looked at"),
     ("head", "files end before event 1000000"),
     ("acknowledgement", "only root acknowledges"),

@@ -43,6 +43,7 @@ pub(super) enum Name {
     OtherUser,
     Prompt,
     Reason,
+    Request,
     Role,
     SelinuxRole,
     SelinuxType,
@@ -166,6 +167,9 @@ const LONG_OURS: [(&str, Meaning); 9] = [
     ("type", Meaning::Value(Name::SelinuxType)),
 ];
 
+/// For `jitctl request` alone: never shortened, never shown.
+const LONG_HIDDEN: (&str, Meaning) = ("request", Meaning::Value(Name::Request));
+
 /// Every option of `jitsudo` as it is typed: `-u`, `--user`.
 #[cfg(test)]
 pub(crate) fn spellings() -> Vec<String> {
@@ -278,6 +282,9 @@ impl Reader {
 
     /// The option of that name, or the only one that begins so.
     fn find(&self, name: &[u8]) -> Result<(&'static str, Meaning), UsageError> {
+        if self.called == Called::Jitsudo && name == LONG_HIDDEN.0.as_bytes() {
+            return Ok(LONG_HIDDEN);
+        }
         let own: &'static [(&str, Meaning)] = if self.called == Called::Jitsudo { &LONG_OURS } else { &LONG_SUDO };
         let is_known = |known: &str| self.called != Called::Sudoedit || !LONG_NOT_OF_SUDOEDIT.contains(&known);
         let fits = |(known, _): &&(&str, Meaning)| known.as_bytes().starts_with(name) && is_known(known);

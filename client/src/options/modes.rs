@@ -65,6 +65,9 @@ pub(super) fn decide(called: Called, met: &Met, argv: Vec<Vec<u8>>, host: &str) 
     if met.has(Flag::NoUpdate) && (met.has(Flag::ResetTicket) || met.has(Flag::RemoveTickets)) {
         return Err(UsageError::new("Only one of the -K, -k or -N options may be specified"));
     }
+    if met.value(Name::Request).is_some() {
+        return role(called, met, argv);
+    }
     let mode = mode(called, met, !argv.is_empty() || shell || login)?;
     if login && shell {
         return Err(UsageError::new("you may not specify both the -i and -s options"));
@@ -121,6 +124,20 @@ pub(super) fn decide(called: Called, met: &Met, argv: Vec<Vec<u8>>, host: &str) 
         _ => return Err(UsageError::silent()),
     };
     run(called, met, kind, argv)
+}
+
+/// `jitctl request ROLE`: no command, and none of what only a command has.
+fn role(called: Called, met: &Met, argv: Vec<Vec<u8>>) -> Result<Asked, UsageError> {
+    let fits = [Flag::Askpass, Flag::Stdin, Flag::Bell, Flag::NonInteractive, Flag::NoUpdate, Flag::ResetTicket];
+    let names = [Name::Request, Name::For, Name::Reason, Name::Ticket, Name::Prompt, Name::StatusFd];
+    let fitting = met.flags.iter().all(|flag| fits.contains(flag))
+        && met.values.iter().all(|(name, _)| names.contains(name))
+        && met.preserve.is_empty()
+        && met.env_set.is_empty();
+    if !fitting || !argv.is_empty() {
+        return Err(UsageError::refused("a role is asked for with --for, -m and --ticket alone"));
+    }
+    run(called, met, ActKind::Role, argv)
 }
 
 fn mode(called: Called, met: &Met, has_words: bool) -> Result<Mode, UsageError> {
@@ -207,7 +224,7 @@ fn run(called: Called, met: &Met, kind: ActKind, argv: Vec<Vec<u8>>) -> Result<A
         argv,
         user: met.text("-u", Name::User)?,
         group: met.text("-g", Name::Group)?,
-        role: met.text("--role", Name::Role)?,
+        role: met.text("--role", Name::Role)?.or(met.text("--request", Name::Request)?),
         reason: met.text("--reason", Name::Reason)?,
         ticket: met.text("--ticket", Name::Ticket)?,
         window: window(met)?,

@@ -33,8 +33,6 @@ const NOT_YET: &[(Context, &str)] = &[
 
 /// The only `record` that can be kept yet.
 pub(super) const RECORD: crate::decision::Record = crate::decision::Record::None;
-/// Grants of a role for a window do not exist yet, so a rule may not give only those.
-pub(super) const GRANTS_OF_ROLES: bool = false;
 
 /// True when this version does what the key says.
 pub(super) fn is_supported(context: Context, key: &str) -> bool {

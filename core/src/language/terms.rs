@@ -167,14 +167,6 @@ fn grant(build: &mut Build<'_>, entry: &Entry<'_>) -> Option<Grants> {
             }
         }
     }
-    if role && !command && build.findings.support == Support::Released && !supported::GRANTS_OF_ROLES {
-        build.findings.error(
-            &entry.place,
-            "`grant = \"role\"` alone is not supported yet",
-            "a later version brings it",
-            Some("leave it out".to_owned()),
-        );
-    }
     match (role, command) {
         (true, true) => Some(Grants::Both),
         (true, false) => Some(Grants::Role),

@@ -213,6 +213,12 @@ pub struct Session {
     pub target: String,
     /// What is kept of it.
     pub record: Record,
+    /// What it runs, shortened to 1024 bytes, under a role that is held; else that is what was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argv: Option<Vec<Bytes>>,
+    /// Its own end, under a role that is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<jiff::Timestamp>,
     /// How its command ended; `None` while it runs, or until its word arrives.
     pub outcome: Option<Outcome>,
     /// Programs that it left.
@@ -358,7 +364,7 @@ impl Access {
 }
 
 /// The first words, up to [`MAX_ARGV_BYTES`] in all; true when something is missing.
-fn shortened(argv: &[Bytes]) -> (Vec<Bytes>, bool) {
+pub(super) fn shortened(argv: &[Bytes]) -> (Vec<Bytes>, bool) {
     let mut room = MAX_ARGV_BYTES;
     let mut kept = Vec::new();
     for word in argv {

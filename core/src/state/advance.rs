@@ -8,9 +8,12 @@
 use std::collections::BTreeMap;
 
 use super::Impossible;
-use super::access::{Access, Allowed, Closed, Denied, Ended, Ends, Failed, Given, Left, Outcome, Session, clipped};
+use super::access::{
+    Access, Allowed, Closed, Denied, Ended, Ends, Failed, Given, Left, Outcome, Session, clipped, shortened,
+};
 use crate::event::{EndCause, Ending, Entry, Event};
 use crate::lends::Effect;
+use crate::request::Kind;
 
 /// Most sessions of one access that are remembered one by one.
 const MAX_SESSIONS: usize = 1000;
@@ -190,7 +193,7 @@ impl Access {
     }
 
     fn start_session(self, entry: &Entry) -> (Self, Result<(), Impossible>) {
-        let Event::SessionStarting { session: id, uid, gid, target, record, chain: _ } = &entry.event else {
+        let Event::SessionStarting { session: id, uid, gid, target, record, chain: _, under } = &entry.event else {
             return (self, Err(Impossible::Again));
         };
         let mut given = match self {
@@ -212,6 +215,8 @@ impl Access {
                 gid: *gid,
                 target: target.clone(),
                 record: *record,
+                argv: under.as_ref().map(|under| shortened(&under.argv).0),
+                ends_at: under.as_ref().map(|under| under.ends_at),
                 outcome: None,
                 left: None,
                 signalled: 0,
@@ -241,6 +246,11 @@ impl Access {
         else {
             return Err(Impossible::Again);
         };
+        let gives = id.number == 0 && self.asked_for().kind == Kind::Role;
+        if gives && matches!(entry.event, Event::Authenticated { .. } | Event::AuthenticationFailed { .. }) {
+            // The conversation in which a role is given runs nothing: it is no session to be remembered.
+            return Ok(());
+        }
         let session = self.sessions_mut().ok_or(Impossible::TooEarly)?.get_mut(&id.number);
         let session = session.ok_or(Impossible::UnknownSession)?;
         match &entry.event {

@@ -75,7 +75,15 @@ fn activating(access: u8) -> Event {
 
 fn starting(access: u8, number: u32) -> Event {
     let (uid, gid, target) = (Uid::ROOT, Gid(0), "root".to_owned());
-    Event::SessionStarting { session: session(access, number), uid, gid, target, record: Record::None, chain: vec![] }
+    Event::SessionStarting {
+        session: session(access, number),
+        uid,
+        gid,
+        target,
+        record: Record::None,
+        chain: vec![],
+        under: None,
+    }
 }
 
 fn exit(access: u8, number: u32, ending: Ending) -> Event {
@@ -207,7 +215,8 @@ fn role_is_held_from_active_until_it_ends() {
     let held = fold(active_role());
     assert_eq!(held.held_by(Uid(1000)).count(), 1);
     assert_eq!(held.held_by(Uid(1001)).count(), 0);
-    let released = fold(active_role().into_iter().chain([Event::Released { id: id(1) }, ended(1)]));
+    let released =
+        fold(active_role().into_iter().chain([Event::Released { id: id(1), by_other: false, reason: None }, ended(1)]));
     assert_eq!(released.held_by(Uid(1000)).count(), 0);
     assert!(why(&released).is_empty());
 }
@@ -465,7 +474,7 @@ fn entry_that_is_malformed_is_refused() {
         &whole.replace("\"ran_ms\":5,", ""),
         &whole.replace("\"event\":\"session_exit\",", ""),
         &whole.replace(id(1).as_str(), "no-id"),
-        &whole.replace(&format!("{}.1", id(1)), &format!("{}.0", id(1))),
+        &whole.replace(&format!("{}.1", id(1)), &format!("{}.01", id(1))),
     ] {
         assert!(matches!(Entry::read(text.as_bytes()), Err(EntryError::Malformed(_))), "{text}");
     }
@@ -551,7 +560,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         2 => (access(), any::<bool>()).prop_map(|(access, removed)| Event::EffectUndone {
             id: id(access), effect: adm(), removed }),
         1 => (access(), any::<i32>()).prop_map(|(access, second)| extended(access, i64::from(second))),
-        1 => access().prop_map(|access| Event::Released { id: id(access) }),
+        1 => access().prop_map(|access| Event::Released { id: id(access), by_other: false, reason: None }),
         1 => any::<u8>().prop_map(|uid| Event::Locked { uid: Uid(uid.into()), user: None, reason: String::new() }),
         1 => any::<u8>().prop_map(|uid| Event::Unlocked { uid: Uid(uid.into()), user: None }),
         2 => access().prop_map(|access| Event::Closed { id: id(access) }),

@@ -82,12 +82,22 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             ("taken back".to_owned(), format!("{}{stays}", visible(&effect.to_string())))
         }
         Event::Extended { ends_at, .. } => ("extended".to_owned(), format!("until {}", view.date_and_time(*ends_at))),
-        Event::Released { .. } => ("released".to_owned(), "given back by its requester".to_owned()),
+        Event::Released { by_other, reason, .. } => {
+            let by = entry.actor.name.as_deref().map_or_else(|| "another".to_owned(), visible);
+            let who = if *by_other {
+                format!("ended before its time by {by}")
+            } else {
+                "given back by its requester".to_owned()
+            };
+            let why = reason.as_deref().map_or_else(String::new, |reason| format!(": \"{}\"", visible(reason)));
+            ("released".to_owned(), format!("{who}{why}"))
+        }
         Event::ActivationFailed { cause, .. } => {
             ("failed".to_owned(), format!("nothing was given: {}", visible(cause)))
         }
-        Event::SessionStarting { session, target, uid, .. } => {
-            (format!("session {}", session.number), format!("starts as {} (uid {})", visible(target), uid.0))
+        Event::SessionStarting { session, target, uid, under, .. } => {
+            let what = under.as_ref().map_or_else(String::new, |under| format!("{} ", asked(under.kind, &under.argv)));
+            (format!("session {}", session.number), format!("{what}starts as {} (uid {})", visible(target), uid.0))
         }
         Event::Authenticated { session, user, remembered } => {
             let how = if *remembered { "proven a while ago on this terminal" } else { "proven now" };

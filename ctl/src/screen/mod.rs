@@ -2,6 +2,7 @@
 
 pub(crate) mod event;
 pub(crate) mod explain;
+pub(crate) mod grants;
 pub(crate) mod log;
 pub(crate) mod policy;
 pub(crate) mod roles;

@@ -1,12 +1,20 @@
 //! Where do I stand: what is active and what may be asked for.
 
-use super::{roles, sessions};
+use super::{grants, roles, sessions};
 use crate::records::Standing;
 use crate::text::{View, counted, padded, short_id, visible, wrapped};
 
 /// The screen of `jitctl` without a verb.
 pub(crate) fn screen(standing: &Standing, view: &View) -> String {
     let mut text = String::new();
+    for grant in &standing.grants {
+        let id = short_id(&grant.id);
+        let mut words = format!("{id}  role {}, {}", grants::role(grant), grants::stage(grant, view));
+        if grant.stage.as_deref() == Some("active") {
+            words.push_str(&format!(": jitsudo CMD uses it, `jitctl release {id}` gives it back"));
+        }
+        text.push_str(&format!("{}{}\n", padded("held", 11), wrapped(&words, 11, 11)));
+    }
     for session in &standing.active {
         let mut words = format!("{}  {}", short_id(&session.session), sessions::what(session));
         if let Some(target) = &session.target {
@@ -40,6 +48,7 @@ pub(crate) fn screen(standing: &Standing, view: &View) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::grants::tests::held;
     use crate::screen::roles::tests::offer;
     use crate::screen::sessions::tests::running;
     use crate::text::tests::view;
@@ -50,11 +59,14 @@ mod tests {
             host: "web-1".to_owned(),
             policy: Some("ab".repeat(32)),
             active: vec![serde_json::from_value(running()).unwrap()],
+            grants: vec![held()],
             offers: vec![offer("web-operator"), offer("docker")],
         };
         assert_eq!(
             screen(&standing, &view()),
-            "active     k3v9tz.1  tail -f /var/log/nginx/error.log as root, ends in 12 min, 1\n           \
+            "held       k3v9tz  role web-operator, ends in 12 min: jitsudo CMD uses it,\n           \
+             `jitctl release k3v9tz` gives it back\n\
+             active     k3v9tz.1  tail -f /var/log/nginx/error.log as root, ends in 12 min, 1\n           \
              program running\nyou may ask for: web-operator (30 min, no approval), docker (30 min, no\n    approval)\n"
         );
     }

@@ -10,10 +10,10 @@ use jitsudo_protocol::client::{Ask, FaultCode};
 use serde_json::Value;
 
 use super::{say, say_json};
-use crate::arguments::{Explain, Log, Sessions};
+use crate::arguments::{Explain, Grants, Log, Sessions};
 use crate::decider::Decider;
 use crate::failure::Failure;
-use crate::records::{Line, PolicyStatus, Session, Standing, Status, read, read_all};
+use crate::records::{Grant, Line, PolicyStatus, Session, Standing, Status, read, read_all};
 use crate::screen;
 use crate::text::View;
 
@@ -40,6 +40,17 @@ pub(super) fn roles(json: bool, view: &View) -> Result<(), Failure> {
         say(&screen::roles::list(&read_all(&items)?, view))?;
     }
     some_of(&items, "no rule gives you anything on this host")
+}
+
+/// Which roles are held.
+pub(super) fn grants(which: &Grants, json: bool, view: &View) -> Result<(), Failure> {
+    let items = everybodys_for_root(which.all, |all| Ask::Grants { all })?;
+    if json {
+        say_json(&Value::Array(items.clone()))?;
+    } else {
+        say(&screen::grants::list(&read_all::<Grant>(&items)?, view))?;
+    }
+    some_of(&items, "no role is held")
 }
 
 /// What runs.

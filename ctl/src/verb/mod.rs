@@ -3,6 +3,7 @@
 mod acknowledge;
 mod apply;
 mod check;
+mod grant;
 mod look;
 mod signatures;
 mod verify;
@@ -22,6 +23,10 @@ pub(crate) fn run(arguments: Arguments, view: &View) -> Result<(), Failure> {
     let json = arguments.json;
     match arguments.verb {
         None => look::standing(json, view),
+        Some(Verb::Request(what)) => grant::request(what, json),
+        Some(Verb::Release(what)) => grant::release(what, json),
+        Some(Verb::End(what)) => grant::end(what, json),
+        Some(Verb::Grants(which)) => look::grants(&which, json, view),
         Some(Verb::Roles) => look::roles(json, view),
         Some(Verb::Log(log)) => look::log(log, json, view),
         Some(Verb::Sessions(sessions)) => look::sessions(&sessions, json, view),

@@ -107,16 +107,44 @@ fn one_session(access: &Access, session: &Session) -> Value {
         "user": asked.user,
         "uid": asked.uid,
         "target": session.target,
-        "argv": asked.argv,
+        "argv": session.argv.as_ref().unwrap_or(&asked.argv),
         "rule": given.and_then(|given| given.allowed.rule.clone()),
         "role": given.and_then(|given| given.allowed.role.clone()),
         "started": session.since,
-        "ends_at": given.map(|given| given.ends.at),
+        "ends_at": session.ends_at.or(given.map(|given| given.ends.at)),
         "record": session.record,
         "running": null,
         "ended": ended,
         "ending": session.outcome.as_ref().map(|outcome| outcome.ending),
     })
+}
+
+/// Roles that are held, or whose end is not verified yet, by id: of one account, or all.
+pub(crate) fn grants(state: &State, of: Option<Uid>) -> Vec<Value> {
+    let live = state.live_accesses().filter(|access| of.is_none_or(|uid| access.asked_for().uid == uid));
+    live.filter_map(|access| Some((access, access.given().filter(|given| given.is_role())?)))
+        .map(|(access, given)| {
+            let asked = access.asked_for();
+            let stage = match access {
+                Access::Active(_) => "active",
+                Access::Activating(_) => "activating",
+                _ => "ending",
+            };
+            json!({
+                "id": asked.id,
+                "user": asked.user,
+                "uid": asked.uid,
+                "role": given.allowed.role,
+                "rule": given.allowed.rule,
+                "reason": asked.reason,
+                "ticket": asked.ticket,
+                "since": given.since,
+                "ends_at": given.ends.at,
+                "stage": stage,
+                "sessions": access.sessions().filter(|session| is_running(access, session)).count(),
+            })
+        })
+        .collect()
 }
 
 /// Where somebody stands.
@@ -134,6 +162,7 @@ pub(crate) fn standing(
         "uid": uid,
         "policy": policy,
         "active": sessions(state, Some(uid), false),
+        "grants": grants(state, Some(uid)),
         "waiting": [],
         "offers": offers,
     })

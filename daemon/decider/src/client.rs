@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use jitsudo_protocol::VERSION;
 use jitsudo_protocol::act::{Act, Assembler, Progress};
-use jitsudo_protocol::client::{Ask, Fault, FaultCode, FromClient, FromDecider, Say};
+use jitsudo_protocol::client::{Ask, Fault, FaultCode, FromClient, FromDecider, Order, Say};
 use jitsudo_sys::channel::{Channel, ChannelError, Credentials, Message};
 
 /// Longest program name and option that are passed on, bytes (PATH_MAX).
@@ -44,6 +44,8 @@ pub(crate) enum Said {
         /// All.
         all: bool,
     },
+    /// Take this away.
+    Order(Order),
 }
 
 /// One client.
@@ -103,13 +105,15 @@ impl Client {
         match (std::mem::replace(&mut self.phase, Phase::Served), from_client.say) {
             (Phase::Open, Say::Ask(ask)) => Ok(Said::Ask(ask)),
             (Phase::Open, Say::Forget { all }) => Ok(Said::Forget { all }),
+            (Phase::Open, Say::Order(order)) => Ok(Said::Order(order)),
             (Phase::Open, Say::Run(start)) => self.arrived(Assembler::begin(*start)),
             (Phase::Arriving(assembler), Say::More(more)) => self.arrived(assembler.more(more)),
             (Phase::Open, Say::More(_))
-            | (Phase::Arriving(_), Say::Run(_) | Say::Ask(_) | Say::Forget { .. })
-            | (Phase::Served | Phase::HandedOver, Say::Run(_) | Say::More(_) | Say::Ask(_) | Say::Forget { .. }) => {
-                Err(malformed("cannot take the message: it is out of order"))
-            }
+            | (Phase::Arriving(_), Say::Run(_) | Say::Ask(_) | Say::Forget { .. } | Say::Order(_))
+            | (
+                Phase::Served | Phase::HandedOver,
+                Say::Run(_) | Say::More(_) | Say::Ask(_) | Say::Forget { .. } | Say::Order(_),
+            ) => Err(malformed("cannot take the message: it is out of order")),
         }
     }
 

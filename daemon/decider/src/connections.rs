@@ -130,7 +130,7 @@ impl Daemon {
         };
         let cost = match said {
             Said::Part => Cost::Datagram,
-            Said::Run(_) | Said::Ask(_) | Said::Forget { .. } => Cost::Request,
+            Said::Run(_) | Said::Ask(_) | Said::Forget { .. } | Said::Order(_) => Cost::Request,
         };
         let paid = self.limits.pay(client.peer.uid, cost, now_ms);
         match said {
@@ -140,7 +140,7 @@ impl Daemon {
                 }
                 self.refuse(number, crate::words::busy("this account sends too much at once"));
             }
-            Said::Run(_) | Said::Ask(_) | Said::Forget { .. } if !paid => {
+            Said::Run(_) | Said::Ask(_) | Said::Forget { .. } | Said::Order(_) if !paid => {
                 let fault = crate::words::busy("this account asks more than 100 times a second");
                 client.paused = true;
                 self.fail(number, fault);
@@ -156,6 +156,10 @@ impl Daemon {
             Said::Forget { all } => {
                 client.until_ms = Some(now_ms.saturating_add(self.patience.work_ms));
                 self.begin_forget(number, all);
+            }
+            Said::Order(order) => {
+                client.until_ms = Some(now_ms.saturating_add(self.patience.work_ms));
+                self.begin_order(number, order);
             }
         }
     }

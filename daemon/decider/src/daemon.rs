@@ -27,6 +27,7 @@ use crate::heads::Heads;
 use crate::ledger::{Ledger, Ticket};
 use crate::limits::Limits;
 use crate::lines::Told;
+use crate::orders::Numbers;
 use crate::outputs::Outputs;
 use crate::places::{Patience, Places};
 use crate::policy::{InForce, Loads};
@@ -98,6 +99,8 @@ pub(crate) struct Daemon {
     pub(crate) asking: BTreeMap<u64, Uid>,
     pub(crate) spool: Spool,
     pub(crate) gone: BTreeMap<SessionId, u64>,
+    /// The last session's number of each role grant.
+    pub(crate) numbers: Numbers,
     /// What happens from time to time.
     pub(crate) times: Times,
     stop: bool,
@@ -212,6 +215,7 @@ impl Daemon {
             asking: BTreeMap::new(),
             spool: Spool::default(),
             gone: BTreeMap::new(),
+            numbers: Numbers::new(),
             moment,
             stop: false,
             _stop_signal: stop,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jitsudo_core::event::{EndCause, Entry, Event};
+use jitsudo_core::event::{EndCause, Ending, Entry, Event};
 use jitsudo_core::id::SessionId;
-use jitsudo_core::state::Access;
+use jitsudo_core::state::{Access, Given};
 use jitsudo_ledger::{AppendError, Priority, spool};
 use jitsudo_link::spawner::{FromSpawner, LookFailure, Memory, ToSpawner};
 use jitsudo_sys::syslog::Severity;
@@ -50,7 +50,7 @@ impl Daemon {
     /// The spawner says something.
     pub(crate) fn spawner_said(&mut self, message: FromSpawner) {
         match message {
-            FromSpawner::Ready { policy, memory } => self.spawner_is_ready(policy, memory),
+            FromSpawner::Ready { policy, memory, grants } => self.spawner_is_ready(policy, memory, grants),
             FromSpawner::Looked { number, peer, facts, process } => {
                 self.looked(number, peer, *facts, process.as_deref());
             }
@@ -70,14 +70,15 @@ impl Daemon {
             }
             FromSpawner::StartRefused { number, cause, disagree } => {
                 if let Some(pending) = self.pending.remove(&number)
-                    && let What::Start(id) = pending.what
+                    && let What::Start(started) = pending.what
                 {
-                    self.start_refused(pending.client, id, &cause, disagree);
+                    self.start_refused(pending.client, started, &cause, disagree);
                 }
             }
             FromSpawner::Applied { number, outcome } => self.applied(number, outcome),
             FromSpawner::Forgotten { number } => self.forgotten(number),
             FromSpawner::Signed { number, outcome } => self.signature_arrived(number, outcome),
+            FromSpawner::Ending { number, known } => self.end_has_begun(number, known),
             FromSpawner::Spooled => self.look_at_spool(),
             FromSpawner::SessionGone { session } => {
                 let now_ms = self.now_ms();
@@ -87,9 +88,9 @@ impl Daemon {
         }
     }
 
-    fn spawner_is_ready(&mut self, policy: Option<String>, memory: Option<Memory>) {
+    fn spawner_is_ready(&mut self, policy: Option<String>, memory: Option<Memory>, grants: bool) {
         let differs = policy.as_deref() != self.policy.digest();
-        self.spawner.is_now_ready(policy);
+        self.spawner.is_now_ready(policy, grants);
         self.take_memory(memory);
         if differs {
             self.reload_policy();
@@ -98,6 +99,7 @@ impl Daemon {
             self.tell(Severity::Notice, "jitsudo-spawn is back");
         }
         self.look_at_spool();
+        self.end_what_lapsed();
     }
 
     /// The connection to the spawner is lost. What waited for facts is told; what was being started may have begun, and its session
@@ -127,6 +129,7 @@ impl Daemon {
         for (client, outcome) in std::mem::take(&mut self.loads.outcomes) {
             self.tell_applied(client, &outcome, true);
         }
+        self.end_what_lapsed();
         self.resume_held();
     }
 
@@ -151,6 +154,9 @@ impl Daemon {
                     self.spool.settled(&names);
                     if outcome.is_ok() {
                         self.folded(names);
+                    }
+                    if !self.loads.are_under_way() {
+                        self.resume_held();
                     }
                 }
                 Some(After::Applied { client, outcome }) if self.loads.are_under_way() => {
@@ -303,9 +309,11 @@ impl Daemon {
         let lost = state.live_accesses().map(|access| last_words(access, &clock, gone));
         let entries: Vec<Entry> = lost.flatten().map(|event| stamp.entry(event)).collect();
         self.gone.retain(|session, _| {
-            state
-                .access(&session.access)
-                .is_some_and(|access| matches!(access, Access::Activating(_) | Access::Active(_)))
+            let access = state.access(&session.access);
+            access.is_some_and(|access| match access {
+                Access::Activating(given) | Access::Active(given) => !given.is_role() || is_silent(access, session),
+                _ => false,
+            })
         });
         for batch in entries.chunks(256) {
             let ticket = self.ledger.append(batch.to_vec(), Priority::Essential);
@@ -334,8 +342,12 @@ fn last_words(access: &Access, clock: &Clock<'_>, gone: &BTreeMap<SessionId, u64
     };
     if given.ends.boot != clock.boot {
         // No process and nothing in /run outlives a boot.
-        let end = (!ended).then(|| Event::Ended { id: id(), cause: EndCause::Lost });
+        let cause = if given.is_role() { EndCause::Rebooted } else { EndCause::Lost };
+        let end = (!ended).then(|| Event::Ended { id: id(), cause });
         return end.into_iter().chain([Event::Closed { id: id() }]).collect();
+    }
+    if given.is_role() {
+        return words_of_role(access, given, clock, gone);
     }
     if ended {
         // Only whoever looks at the host may say that nothing remains.
@@ -355,6 +367,36 @@ fn last_words(access: &Access, clock: &Clock<'_>, gone: &BTreeMap<SessionId, u64
         return vec![Event::Ended { id: id(), cause: EndCause::Lost }];
     }
     Vec::new()
+}
+
+/// A role that is held ends by the spawner's word alone; its sessions may go without one.
+fn words_of_role(access: &Access, given: &Given, clock: &Clock<'_>, gone: &BTreeMap<SessionId, u64>) -> Vec<Event> {
+    let lost = access.sessions().filter(|session| {
+        let since_ms = gone.get(&session.id).copied();
+        session.outcome.is_none()
+            && since_ms.is_some_and(|since| clock.now_ms >= since.saturating_add(clock.last_word_ms))
+    });
+    let mut events: Vec<Event> = lost
+        .map(|session| Event::SessionExit {
+            session: session.id.clone(),
+            ending: Ending::Signalled(9),
+            ran_ms: 0,
+            pid: 0,
+            audit_session: None,
+            failed: Some("its session is gone without a word".to_owned()),
+            interpreter: None,
+        })
+        .collect();
+    let open = matches!(access, Access::Activating(_) | Access::Active(_));
+    if open && clock.now_ms >= given.ends.boottime_ms.saturating_add(OVERDUE_MS) {
+        events.push(Event::Ended { id: access.id().clone(), cause: EndCause::Lost });
+    }
+    events
+}
+
+/// A session of which nobody has said yet how it ended.
+fn is_silent(access: &Access, session: &SessionId) -> bool {
+    access.sessions().any(|one| one.id == *session && one.outcome.is_none())
 }
 
 #[cfg(test)]

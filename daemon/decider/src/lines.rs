@@ -185,14 +185,22 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
             format!("effect undone: {}{stays}", visible(&effect.to_string()))
         }
         Event::Extended { ends_at, .. } => format!("extended: ends at {ends_at:.0}"),
-        Event::Released { .. } => "released: given back by its requester".to_owned(),
+        Event::Released { by_other, reason, .. } => {
+            let who = if *by_other { "ended by another" } else { "given back by its requester" };
+            let by = quoted(&entry.actor.name);
+            let why = reason.as_deref().map_or_else(String::new, |reason| format!(": \"{}\"", visible(reason)));
+            format!("released: {who} {by}{why}")
+        }
         Event::Locked { uid, user, reason } => {
             format!("locked: {} (uid {}): \"{}\"", quoted(user), uid.0, visible(reason))
         }
         Event::Unlocked { uid, user } => format!("unlocked: {} (uid {})", quoted(user), uid.0),
         Event::ActivationFailed { cause, .. } => format!("activation failed: {}", visible(cause)),
-        Event::SessionStarting { session, target, .. } => {
-            format!("session {} starting as {}", session.number, visible(target))
+        Event::SessionStarting { session, target, under, .. } => {
+            let what = under.as_ref().map_or_else(String::new, |under| {
+                format!(": {}", words::act(under.kind, &under.argv, None, target, None))
+            });
+            format!("session {} starting as {}{what}", session.number, visible(target))
         }
         Event::Authenticated { session, user, remembered } => {
             let how = if *remembered { "a while ago on this terminal" } else { "now" };

@@ -51,6 +51,10 @@ impl Daemon {
                 let sessions = answers::sessions(self.ledger.state(), Some(Uid(uid)), ended);
                 self.give_items(client, sessions);
             }
+            Ask::Grants { all: false } => {
+                let grants = answers::grants(self.ledger.state(), Some(Uid(uid)));
+                self.give_items(client, grants);
+            }
             Ask::Log { ref id, ref user, limit, .. } => {
                 let long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > 256);
                 if !(1..=MAX_EVENTS).contains(&limit) || long(id) || long(user) {
@@ -66,9 +70,12 @@ impl Daemon {
             }
             Ask::PolicyApply { dry_run, expect } => self.begin_apply(client, uid, dry_run, expect),
             Ask::Acknowledge { reason } => self.begin_acknowledge(client, uid, &reason),
-            Ask::Standing | Ask::Roles | Ask::Sessions { all: true, .. } | Ask::Explain { .. } | Ask::List { .. } => {
-                self.ask_facts(client, ask);
-            }
+            Ask::Standing
+            | Ask::Roles
+            | Ask::Sessions { all: true, .. }
+            | Ask::Grants { all: true }
+            | Ask::Explain { .. }
+            | Ask::List { .. } => self.ask_facts(client, ask),
         }
     }
 
@@ -159,6 +166,13 @@ impl Daemon {
                 }
                 let sessions = answers::sessions(self.ledger.state(), None, ended);
                 self.give_items(client, sessions);
+            }
+            Ask::Grants { all: _ } => {
+                if !duties.contains(&Duty::See) {
+                    return self.fail(client, duty_fault("others' grants", "see"));
+                }
+                let grants = answers::grants(self.ledger.state(), None);
+                self.give_items(client, grants);
             }
             Ask::Log { .. } => {
                 if !duties.contains(&Duty::See) {

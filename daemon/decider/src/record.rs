@@ -7,7 +7,7 @@
 use jitsudo_bytes::Bytes;
 use jitsudo_core::Timestamp;
 use jitsudo_core::decision::{Denial, Terms};
-use jitsudo_core::event::{Actor, Entry, Event};
+use jitsudo_core::event::{Actor, Entry, Event, Under};
 use jitsudo_core::facts::{Facts, Target};
 use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_core::name::Uid;
@@ -121,7 +121,19 @@ impl Asked<'_> {
         ends_at: Timestamp,
         ends_boottime_ms: u64,
     ) -> Vec<Entry> {
-        let chain = self.facts.executable.known().and_then(|found| found.as_ref().ok());
+        let [requested, decided, activating] = self.granted(stamp, terms, ends_at, ends_boottime_ms);
+        let session = SessionId { access: self.id.clone(), number: 1 };
+        vec![requested, decided, activating, stamp.entry(self.starting(session, terms, target, None))]
+    }
+
+    /// [requested, decided, activating]: a role is to be held until this end.
+    pub(crate) fn granted(
+        &self,
+        stamp: &Stamp,
+        terms: &Terms,
+        ends_at: Timestamp,
+        ends_boottime_ms: u64,
+    ) -> [Entry; 3] {
         let decided = Event::Decided {
             id: self.id.clone(),
             allowed: true,
@@ -133,20 +145,48 @@ impl Asked<'_> {
             joined: terms.joined.clone(),
         };
         let activating = Event::Activating { id: self.id.clone(), ends_at, ends_boottime_ms };
-        let starting = Event::SessionStarting {
-            session: SessionId { access: self.id.clone(), number: 1 },
+        [self.entry(stamp, &terms.secret_arguments), stamp.entry(decided), stamp.entry(activating)]
+    }
+
+    /// [session_starting]: under a role that is held, whose id this is, until this end.
+    pub(crate) fn under(
+        &self,
+        stamp: &Stamp,
+        session: SessionId,
+        terms: &Terms,
+        target: &Target,
+        (ends_at, ends_boottime_ms): (Timestamp, u64),
+    ) -> Vec<Entry> {
+        let (argv, argv_cut) = recorded_argv(&self.request.argv, &terms.secret_arguments);
+        let under = Under {
+            kind: self.request.kind,
+            argv,
+            argv_cut,
+            program: self.facts.executable.known().and_then(|found| found.as_ref().ok()).map(|one| one.path.clone()),
+            cwd: self.facts.cwd.known().cloned(),
+            digest: self.digest.to_owned(),
+            policy: self.policy.to_owned(),
+            tty: self.process.map_or(0, |process| process.tty),
+            pid: self.peer.pid,
+            ends_at,
+            ends_boottime_ms,
+        };
+        let name = self.facts.requester.name.known().cloned();
+        let starting = self.starting(session, terms, target, Some(Box::new(under)));
+        vec![stamp.entry_for(Some(Uid(self.peer.uid)), name, starting)]
+    }
+
+    fn starting(&self, session: SessionId, terms: &Terms, target: &Target, under: Option<Box<Under>>) -> Event {
+        let chain = self.facts.executable.known().and_then(|found| found.as_ref().ok());
+        Event::SessionStarting {
+            session,
             uid: target.uid,
             gid: target.gid,
             target: target.name.clone(),
             record: terms.record,
             chain: chain.map(|found| found.chain.clone()).unwrap_or_default(),
-        };
-        vec![
-            self.entry(stamp, &terms.secret_arguments),
-            stamp.entry(decided),
-            stamp.entry(activating),
-            stamp.entry(starting),
-        ]
+            under,
+        }
     }
 }
 

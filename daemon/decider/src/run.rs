@@ -10,11 +10,11 @@ use std::rc::Rc;
 
 use jitsudo_core::decision::{Cause, Decision, Denial, Terms};
 use jitsudo_core::evaluate::evaluate;
-use jitsudo_core::event::Event;
+use jitsudo_core::event::{Ending, Event};
 use jitsudo_core::facts::{Fact, Facts};
 use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_core::name::Uid;
-use jitsudo_core::request::Request;
+use jitsudo_core::request::{Kind, Request};
 use jitsudo_ledger::{AppendError, Priority};
 use jitsudo_link::facts::{About, Peer, Process};
 use jitsudo_link::spawner::{Start, ToSpawner};
@@ -22,6 +22,7 @@ use jitsudo_link::{ask, ends};
 use jitsudo_protocol::act::Act;
 use jitsudo_protocol::client::{Denied, Fault, FaultCode, FromDecider};
 use jitsudo_protocol::digest;
+use jitsudo_sys::nix::errno::Errno;
 use jitsudo_sys::syslog::Severity;
 
 use crate::client::fault;
@@ -30,7 +31,7 @@ use crate::limits;
 use crate::record::Asked;
 use crate::spawner::NotTaken;
 use crate::words::{self, Recorded};
-use crate::work::{After, Pending, Prepared, What};
+use crate::work::{After, Pending, Prepared, Started, What};
 
 /// How long facts are waited for: two seconds are theirs, the rest is the queue's.
 const LOOK_MS: u64 = 10_000;
@@ -96,6 +97,14 @@ impl Daemon {
     pub(crate) fn decide_run(&mut self, client: u64, act: Act, peer: Peer, facts: &Facts, process: Option<&Process>) {
         let request = ask::request(&act);
         let now = wall(self.moment);
+        if request.kind != Kind::Role && self.is_becoming_active(peer.uid) {
+            // What lies in the spool says that a role of this account is held: it counts in a moment.
+            self.loads.held.push((client, Box::new(act)));
+            return;
+        }
+        if let Some(start) = self.held_start(peer, facts, process, &request, &act) {
+            return self.give_held(client, act, start);
+        }
         let decision = evaluate(self.policy.policy(), facts, &request, now);
         let Ok(random) = jitsudo_sys::random::bytes::<10>() else {
             return self.fail(client, fault(FaultCode::Internal, "cannot make an id: the kernel has no random bytes"));
@@ -114,6 +123,10 @@ impl Daemon {
                 self.fail(client, fault);
             }
             Decision::Deny(denial) => self.deny(client, &asked, &denial),
+            Decision::Allow(terms) if request.kind == Kind::Role && self.cannot_be_held(&terms).is_some() => {
+                let detail = self.cannot_be_held(&terms).into_iter().collect();
+                self.deny(client, &asked, &Denial { cause: Cause::NotSupported, detail, by: None });
+            }
             Decision::Allow(terms) => self.give(client, &asked, &terms, act),
         }
     }
@@ -149,11 +162,16 @@ impl Daemon {
         let now = wall(self.moment);
         let ends_at = ends::at(terms, asked.request, asked.facts, now);
         let ends_boottime_ms = ends::boottime_ms(ends_at, now, self.now_ms());
-        let entries = asked.given(&self.stamp(), terms, target, ends_at, ends_boottime_ms);
+        let is_role = asked.request.kind == Kind::Role;
+        let entries = if is_role {
+            asked.granted(&self.stamp(), terms, ends_at, ends_boottime_ms).into()
+        } else {
+            asked.given(&self.stamp(), terms, target, ends_at, ends_boottime_ms)
+        };
         let priority = if terms.when_full { Priority::Essential } else { Priority::Ordinary };
         let ticket = self.ledger.append(entries, priority);
         let start = Start {
-            session: SessionId { access: asked.id.clone(), number: 1 },
+            session: SessionId { access: asked.id.clone(), number: u32::from(!is_role) },
             requester: asked.peer.uid,
             digest: asked.digest.to_owned(),
             policy: asked.policy.to_owned(),
@@ -162,6 +180,7 @@ impl Daemon {
             target: target.uid.0,
             ends_at,
             ends_boottime_ms,
+            held: false,
         };
         self.after.insert(ticket, After::Start(Box::new(Prepared { client, act, start })));
     }
@@ -172,9 +191,9 @@ impl Daemon {
         if let Err(error) = outcome {
             return self.fail(client, words::ledger_fault(&error));
         }
-        let id = start.session.access.clone();
+        let started = Started::of(&start);
         let Some(channel) = self.clients.get(&client).map(|client| Rc::clone(&client.channel)) else {
-            return self.activation_failed(id, "the client went away before its command was started");
+            return self.not_started(started, "the client went away before its command was started");
         };
         let number = self.number();
         let (first, more) = act.split();
@@ -183,11 +202,11 @@ impl Daemon {
         match self.spawner.orders(&orders, Some(&channel)) {
             Ok(()) => {
                 let until_ms = self.now_ms().saturating_add(self.patience.work_ms);
-                self.pending.insert(number, Pending { client, what: What::Start(id), until_ms });
+                self.pending.insert(number, Pending { client, what: What::Start(started), until_ms });
             }
             Err(not_taken) => {
                 let fault = self.not_taken(not_taken);
-                self.activation_failed(id, &fault.message);
+                self.not_started(started, &fault.message);
                 self.fail(client, fault);
             }
         }
@@ -195,26 +214,42 @@ impl Daemon {
     }
 
     /// The spawner did not start it.
-    pub(crate) fn start_refused(&mut self, client: u64, id: AccessId, cause: &str, disagree: bool) {
+    pub(crate) fn start_refused(&mut self, client: u64, started: Started, cause: &str, disagree: bool) {
+        let id = &started.session.access;
         let cause = jitsudo_bytes::Bytes::from(cause).visible();
         let fault = Fault {
             code: if disagree { FaultCode::Internal } else { FaultCode::Spawner },
-            message: if disagree {
-                format!("cannot start the command: jitsudo-spawn does not agree: {cause}")
-            } else {
-                format!("cannot start the command: {cause}")
+            message: {
+                let what = if started.session.number == 0 { "give the role" } else { "start the command" };
+                let whose = if disagree { "jitsudo-spawn does not agree: " } else { "" };
+                format!("cannot {what}: {whose}{cause}")
             },
             hint: Some(format!("nothing was given; this is recorded as {}", id.short())),
         };
         if disagree {
             self.tell(Severity::Error, &format!("{} the spawner does not agree: {cause}", id.short()));
         }
-        self.activation_failed(id, &cause);
+        self.not_started(started, &cause);
         self.fail(client, fault);
     }
 
-    pub(crate) fn activation_failed(&mut self, id: AccessId, cause: &str) {
-        let entry = self.stamp().entry(Event::ActivationFailed { id, cause: cause.to_owned() });
+    /// Nothing was started. A role that is held stays held.
+    pub(crate) fn not_started(&mut self, started: Started, cause: &str) {
+        let Started { session, held } = started;
+        let event = if held {
+            Event::SessionExit {
+                session,
+                ending: Ending::NotStarted(Errno::ECANCELED as i32),
+                ran_ms: 0,
+                pid: 0,
+                audit_session: None,
+                failed: Some(cause.to_owned()),
+                interpreter: None,
+            }
+        } else {
+            Event::ActivationFailed { id: session.access, cause: cause.to_owned() }
+        };
+        let entry = self.stamp().entry(event);
         self.ledger.append(vec![entry], Priority::Essential);
     }
 
@@ -233,7 +268,8 @@ impl Daemon {
             What::Run(act) => self.decide_run(pending.client, *act, peer, &facts, process),
             What::Ask(ask) => self.answer_ask(pending.client, ask, &facts),
             What::ExplainOther(ask) => self.explain_other(pending.client, ask, &facts),
-            What::Start(_) | What::Apply { .. } | What::Acknowledge(_) | What::Forget => {}
+            What::Order(order) => self.answer_order(pending.client, order, &facts),
+            What::Start(_) | What::End { .. } | What::Apply { .. } | What::Acknowledge(_) | What::Forget => {}
         }
     }
 }

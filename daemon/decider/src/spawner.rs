@@ -33,6 +33,8 @@ pub(crate) struct Spawner {
     pub(crate) blocked: bool,
     /// What it said of its policy, once it is ready.
     ready: Option<Option<String>>,
+    /// It holds role grants.
+    grants: bool,
     /// Why it is away.
     cause: String,
     pause_ms: u64,
@@ -70,14 +72,20 @@ impl Spawner {
     }
 
     /// It said that it is ready, and with which policy.
-    pub(crate) fn is_now_ready(&mut self, policy: Option<String>) {
+    pub(crate) fn is_now_ready(&mut self, policy: Option<String>, grants: bool) {
         self.ready = Some(policy);
+        self.grants = grants;
         self.pause_ms = 0;
     }
 
     /// The digest that it said it has; the outer `None` while it is away.
     pub(crate) fn policy(&self) -> Option<&Option<String>> {
         self.ready.as_ref()
+    }
+
+    /// It is there, and too old to hold role grants.
+    pub(crate) fn is_of_before_grants(&self) -> bool {
+        self.ready.is_some() && !self.grants
     }
 
     /// Why it is away.

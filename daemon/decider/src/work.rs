@@ -1,9 +1,10 @@
 //! What is under way: questions to the spawner, and what follows once a batch is durable.
 
-use jitsudo_core::id::AccessId;
+use jitsudo_core::event::EndCause;
+use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_link::spawner::{ApplyOutcome, Start, Wanted};
 use jitsudo_protocol::act::Act;
-use jitsudo_protocol::client::Ask;
+use jitsudo_protocol::client::{Ask, Order};
 
 /// What the spawner was asked.
 #[derive(Debug)]
@@ -21,7 +22,8 @@ impl Pending {
     pub(crate) fn outlives_its_client(&self) -> bool {
         match self.what {
             What::Start(_) | What::Apply { .. } | What::Acknowledge(_) => true,
-            What::Run(_) | What::Ask(_) | What::ExplainOther(_) | What::Forget => false,
+            What::End { .. } => true,
+            What::Run(_) | What::Ask(_) | What::ExplainOther(_) | What::Forget | What::Order(_) => false,
         }
     }
 }
@@ -38,7 +40,18 @@ pub(crate) enum What {
     /// That an authentication is forgotten.
     Forget,
     /// A session.
-    Start(AccessId),
+    Start(Started),
+    /// That an access ends.
+    End {
+        /// Which.
+        id: AccessId,
+        /// Its role, if it is one that is held.
+        role: Option<String>,
+        /// Why.
+        cause: EndCause,
+    },
+    /// Facts, to see whether this order may be given.
+    Order(Order),
     /// A policy.
     Apply {
         /// Only to see.
@@ -46,6 +59,20 @@ pub(crate) enum What {
     },
     /// A signature of this head, on root's word.
     Acknowledge(Wanted),
+}
+
+/// A session that is being started, as far as its failure has to know it.
+#[derive(Clone, Debug)]
+pub(crate) struct Started {
+    pub(crate) session: SessionId,
+    /// Under a role that is held: its end is not that of the access.
+    pub(crate) held: bool,
+}
+
+impl Started {
+    pub(crate) fn of(start: &Start) -> Self {
+        Self { session: start.session.clone(), held: start.held }
+    }
 }
 
 /// What follows once a batch is durable or refused.

@@ -7,9 +7,12 @@ use jitsudo_core::facts::Facts;
 use jitsudo_core::request::{Kind, Request};
 
 /// How many seconds a command grant lasts from its start, `not_after` aside: the run-time; for a shell or a login the smaller of
-/// run-time and window, and of the window that was asked for. `-T` shortens the run-time.
+/// run-time and window, and of the window that was asked for. `-T` shortens the run-time. A role lasts for its window.
 #[must_use]
 pub fn seconds(terms: &Terms, request: &Request, facts: &Facts) -> u64 {
+    if request.kind == Kind::Role {
+        return request.window.map_or(terms.window, |asked| asked.min(terms.window));
+    }
     let run_time = request.timeout.map_or(terms.run_time, |asked| asked.min(terms.run_time));
     if is_shell(request, facts) {
         let window = request.window.map_or(terms.window, |asked| asked.min(terms.window));
@@ -33,6 +36,20 @@ pub fn at(terms: &Terms, request: &Request, facts: &Facts, now: Timestamp) -> Ti
 pub fn boottime_ms(ends_at: Timestamp, now: Timestamp, now_boottime_ms: u64) -> u64 {
     let left = u64::try_from(ends_at.duration_since(now).as_millis()).unwrap_or(0);
     now_boottime_ms.saturating_add(left)
+}
+
+/// The absolute end, by both clocks, of a session that starts `now` under a role which is held until `until`: as a command's own, and
+/// never later than the role's.
+#[must_use]
+pub fn under(
+    terms: &Terms,
+    request: &Request,
+    facts: &Facts,
+    now: (Timestamp, u64),
+    until: (Timestamp, u64),
+) -> (Timestamp, u64) {
+    let ends_at = at(terms, request, facts, now.0).min(until.0);
+    (ends_at, boottime_ms(ends_at, now.0, now.1).min(until.1))
 }
 
 /// `-s`, `-i`, or a program of /etc/shells without arguments.
@@ -74,6 +91,27 @@ mod tests {
         }
         assert_eq!(seconds(&terms, &samples::request(&["bash"]), &facts), 3600);
         assert_eq!(seconds(&terms, &samples::request(&["bash", "-c", "id"]), &facts), 43_200);
+    }
+
+    #[test]
+    fn role_lasts_for_its_window_and_a_session_under_it_never_longer() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let (terms, facts) = (samples::terms(), samples::facts());
+        let mut request = samples::request(&[]);
+        request.kind = Kind::Role;
+        assert_eq!(at(&terms, &request, &facts, now).to_string(), "2026-01-01T01:00:00Z");
+        request.window = Some(1800);
+        let until = at(&terms, &request, &facts, now);
+        assert_eq!(until.to_string(), "2026-01-01T00:30:00Z");
+        let command = samples::request(&["/usr/bin/id"]);
+        let ends = |timeout, boottime_ms| {
+            let command = Request { timeout, ..command.clone() };
+            let (at, ms) = under(&terms, &command, &facts, (now, 1000), (until, boottime_ms));
+            (at.to_string(), ms)
+        };
+        assert_eq!(ends(None, 1_801_000), ("2026-01-01T00:30:00Z".to_owned(), 1_801_000));
+        assert_eq!(ends(None, 5000), ("2026-01-01T00:30:00Z".to_owned(), 5000));
+        assert_eq!(ends(Some(60), 1_801_000), ("2026-01-01T00:01:00Z".to_owned(), 61_000));
     }
 
     #[test]

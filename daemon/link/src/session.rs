@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use jitsudo_core::Timestamp;
 use jitsudo_core::decision::{Record, RunAs};
+use jitsudo_core::event::EndCause;
 use jitsudo_core::facts::{Executable, Requester, Target};
 use jitsudo_core::id::SessionId;
 use jitsudo_protocol::act::Remember;
@@ -61,6 +62,24 @@ pub struct Spec {
     pub secure_path: String,
     /// Directory for the session's events.
     pub spool: String,
+    /// It runs under a role that is held: the end of the access is the spawner's to say, not the session's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+}
+
+/// Spawner → session, after the spec, on the same socket.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpawnerToSession {
+    /// The role that was asked for is held from now on.
+    Activated {
+        /// Its name.
+        role: String,
+    },
+    /// It is not; in words.
+    NotActivated(String),
+    /// End what runs, now.
+    End(EndCause),
 }
 
 /// How the requester proves who they are, by the rule and by what the spawner remembers.
@@ -86,4 +105,6 @@ pub enum FromSessionToSpawner {
     /// The requester's identity is settled, by a proof now or a remembered one, and the account may be used. Said once, and only where
     /// the spec wanted either.
     Authenticated,
+    /// Whoever asks for a role may have it, as far as PAM goes. Said once, and only where a role was asked for.
+    Proved,
 }

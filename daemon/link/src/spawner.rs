@@ -1,8 +1,8 @@
 //! Decider ⇄ spawner. Every message of the decider that concerns a client has that client's connection attached.
 
-use jitsudo_core::event::Signed;
+use jitsudo_core::event::{EndCause, Signed};
 use jitsudo_core::facts::Facts;
-use jitsudo_core::id::SessionId;
+use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_protocol::act::{ActMore, ActStart};
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,15 @@ pub enum ToSpawner {
         /// Which line.
         wanted: Wanted,
     },
+    /// End a role grant, or the sessions of another access, before its time. Only to a spawner whose `Ready` told that it has grants.
+    EndGrant {
+        /// Repeated in the answer.
+        number: u64,
+        /// Which.
+        id: AccessId,
+        /// Why.
+        cause: EndCause,
+    },
     /// These spool files are in the ledger, durably.
     Folded {
         /// Their names.
@@ -97,6 +106,9 @@ pub struct Start {
     pub ends_at: jitsudo_core::Timestamp,
     /// The absolute end that was written, CLOCK_BOOTTIME milliseconds.
     pub ends_boottime_ms: u64,
+    /// It is given by the role grant that `session` names, which the spawner must hold.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
 }
 
 /// A line of the ledger that is to be signed.
@@ -169,6 +181,9 @@ pub enum FromSpawner {
         /// What was signed; absent = a spawner of an older version, which cannot have anything signed.
         #[serde(default)]
         memory: Option<Memory>,
+        /// It holds role grants and ends what it is told to; false = a spawner of an older version.
+        #[serde(default)]
+        grants: bool,
     },
     /// Answer to `Look`.
     Looked {
@@ -222,6 +237,13 @@ pub enum FromSpawner {
         number: u64,
         /// What happened.
         outcome: SignOutcome,
+    },
+    /// Answer to `EndGrant`.
+    Ending {
+        /// The order's number.
+        number: u64,
+        /// There was something to end, and its end has begun.
+        known: bool,
     },
     /// A file was put into the spool.
     Spooled,
@@ -360,7 +382,7 @@ mod tests {
     #[test]
     fn ready_of_an_older_spawner_has_no_memory() {
         let ready: FromSpawner = serde_json::from_str(r#"{"ready":{"policy":null}}"#).unwrap();
-        assert_eq!(ready, FromSpawner::Ready { policy: None, memory: None });
+        assert_eq!(ready, FromSpawner::Ready { policy: None, memory: None, grants: false });
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! the command's end at its deadline, and the record of it. It outlives the daemon's restarts.
 //!
 //! The way of one command, in order: [`act`] (the client tells the act again), [`audit`] (loginuid), [`authority`] (PAM, with
-//! [`proof`] and [`dialogue`]), [`descriptors`], [`directory`], [`program`], [`launch`], [`supervise`], and [`record`] throughout. [`edit`] takes the way of `-e` after
-//! [`authority`].
+//! [`proof`] and [`dialogue`]), [`descriptors`], [`directory`], [`program`], [`launch`], [`supervise`], and [`record`] throughout. [`edit`] takes the way of `-e`, and
+//! [`role`] that of a role, after [`authority`].
 //!
 //! MUSTs
 //! 1. Every message of the client comes from the process that the spawner saw (`client`, tests `peer_*`).
@@ -33,6 +33,7 @@ mod prompt;
 mod proof;
 mod record;
 mod relay;
+mod role;
 mod schedule;
 mod screen;
 mod supervise;
@@ -137,6 +138,7 @@ fn carry_out(task: Task, spawner: Channel) {
             not_started(&mut recorder, &Failure::only_explained());
         }
         Ok(Started::Nothing) => validated(&client, &mut recorder),
+        Ok(Started::Role) => role::settle(&spec, &client, &mut recorder),
         Err(failure) => {
             client.say_last(&failure.answer());
             drop(client);
@@ -155,6 +157,8 @@ enum Started {
     Explained,
     /// `-v`: there was nothing to begin.
     Nothing,
+    /// A role was asked for, and nothing that PAM knows speaks against it.
+    Role,
 }
 
 /// Everything up to the running command. What was set up is undone when something fails (PAM by
@@ -185,6 +189,12 @@ fn start(
     if told.act.options.kind == ActKind::Validate {
         return Ok(Started::Nothing);
     }
+    if (told.act.options.kind == ActKind::Role) != (spec.session.number == 0) {
+        return Err(Failure::refused(FaultCode::Internal, "the session is not one for that kind of request"));
+    }
+    if told.act.options.kind == ActKind::Role {
+        return Ok(Started::Role);
+    }
     let authority = admitted.open(spec, &told.act.options)?;
     home.come_back()?;
     told.beginning.size = dialogue.size().unwrap_or(told.beginning.size);
@@ -194,6 +204,10 @@ fn start(
     if schedule.due(now.wall_ns, now.boottime_ms) == Due::Over {
         let words = "cannot start the command: its time was over before you had proven who you are".to_owned();
         return Err(Failure::cannot(FaultCode::Authentication, words, Errno::ETIMEDOUT));
+    }
+    if recorder.told_to_end().is_some() {
+        let words = "cannot start the command: its grant was ended before it began".to_owned();
+        return Err(Failure::cannot(FaultCode::NotFound, words, Errno::ECANCELED));
     }
     if told.act.options.kind == ActKind::Edit {
         return edit::open(spec, &told.act, authority, audit_session, client).map(Box::new).map(Started::Editing);
@@ -230,6 +244,10 @@ fn validated(client: &Client, recorder: &mut Recorder) {
 }
 
 fn not_started(recorder: &mut Recorder, failure: &Failure) {
+    if recorder.gives_role() {
+        recorder.not_given(failure);
+        return recorder.finish();
+    }
     recorder.not_started(failure);
     let cause = if matches!(failure, Failure::ClientGone) { EndCause::ClientLost } else { EndCause::NotStarted };
     recorder.ended(cause);

@@ -2,6 +2,7 @@
 
 use jitsudo_bytes::Bytes;
 use jitsudo_core::Timestamp;
+use jitsudo_core::event::EndCause;
 use jitsudo_sys::local_time;
 
 /// How a command is called in a sentence.
@@ -18,14 +19,32 @@ pub(crate) fn left(words: &str, ends_at: Timestamp) -> String {
     format!("{words} left in this window (ends {})", clock(ends_at, true))
 }
 
+/// A role is held from now on.
+pub(crate) fn granted(role: &str, ends_at: Timestamp, id: &str) -> String {
+    let role = Bytes::from(role).visible();
+    format!("granted: {role} until {} ({id})\n", clock(ends_at, false))
+}
+
 /// At the end: how many programs beside the command itself.
-pub(crate) fn over(called: Called, others: usize) -> String {
+pub(crate) fn over(cause: EndCause, called: Called, others: usize) -> Option<String> {
+    let why = match cause {
+        EndCause::WindowOver => "the time is over",
+        EndCause::GivenBack => "the grant was given back",
+        EndCause::EndedByOther => "the grant was ended by another",
+        EndCause::Locked => "your account was locked",
+        EndCause::RuleGone => "the rules do not give it any more",
+        EndCause::AccountGone => "your account is gone",
+        EndCause::Lost => "the session was ended",
+        EndCause::Finished | EndCause::ClientLost | EndCause::NotStarted | EndCause::Released | EndCause::Rebooted => {
+            return None;
+        }
+    };
     let this = if called == Called::Shell { "this shell" } else { "this command" };
-    match others {
-        0 => format!("the time is over; {this} was ended"),
-        1 => format!("the time is over; {this} and 1 program it started were ended"),
-        count => format!("the time is over; {this} and {count} programs it started were ended"),
-    }
+    Some(match others {
+        0 => format!("{why}; {this} was ended"),
+        1 => format!("{why}; {this} and 1 program it started were ended"),
+        count => format!("{why}; {this} and {count} programs it started were ended"),
+    })
 }
 
 /// After the command, when programs of it run on.
@@ -64,7 +83,16 @@ mod tests {
         assert!(line.ends_with(" (apache2, rota\\u{1b}telogs)"), "{line}");
         assert!(still_running(&names[..1], 1, at).starts_with("1 program still runs"));
         assert!(still_running(&names, 9, at).ends_with(", …)"));
-        assert_eq!(over(Called::Shell, 2), "the time is over; this shell and 2 programs it started were ended");
-        assert_eq!(over(Called::Command, 0), "the time is over; this command was ended");
+        let said = |cause, called, others| over(cause, called, others).unwrap_or_default();
+        assert_eq!(
+            said(EndCause::WindowOver, Called::Shell, 2),
+            "the time is over; this shell and 2 programs it started were ended"
+        );
+        assert_eq!(said(EndCause::WindowOver, Called::Command, 0), "the time is over; this command was ended");
+        assert_eq!(
+            said(EndCause::GivenBack, Called::Command, 1),
+            "the grant was given back; this command and 1 program it started were ended"
+        );
+        assert_eq!(over(EndCause::ClientLost, Called::Command, 0), None);
     }
 }

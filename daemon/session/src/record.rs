@@ -5,6 +5,7 @@
 //! 1. Nothing that takes away waits for a record.
 //! 2. An event that could not be written is tried again until the session ends, and then said in the journal.
 
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use jitsudo_core::Timestamp;
@@ -12,7 +13,7 @@ use jitsudo_core::event::{Actor, EndCause, Ending, Entry, Event};
 use jitsudo_core::facts::Fact;
 use jitsudo_core::id::SessionId;
 use jitsudo_ledger::spool;
-use jitsudo_link::session::{FromSessionToSpawner, Spec};
+use jitsudo_link::session::{FromSessionToSpawner, SpawnerToSession, Spec};
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::clock;
 use jitsudo_sys::journal::{self, Journal};
@@ -34,6 +35,9 @@ pub(crate) struct Recorder {
     waiting: Vec<(String, String)>,
     journal: Option<Journal>,
     spawner: Channel,
+    spawner_gone: bool,
+    /// The end of the access is another's to record.
+    held: bool,
 }
 
 impl Recorder {
@@ -55,6 +59,43 @@ impl Recorder {
             waiting: Vec::new(),
             journal: Journal::new(Path::new(journal::SOCKET)).ok(),
             spawner,
+            spawner_gone: false,
+            held: spec.held,
+        }
+    }
+
+    /// The spawner's end, to be waited on; `None` once it is gone.
+    pub(crate) fn spawner(&self) -> Option<BorrowedFd<'_>> {
+        (!self.spawner_gone).then(|| self.spawner.as_fd())
+    }
+
+    /// What the spawner said since.
+    pub(crate) fn hear(&mut self) -> Option<SpawnerToSession> {
+        if self.spawner_gone {
+            return None;
+        }
+        match self.spawner.receive_bytes() {
+            // A word of a later version is none that this one could follow.
+            Ok(Some(message)) => serde_json::from_slice(&message.bytes).ok(),
+            Err(error) if error.would_block() => None,
+            // A restarted spawner ends this process by a signal.
+            Ok(None) | Err(_) => {
+                self.spawner_gone = true;
+                None
+            }
+        }
+    }
+
+    /// This is the conversation in which a role is given.
+    pub(crate) fn gives_role(&self) -> bool {
+        self.session.number == 0
+    }
+
+    /// Why the spawner wants this session to end, once it does.
+    pub(crate) fn told_to_end(&mut self) -> Option<EndCause> {
+        match self.hear() {
+            Some(SpawnerToSession::End(cause)) => Some(cause),
+            Some(SpawnerToSession::Activated { .. } | SpawnerToSession::NotActivated(_)) | None => None,
         }
     }
 
@@ -139,13 +180,29 @@ impl Recorder {
         });
     }
 
+    /// The role that was asked for is not given.
+    pub(crate) fn not_given(&mut self, failure: &Failure) {
+        let id = self.session.access.clone();
+        let cause = failure.entry().1;
+        if matches!(failure, Failure::Refused { .. }) {
+            self.event(Event::SpawnerRefused { id: Some(id.clone()), cause: cause.clone() });
+        }
+        self.event(Event::ActivationFailed { id, cause });
+    }
+
     /// The grant is over.
     pub(crate) fn ended(&mut self, cause: EndCause) {
+        if self.held {
+            return;
+        }
         self.event(Event::Ended { id: self.session.access.clone(), cause });
     }
 
     /// Nothing of it remains.
     pub(crate) fn closed(&mut self) {
+        if self.held {
+            return;
+        }
         self.event(Event::Closed { id: self.session.access.clone() });
     }
 

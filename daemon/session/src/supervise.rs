@@ -132,6 +132,7 @@ impl Supervisor<'_> {
         if let (Some(_), Some(events)) = (self.ended, self.running.processes.events()) {
             entries.push(PollFd::new(events, PollFlags::POLLPRI));
         }
+        entries.extend(self.recorder.spawner().map(|spawner| PollFd::new(spawner, PollFlags::POLLIN)));
         // An interrupted or failed wait is a short one: everything below asks anew.
         let _ = poll(&mut entries, PollTimeout::try_from(wait_ms).unwrap_or(PollTimeout::ZERO));
         let came = |place: usize| entries.get(place).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
@@ -140,6 +141,9 @@ impl Supervisor<'_> {
         drop(entries);
         if let Some(relay) = &mut self.running.relay {
             relay.relay(pty, stream);
+        }
+        if let Some(cause) = self.recorder.told_to_end() {
+            self.begin_end(cause);
         }
         if !signal.is_empty() {
             self.attend_to_signals();
@@ -315,14 +319,14 @@ impl Supervisor<'_> {
                 relay.add(b"\x1b[?1049l\x1b[?25h");
             }
         }
-        if let End::Asked { cause: EndCause::WindowOver, others, .. }
-        | End::Killed { cause: EndCause::WindowOver, others, .. } = self.end
-        {
+        if let End::Asked { cause, others, .. } | End::Killed { cause, others, .. } = self.end {
             let called = match self.running.kind {
                 ActKind::Shell | ActKind::LoginShell => Called::Shell,
                 ActKind::Command | ActKind::Edit | ActKind::Validate | ActKind::Role => Called::Command,
             };
-            self.client.say(&FromSession::Notice(notice::over(called, others)));
+            if let Some(line) = notice::over(cause, called, others) {
+                self.client.say(&FromSession::Notice(line));
+            }
         }
         for line in std::mem::take(&mut self.held_notices) {
             self.client.say(&FromSession::Notice(line));

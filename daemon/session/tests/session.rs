@@ -164,6 +164,7 @@ fn spec(act: &Act, spool: &Path) -> Spec {
         pam_service: "other".into(),
         secure_path: "/usr/sbin:/usr/bin:/sbin:/bin".into(),
         spool: spool.to_str().unwrap().into(),
+        held: false,
     }
 }
 

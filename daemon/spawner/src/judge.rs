@@ -7,12 +7,16 @@ use jitsudo_core::Timestamp;
 use jitsudo_core::decision::{Decision, Terms};
 use jitsudo_core::evaluate::evaluate;
 use jitsudo_core::facts::{Executable, Fact, Facts, Target};
+use jitsudo_core::held::{Held, under};
+use jitsudo_core::lends::Lends;
+use jitsudo_core::request::{Kind, Request};
 use jitsudo_link::ends;
 use jitsudo_link::facts::Peer;
 use jitsudo_link::spawner::Start;
 use jitsudo_protocol::act::{Act, ActKind};
 use jitsudo_protocol::digest;
 
+use crate::grants::{self, Grant};
 use crate::policy::Applied;
 
 /// What a session needs of the judgement.
@@ -34,13 +38,14 @@ pub(crate) struct Now {
 /// What the two clocks may have drifted and been rounded apart between decision and start, milliseconds.
 const CLOCK_SLACK_MS: u64 = 10;
 
-/// Judges a start; in words what does not agree.
+/// Judges a start; in words what does not agree. `grant` is the role grant that the start's session names, as far as one is held here.
 pub(crate) fn judge(
     applied: &Applied,
     peer: Peer,
     facts: &Facts,
     act: &Act,
     start: &Start,
+    grant: Option<&Grant>,
     now: Now,
 ) -> Result<Judged, String> {
     if start.requester != peer.uid {
@@ -53,10 +58,20 @@ pub(crate) fn judge(
         return Err("the digest is not the act's".to_owned());
     }
     let request = jitsudo_link::ask::request(act);
-    let terms = match evaluate(applied.policy.as_ref(), facts, &request, now.wall) {
-        Decision::Allow(terms) => terms,
-        Decision::Deny(denial) => return Err(format!("the applied policy does not allow it ({:?})", denial.cause)),
+    if (request.kind == Kind::Role) != (start.session.number == 0) || (start.held && start.session.number == 0) {
+        return Err(format!("session {} is not one for that kind of request", start.session.number));
+    }
+    let terms = if start.held {
+        under_grant(applied, facts, &request, grant, now)?
+    } else {
+        match evaluate(applied.policy.as_ref(), facts, &request, now.wall) {
+            Decision::Allow(terms) => terms,
+            Decision::Deny(denial) => return Err(format!("the applied policy does not allow it ({:?})", denial.cause)),
+        }
     };
+    if request.kind == Kind::Role {
+        may_be_held(applied, &terms)?;
+    }
     if terms.rule != start.rule || terms.role != start.role {
         return Err(format!(
             "rule {:?} with role {:?} was named, the applied policy gives it by rule {:?} with role {:?}",
@@ -66,7 +81,7 @@ pub(crate) fn judge(
     if terms.approvals != 0 {
         return Err("the rule needs approval".to_owned());
     }
-    check_end(&terms, facts, act, start, now)?;
+    check_end(&terms, facts, act, start, grant.filter(|_| start.held), now)?;
     let Fact::Is(Some(target)) = &facts.target else {
         return Err("the target account is not known".to_owned());
     };
@@ -83,11 +98,59 @@ pub(crate) fn judge(
     Ok(Judged { terms: *terms, target: target.clone(), executable })
 }
 
+/// What a role that is held gives: to its requester alone, and by own facts and the applied policy.
+fn under_grant(
+    applied: &Applied,
+    facts: &Facts,
+    request: &Request,
+    grant: Option<&Grant>,
+    now: Now,
+) -> Result<Box<Terms>, String> {
+    let Some(grant) = grant else {
+        return Err("no role grant of that id is held".to_owned());
+    };
+    let requester = &facts.requester;
+    if !grants::is_of(grant, requester.uid.0, requester.name.known().map(String::as_str)) {
+        return Err("that role grant is another account's".to_owned());
+    }
+    let Some(policy) = &applied.policy else {
+        return Err("no policy is applied".to_owned());
+    };
+    let held =
+        Held { rule: &grant.rule, role: &grant.role, reason: grant.reason.as_deref(), ticket: grant.ticket.as_deref() };
+    under(policy, facts, request, held, now.wall).ok_or_else(|| "the role that is held does not give it".to_owned())
+}
+
+/// Only roles that lend nothing to the host can be held yet.
+fn may_be_held(applied: &Applied, terms: &Terms) -> Result<(), String> {
+    let Some(policy) = &applied.policy else {
+        return Err("no policy is applied".to_owned());
+    };
+    if !policy.has_role(&terms.role) {
+        return Err(format!("{:?} is no role", terms.role));
+    }
+    if Lends::of(policy, &terms.role) != Lends::default() {
+        return Err(format!("role {:?} gives groups or changes the host, which cannot be held yet", terms.role));
+    }
+    Ok(())
+}
+
 /// The end must be one that the terms give from now on, and still to come, by both clocks.
-fn check_end(terms: &Terms, facts: &Facts, act: &Act, start: &Start, now: Now) -> Result<(), String> {
+fn check_end(
+    terms: &Terms,
+    facts: &Facts,
+    act: &Act,
+    start: &Start,
+    grant: Option<&Grant>,
+    now: Now,
+) -> Result<(), String> {
     let request = jitsudo_link::ask::request(act);
-    let latest = ends::at(terms, &request, facts, now.wall);
-    let latest_boottime = ends::boottime_ms(latest, now.wall, now.boottime_ms) + CLOCK_SLACK_MS;
+    let mut latest = ends::at(terms, &request, facts, now.wall);
+    let mut latest_boottime = ends::boottime_ms(latest, now.wall, now.boottime_ms) + CLOCK_SLACK_MS;
+    if let Some((at, boottime_ms)) = grant.map(grants::until) {
+        latest = latest.min(at);
+        latest_boottime = latest_boottime.min(boottime_ms);
+    }
     if start.ends_at > latest || start.ends_boottime_ms > latest_boottime {
         return Err(format!("the end {} is later than the terms give ({latest})", start.ends_at));
     }
@@ -205,6 +268,7 @@ mod tests {
             target: 0,
             ends_at: "2026-11-21T12:00:10Z".parse().unwrap(),
             ends_boottime_ms: NOW_MS + 10_000,
+            held: false,
         }
     }
 
@@ -218,7 +282,7 @@ mod tests {
     fn judged(change: impl FnOnce(&mut Start, &mut Act, &mut Facts, &mut Peer)) -> Result<Judged, String> {
         let (mut start, mut act, mut facts, mut peer) = (start(), act(), facts(), root());
         change(&mut start, &mut act, &mut facts, &mut peer);
-        judge(&Applied::default(), peer, &facts, &act, &start, now())
+        judge(&Applied::default(), peer, &facts, &act, &start, None, now())
     }
 
     #[test]
@@ -268,5 +332,72 @@ mod tests {
             start.digest = digest::of_act(1000, act);
         });
         assert!(error.unwrap_err().contains("does not allow"));
+    }
+
+    const HELD: &str = "[roles.web-operator]\nrun = [\"/usr/bin/id\"]\n[roles.other]\nrun = [\"/usr/bin/env\"]\n\
+        [[allow]]\nname = \"web\"\nwho = [\"#1000\"]\nroles = [\"web-operator\"]\ngrant = \"role\"\nauth = \"none\"\n";
+
+    fn applied(text: &str) -> Applied {
+        use jitsudo_core::language::{HostLookup, SourceFile, compile};
+        let files = [SourceFile { name: "10.toml".into(), bytes: text.as_bytes().to_vec() }];
+        let host = HostLookup { zone: &|_| None, resolve_directory: &|path| path.to_owned() };
+        let compiled = compile(&files, &host)
+            .unwrap_or_else(|errors| panic!("{}", errors[errors.len() - 1].render(&files, false)));
+        Applied { policy: Some(compiled.policy), digest: Some("p".into()) }
+    }
+
+    /// alice runs `id` under the role that she holds until 12:30; `change` is the lie.
+    fn judged_held(
+        policy: &str,
+        change: impl FnOnce(&mut Start, &mut Act, &mut Facts, &mut Option<Grant>),
+    ) -> Result<Judged, String> {
+        let (mut start, mut act, mut facts) = (start(), act(), facts());
+        facts.requester.uid = Uid(1000);
+        facts.requester.name = Fact::Is("alice".into());
+        facts.requester.loginuid = Fact::Is(Some(Uid(1000)));
+        start.requester = 1000;
+        start.policy = "p".into();
+        (start.rule, start.role) = ("web".into(), "web-operator".into());
+        start.held = true;
+        let mut grant = Some(crate::grants::tests::grant());
+        start.ends_at = "2026-11-21T12:30:00Z".parse().unwrap();
+        start.ends_boottime_ms = 1_800_000;
+        change(&mut start, &mut act, &mut facts, &mut grant);
+        start.digest = digest::of_act(1000, &act);
+        let peer = Peer { pid: 7, uid: 1000, gid: 1000 };
+        judge(&applied(policy), peer, &facts, &act, &start, grant.as_ref(), now())
+    }
+
+    #[test]
+    fn what_a_held_role_gives_is_started_until_its_end() {
+        assert_eq!(judged_held(HELD, |_, _, _, _| {}).unwrap().terms.role, "web-operator");
+    }
+
+    type Lie = dyn Fn(&mut Start, &mut Act, &mut Facts, &mut Option<Grant>);
+
+    #[test]
+    fn every_lie_about_a_held_role_is_refused() {
+        let refused = |wanted: &str, policy: &str, change: &Lie| {
+            let error = judged_held(policy, change).unwrap_err();
+            assert!(error.contains(wanted), "{wanted}: {error}");
+        };
+        refused("no role grant of that id", HELD, &|_, _, _, grant| *grant = None);
+        refused("another account's", HELD, &|_, _, facts, _| facts.requester.uid = Uid(1001));
+        refused("another account's", HELD, &|_, _, facts, _| facts.requester.name = Fact::Is("bob".into()));
+        refused("does not give it", HELD, &|_, _, _, grant| grant.as_mut().unwrap().role = "other".into());
+        refused("\"mine\"", HELD, &|start, _, _, _| start.rule = "mine".into());
+        refused("\"other\"", HELD, &|start, _, _, _| start.role = "other".into());
+        refused("later", HELD, &|start, _, _, _| start.ends_at = "2026-11-21T12:30:01Z".parse().unwrap());
+        refused("later", HELD, &|start, _, _, _| start.ends_boottime_ms = 1_800_001);
+        refused("does not give it", &HELD.replace("\"web\"", "\"gone\""), &|_, _, _, _| {});
+        refused("does not give it", &HELD.replace("#1000", "#1001"), &|_, _, _, _| {});
+        refused(
+            "does not give it",
+            &format!("{HELD}[[deny]]\nname = \"d\"\nwho = [\"#1000\"]\nhosts = [\"web-*\"]\n"),
+            &|_, _, _, _| {},
+        );
+        refused("does not allow it", HELD, &|start, _, _, _| start.held = false);
+        refused("not one for that kind", HELD, &|start, _, _, _| start.session.number = 0);
+        refused("not one for that kind", HELD, &|_, act, _, _| act.options.kind = ActKind::Role);
     }
 }

@@ -14,6 +14,7 @@
 mod cgroups;
 mod decider;
 mod effect;
+mod grants;
 mod helpers;
 mod judge;
 mod looked;

@@ -55,8 +55,8 @@ impl Recorder {
         ]);
     }
 
-    /// Records an event. Nothing waits for it: it is about something that was not given, or is over.
-    pub(crate) fn record(&mut self, event: Event) {
+    /// Records an event; true once that is durable. What is over, or was not given, does not wait for it.
+    pub(crate) fn record(&mut self, event: Event) -> bool {
         let moment = clock::now();
         self.written += 1;
         let entry = Entry {
@@ -70,7 +70,7 @@ impl Recorder {
             event,
         };
         let Ok(json) = serde_json::to_string(&entry) else {
-            return;
+            return false;
         };
         let name = format!("spawn.{}.{}.{}", self.boot.get(..8).unwrap_or("noboot"), self.started_ms, self.written);
         let spooled = jitsudo_ledger::spool::write(Path::new(jitsudo_link::SPOOL), &name, &json);
@@ -88,5 +88,6 @@ impl Recorder {
                 ("JITSUDO_JSON", json.as_bytes()),
             ]);
         }
+        spooled.is_ok()
     }
 }

@@ -3,13 +3,15 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use jitsudo_core::event::EndCause;
 use jitsudo_core::facts::{Fact, Origin};
-use jitsudo_core::id::SessionId;
+use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_link::LIBEXEC;
-use jitsudo_link::session::{Authentication, FromSessionToSpawner, Spec};
+use jitsudo_link::session::{Authentication, FromSessionToSpawner, SpawnerToSession, Spec};
 use jitsudo_protocol::client::FromDecider;
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::child::{self, Child};
+use jitsudo_sys::nix::libc::{SIGKILL, SIGTERM};
 
 use crate::cgroups::{self, Groups, Supervisor};
 use crate::remembered::WhenSettled;
@@ -43,6 +45,15 @@ pub(crate) struct Live {
     proving: bool,
     /// When its command is killed here if it is still there, CLOCK_BOOTTIME milliseconds: the session's own deadline came and went.
     until_ms: u64,
+    /// It was told to end before its time.
+    told_to_end: bool,
+}
+
+impl Live {
+    fn say(&self, word: &SpawnerToSession) -> bool {
+        let text = serde_json::to_vec(word).unwrap_or_default();
+        self.channel.as_ref().is_some_and(|channel| channel.send(&text, &[]).is_ok())
+    }
 }
 
 /// A session that waits for its request.
@@ -63,6 +74,8 @@ pub(crate) enum Heard {
     Spooled,
     /// Who asks has proven it, or has used a proof.
     Settled(WhenSettled),
+    /// Who asks for a role may have it.
+    Proved,
 }
 
 /// How a session's process ended.
@@ -85,14 +98,22 @@ pub(crate) struct Sessions {
     leftover: Vec<String>,
     /// Sessions' own groups likewise.
     leftover_supervisors: Vec<Supervisor>,
+    /// Sessions whose commands could not be killed: tried again.
+    stuck: Vec<SessionId>,
 }
 
 impl Sessions {
     /// Finds the cgroup, and adopts what an earlier spawner left running.
     pub(crate) fn prepare() -> Self {
         let base = cgroups::base();
-        let mut sessions =
-            Self { base, warm: None, live: Vec::new(), leftover: Vec::new(), leftover_supervisors: Vec::new() };
+        let mut sessions = Self {
+            base,
+            warm: None,
+            live: Vec::new(),
+            leftover: Vec::new(),
+            leftover_supervisors: Vec::new(),
+            stuck: Vec::new(),
+        };
         for name in sessions.base.as_deref().map(cgroups::left_over).unwrap_or_default() {
             sessions.adopt(&name);
         }
@@ -123,6 +144,7 @@ impl Sessions {
                     when_settled: None,
                     proving: false,
                     until_ms,
+                    told_to_end: false,
                 });
             }
             _ => self.leftover.push(name.to_owned()),
@@ -222,6 +244,7 @@ impl Sessions {
             when_settled,
             proving,
             until_ms,
+            told_to_end: false,
         });
         Ok(pid)
     }
@@ -268,6 +291,7 @@ impl Sessions {
                     live.proving = false;
                     live.when_settled.take().map_or(Heard::Nothing, Heard::Settled)
                 }
+                Ok(FromSessionToSpawner::Proved) => Heard::Proved,
                 Err(_) => Heard::Nothing,
             },
             // A process that a PAM module left behind may hold the other end for ever.
@@ -294,12 +318,16 @@ impl Sessions {
             self.leftover_supervisors.push(supervisor);
         }
         let name = live.session.to_string();
+        // Who gives a role runs no command that could be found left.
+        let mut gone = if session.number == 0 && failed { Gone::Lost } else { Gone::Tidy };
         let Some(groups) = self.base.as_deref().map(|base| Groups::of(base, &name)) else {
-            return Some(Gone::Tidy);
+            return Some(gone);
         };
-        let mut gone = Gone::Tidy;
         if groups.is_populated() && !live.released {
             gone = if groups.kill().is_ok() { Gone::Lost } else { Gone::Stuck };
+            if gone == Gone::Stuck {
+                self.stuck.push(session.clone());
+            }
         }
         if !groups.remove() {
             self.leftover.push(name);
@@ -319,10 +347,43 @@ impl Sessions {
                 // Tried again in a second if it cannot be; what is in D state dies when it wakes.
                 let _ = groups.kill();
                 killed.push(live.session.clone());
+            } else if live.told_to_end {
+                // It hangs before its command: it would begin it later.
+                let _ = jitsudo_sys::pidfd::signal(live.pidfd.as_fd(), SIGKILL);
             }
             live.until_ms = now_ms.saturating_add(PATIENCE_MS);
         }
         killed
+    }
+
+    /// Tells every session of an access to end, now; true when there is one. A session that does not is killed with its command when its
+    /// time for that is over.
+    pub(crate) fn end_all(&mut self, access: &AccessId, cause: EndCause, now_ms: u64, grace_ms: u64) -> bool {
+        let until_ms = now_ms.saturating_add(grace_ms).saturating_add(PATIENCE_MS);
+        let mut any = false;
+        for live in self.live.iter_mut().filter(|live| live.session.access == *access) {
+            any = true;
+            if !live.released {
+                live.until_ms = live.until_ms.min(until_ms);
+                live.told_to_end = true;
+            }
+            let said = live.say(&SpawnerToSession::End(cause));
+            // At the end of its time it ends by itself; it does not listen when it is another spawner's.
+            if !said && cause != EndCause::WindowOver {
+                let _ = jitsudo_sys::pidfd::signal(live.pidfd.as_fd(), SIGTERM);
+            }
+        }
+        any
+    }
+
+    /// Says something to a session; false when it does not listen.
+    pub(crate) fn say(&self, session: &SessionId, word: &SpawnerToSession) -> bool {
+        self.live.iter().find(|live| live.session == *session).is_some_and(|live| live.say(word))
+    }
+
+    /// True while anything of an access may run.
+    pub(crate) fn remains(&self, access: &AccessId) -> bool {
+        self.live.iter().map(|live| &live.session).chain(&self.stuck).any(|session| session.access == *access)
     }
 
     /// When [`Self::enforce`] has something to do next.
@@ -333,6 +394,12 @@ impl Sessions {
     /// Tries again to remove the groups that were still in use.
     pub(crate) fn tidy(&mut self) {
         if let Some(base) = self.base.as_deref() {
+            self.stuck.retain(|session| {
+                let groups = Groups::of(base, &session.to_string());
+                // What cannot be killed now is told below, and tried again.
+                let _ = groups.kill();
+                groups.is_populated()
+            });
             self.leftover.retain(|name| !Groups::of(base, name).remove());
             self.leftover_supervisors.retain(|supervisor| !supervisor.remove(base));
         }
@@ -399,6 +466,7 @@ mod tests {
             when_settled: None,
             proving: false,
             until_ms: 0,
+            told_to_end: false,
         };
         let sessions = Sessions {
             base: Some(base.clone()),
@@ -406,6 +474,7 @@ mod tests {
             live: vec![lives],
             leftover: Vec::new(),
             leftover_supervisors: Vec::new(),
+            stuck: Vec::new(),
         };
         assert!(sessions.is_taken(&live) && sessions.is_taken(&left) && !sessions.is_taken(&free));
         std::fs::remove_dir_all(&base).unwrap();
@@ -425,6 +494,7 @@ mod tests {
             when_settled: None,
             proving: false,
             until_ms: 0,
+            told_to_end: false,
         };
         let mut sessions = Sessions {
             base: None,
@@ -432,6 +502,7 @@ mod tests {
             live: (1..MAX_OF_ACCOUNT).map(one).collect(),
             leftover: Vec::new(),
             leftover_supervisors: Vec::new(),
+            stuck: Vec::new(),
         };
         assert!(sessions.has_room_for(1000));
         sessions.live.push(one(0));
@@ -455,10 +526,17 @@ mod tests {
             when_settled: None,
             proving: true,
             until_ms: 0,
+            told_to_end: false,
         };
         let live = (0..MAX_PROVING_OF_ACCOUNT).map(&mut one).collect();
-        let mut sessions =
-            Sessions { base: None, warm: None, live, leftover: Vec::new(), leftover_supervisors: Vec::new() };
+        let mut sessions = Sessions {
+            base: None,
+            warm: None,
+            live,
+            leftover: Vec::new(),
+            leftover_supervisors: Vec::new(),
+            stuck: Vec::new(),
+        };
         assert!(!sessions.may_be_asked(1000) && sessions.may_be_asked(1001));
         // Who has proven it makes room, whether or not that is remembered.
         theirs.send(&serde_json::to_vec(&FromSessionToSpawner::Authenticated).unwrap(), &[]).unwrap();

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jitsudo_core::event::{EndCause, Event};
 use jitsudo_core::facts::{Fact, Origin};
-use jitsudo_core::id::SessionId;
+use jitsudo_core::id::{AccessId, SessionId};
+use jitsudo_core::state::Ends;
 use jitsudo_link::facts::{About, Answer, Peer};
-use jitsudo_link::session::Spec;
+use jitsudo_link::session::{SpawnerToSession, Spec};
 use jitsudo_link::settings::{self, Settings};
 use jitsudo_link::spawner::{ApplyOutcome, Effect, FromSpawner, LookFailure, SignOutcome, Start, ToSpawner};
 use jitsudo_link::{APPLIED_POLICY, SECURE_PATH, SETTINGS, SPOOL};
@@ -23,6 +24,7 @@ use jitsudo_sys::{clock, trusted};
 
 use crate::decider::{self, Arriving, Decider};
 use crate::effect::{Told, Worker};
+use crate::grants::{self, Grant, Grants};
 use crate::helpers::{Asked, Helpers, Outcome, Why};
 use crate::judge::{self, Now};
 use crate::looked::Looked;
@@ -40,6 +42,8 @@ const ACCEPT_PAUSE_MS: u64 = 500;
 const TURN: usize = 16;
 /// Descriptors wanted.
 const DESCRIPTORS: u64 = 16_384;
+/// Longest sleep while a role is held, milliseconds.
+const TICK_MS: u64 = 1_000;
 /// Milliseconds between TERM and KILL at a session's end.
 const GRACE_MS: u64 = 1_000;
 
@@ -64,6 +68,7 @@ pub(crate) struct Spawner {
     looked: Looked,
     remembered: Remembered,
     sessions: Sessions,
+    grants: Grants,
     /// Applies a policy; true = a dry run.
     worker: Option<Worker<bool>>,
     signing: Signing,
@@ -91,7 +96,12 @@ impl Spawner {
         let settings = settings::parse(&text).map_err(|error| io::Error::other(format!("{SETTINGS}: {error}")))?;
         let nodename = jitsudo_sys::nix::unistd::gethostname()?.to_string_lossy().into_owned();
         let host = settings.host_or(&nodename);
-        let recorder = Recorder::new(&host);
+        let mut recorder = Recorder::new(&host);
+        let boot = clock::boot_id().unwrap_or_default();
+        let (grants, trouble) = Grants::load(PathBuf::from(jitsudo_link::notes::ENDS), &host, &boot);
+        for cause in trouble {
+            recorder.record(Event::SpawnerRefused { id: None, cause });
+        }
         let mut spawner = Self {
             listener,
             decider_uid: decider::uid_of_decider(&std::fs::read_to_string("/etc/passwd").unwrap_or_default()),
@@ -101,6 +111,7 @@ impl Spawner {
             looked: Looked::default(),
             remembered: Remembered::default(),
             sessions: Sessions::prepare(),
+            grants,
             worker: None,
             signing: Signing::new(clock::boottime_ms()),
             applied: Applied::default(),
@@ -112,6 +123,10 @@ impl Spawner {
             accept_from_ms: 0,
         };
         spawner.load_policy();
+        // What an earlier spawner did not bring to its end; recorded by that one, or once more here.
+        for (id, cause) in spawner.grants.ending() {
+            spawner.end_sessions(&id, cause);
+        }
         Ok(spawner)
     }
 
@@ -136,8 +151,11 @@ impl Spawner {
             self.helpers.keep_one_ready();
             self.sessions.keep_one_warm();
             let now = clock::boottime_ms();
-            let next = self.helpers.next_deadline().into_iter().chain(self.sessions.next_end()).min();
-            let due = next.map_or(60_000, |until| until.saturating_sub(now).min(60_000));
+            let ends = self.sessions.next_end().into_iter().chain(self.grants.next_end());
+            let next = self.helpers.next_deadline().into_iter().chain(ends).min();
+            // The wall clock may be set at any time.
+            let longest = if self.grants.is_empty() { 60_000 } else { TICK_MS };
+            let due = next.map_or(longest, |until| until.saturating_sub(now).min(longest));
             let pause = if self.accept_from_ms > now { ACCEPT_PAUSE_MS } else { 5_000 };
             let timeout = u16::try_from(u128::from(due.min(pause)).min(watchdog)).unwrap_or(5_000);
             for token in self.wait(PollTimeout::from(timeout))? {
@@ -198,7 +216,7 @@ impl Spawner {
             }
             Token::SessionSays(session) => {
                 let heard = self.sessions.readable(&session);
-                self.heard(heard);
+                self.heard(&session, heard);
             }
             Token::SessionEnds(session) => self.session_ended(&session),
             Token::Worker => {
@@ -225,6 +243,11 @@ impl Spawner {
         }
         let late = self.signing.give_up_the_late(now);
         self.signed(late);
+        let moment = clock::now();
+        for (id, cause) in self.grants.due(Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms }) {
+            self.end_grant(&id, cause);
+        }
+        self.close_what_is_over();
         for session in self.sessions.enforce(now) {
             let cause = format!("session {session} ran past its end without ending its command: killed by the spawner");
             self.recorder.record(Event::CleanupFailed { id: session.access, cause });
@@ -255,8 +278,11 @@ impl Spawner {
         }
         match decider::accept(channel, self.decider_uid) {
             Some(mut decider) => {
-                decider
-                    .say(&FromSpawner::Ready { policy: self.applied.digest.clone(), memory: Some(signing::memory()) });
+                decider.say(&FromSpawner::Ready {
+                    policy: self.applied.digest.clone(),
+                    memory: Some(signing::memory()),
+                    grants: true,
+                });
                 self.next_decider += 1;
                 self.deciders.insert(self.next_decider, decider);
             }
@@ -324,6 +350,11 @@ impl Spawner {
                     Some(signing::failed(told, "only root acknowledges".to_owned()))
                 };
                 self.signed(answer);
+            }
+            Ok(ToSpawner::EndGrant { number, id: access, cause }) => {
+                let known = self.end_grant(&access, cause);
+                self.close_what_is_over();
+                self.say(id, &FromSpawner::Ending { number, known });
             }
             Ok(ToSpawner::Folded { names }) => {
                 for name in names {
@@ -463,7 +494,13 @@ impl Spawner {
             return;
         }
         let facts = &look.learnt.facts;
-        let judged = match judge::judge(&self.applied, look.peer, facts, act, &start, now) {
+        let access = &start.session.access;
+        if !start.held && self.grants.knows(access) {
+            self.refuse(id, number, &start, "that id is a role grant's", true);
+            return;
+        }
+        let grant = self.grants.usable(access, now);
+        let judged = match judge::judge(&self.applied, look.peer, facts, act, &start, grant, now) {
             Ok(judged) => judged,
             Err(cause) => {
                 self.refuse(id, number, &start, &cause, true);
@@ -501,10 +538,101 @@ impl Spawner {
             pam_service: if act.options.kind == ActKind::LoginShell { "jitsudo-i" } else { "jitsudo" }.to_owned(),
             secure_path: SECURE_PATH.to_owned(),
             spool: SPOOL.to_owned(),
+            held: start.held,
         };
+        if act.options.kind == ActKind::Role {
+            if !self.grants.has_room_for(uid) {
+                let cause = format!("this account holds {} roles already", grants::MAX_OF_ACCOUNT);
+                self.refuse(id, number, &start, &cause, false);
+                return;
+            }
+            self.grants.ask(self.grant_of(&start, &spec, act));
+        }
         match self.sessions.start(spec, look.learnt.facts.origin, when_settled, connection) {
             Ok(pid) => self.say(id, &FromSpawner::Started { number, pid }),
-            Err(cause) => self.refuse(id, number, &start, &cause, false),
+            Err(cause) => {
+                self.grants.give_up(&start.session.access);
+                self.refuse(id, number, &start, &cause, false);
+            }
+        }
+    }
+
+    /// The grant that a role request becomes once its requester has proven who they are.
+    fn grant_of(&self, start: &Start, spec: &Spec, act: &Act) -> Grant {
+        let ends = Ends { at: start.ends_at, boottime_ms: start.ends_boottime_ms, boot: self.grants.boot().to_owned() };
+        Grant {
+            id: start.session.access.clone(),
+            requester: spec.peer.uid,
+            user: spec.requester.name.known().cloned(),
+            rule: start.rule.clone(),
+            role: start.role.clone(),
+            reason: act.options.reason.clone(),
+            ticket: act.options.ticket.clone(),
+            ends,
+            ending: None,
+        }
+    }
+
+    /// Who asks for a role has proven it: it is held from now on, and its session hears so, or why not.
+    fn proved(&mut self, session: &SessionId) {
+        let id = &session.access;
+        let moment = clock::now();
+        let now = Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms };
+        let activated = match self.grants.activate(id, now) {
+            None => Err("nobody asked for it here".to_owned()),
+            Some(activated) => activated.map(|grant| grant.role.clone()),
+        };
+        let activated = activated.and_then(|role| {
+            if self.recorder.record(Event::Active { id: id.clone() }) {
+                return Ok(role);
+            }
+            self.grants.close(id);
+            Err("it cannot be recorded".to_owned())
+        });
+        let word = match activated {
+            Ok(role) => SpawnerToSession::Activated { role },
+            Err(cause) => {
+                self.recorder.record(Event::ActivationFailed { id: id.clone(), cause: cause.clone() });
+                SpawnerToSession::NotActivated(cause)
+            }
+        };
+        // Before the requester hears of it: a command that follows finds it held.
+        self.say_to_all(&FromSpawner::Spooled);
+        // A session that is gone has no requester to tell; the grant is theirs all the same, and ends as it would.
+        self.sessions.say(session, &word);
+    }
+
+    /// Begins the end of a role grant, or of the sessions of another access: rights first, then processes, then the record. False
+    /// when there is nothing of that id.
+    fn end_grant(&mut self, id: &AccessId, cause: EndCause) -> bool {
+        let known = self.grants.knows(id);
+        let asked = self.grants.give_up(id);
+        if asked {
+            let cause = "it was ended before it was given".to_owned();
+            self.recorder.record(Event::ActivationFailed { id: id.clone(), cause });
+            self.say_to_all(&FromSpawner::Spooled);
+        }
+        let began = self.grants.begin_end(id, cause);
+        let ends = self.end_sessions(id, cause);
+        if began {
+            self.recorder.record(Event::Ended { id: id.clone(), cause });
+            self.say_to_all(&FromSpawner::Spooled);
+        }
+        known || ends
+    }
+
+    fn end_sessions(&mut self, id: &AccessId, cause: EndCause) -> bool {
+        self.sessions.end_all(id, cause, clock::boottime_ms(), GRACE_MS)
+    }
+
+    /// Role grants that are ending, and of which nothing is left.
+    fn close_what_is_over(&mut self) {
+        for (id, _) in self.grants.ending() {
+            if !self.sessions.remains(&id) {
+                self.recorder.record(Event::Closed { id: id.clone() });
+                self.grants.close(&id);
+                self.say_to_all(&FromSpawner::Spooled);
+            }
         }
     }
 
@@ -545,11 +673,12 @@ impl Spawner {
         self.say(decider, &FromSpawner::Signed { number, outcome });
     }
 
-    fn heard(&mut self, heard: Heard) {
+    fn heard(&mut self, session: &SessionId, heard: Heard) {
         match heard {
             Heard::Nothing | Heard::Quiet => {}
             Heard::Spooled => self.say_to_all(&FromSpawner::Spooled),
             Heard::Settled(what) => self.remembered.settled(what, clock::boottime_ms()),
+            Heard::Proved => self.proved(session),
         }
     }
 
@@ -558,20 +687,31 @@ impl Spawner {
         loop {
             match self.sessions.readable(session) {
                 Heard::Quiet => break,
-                heard => self.heard(heard),
+                heard => self.heard(session, heard),
             }
         }
-        match self.sessions.ended(session) {
+        let mut gone = self.sessions.ended(session);
+        if session.number == 0 && self.grants.give_up(&session.access) {
+            // It has said why by itself, unless it crashed.
+            if gone == Some(Gone::Lost) {
+                let cause = "jitsudo-session is gone without a word".to_owned();
+                self.recorder.record(Event::ActivationFailed { id: session.access.clone(), cause });
+            }
+            gone = gone.map(|_| Gone::Tidy);
+        }
+        match gone {
             None => return,
             Some(Gone::Tidy) => {}
+            // The grant ends by itself, at its own time.
+            Some(Gone::Lost) if self.grants.is_held(&session.access) => {}
             Some(Gone::Lost) => {
                 self.recorder.record(Event::Ended { id: session.access.clone(), cause: EndCause::Lost });
                 self.recorder.record(Event::Closed { id: session.access.clone() });
             }
-            Some(Gone::Stuck) => self.recorder.record(Event::CleanupFailed {
-                id: session.access.clone(),
-                cause: "processes of the command cannot be killed".to_owned(),
-            }),
+            Some(Gone::Stuck) => {
+                let cause = "processes of the command cannot be killed".to_owned();
+                self.recorder.record(Event::CleanupFailed { id: session.access.clone(), cause });
+            }
         }
         self.say_to_all(&FromSpawner::Spooled);
         self.say_to_all(&FromSpawner::SessionGone { session: session.clone() });

@@ -74,6 +74,7 @@ fn serve(lie: &str, rule: String, role: String) -> Outcome<String> {
         target,
         ends_at: wall + jitsudo_core::SignedDuration::from_secs(60),
         ends_boottime_ms: moment.boottime_ms + 60_000,
+        held: false,
     };
     let mut foreign = None;
     match lie {
@@ -97,6 +98,9 @@ fn serve(lie: &str, rule: String, role: String) -> Outcome<String> {
             }
             start.digest = digest::of_act(peer.uid, &told);
         }
+        // Nobody holds a role of that id; and a command is no conversation about one.
+        "grant" => start.held = true,
+        "session" => start.session.number = 0,
         "foreign" => foreign = Some(Channel::connect(Path::new(jitsudo_protocol::SOCKET))?),
         other => return Err(format!("there is no lie {other:?}").into()),
     }

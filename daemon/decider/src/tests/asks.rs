@@ -108,7 +108,7 @@ fn limits_of_a_log_question_are_checked() {
     assert_eq!(client.ask(log(false)).unwrap(), Vec::<serde_json::Value>::new());
 }
 
-fn outcome() -> ApplyOutcome {
+pub(crate) fn outcome() -> ApplyOutcome {
     ApplyOutcome::Done(Box::new(Applied {
         policy: "abc".into(),
         previous: None,

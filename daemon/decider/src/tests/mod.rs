@@ -1,6 +1,7 @@
 //! The daemon on real sockets, with peers that misbehave and a spawner that is played.
 
 mod asks;
+mod grants;
 mod heads;
 mod peers;
 mod runs;

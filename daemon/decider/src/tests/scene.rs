@@ -126,6 +126,7 @@ pub(crate) enum Seen {
         uid: u32,
     },
     Folded(Vec<String>),
+    EndGrant(jitsudo_core::id::AccessId, jitsudo_core::event::EndCause),
     /// What was to be signed, and what the ledger held at that moment.
     Sign(Wanted, String),
     /// The same on the word of somebody, by uid.
@@ -257,7 +258,7 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
     while let Ok(decider) = listener.accept() {
         decider.set_nonblocking(false).unwrap();
         let say = |message: &FromSpawner| decider.send(&serde_json::to_vec(message).unwrap(), &[]).is_ok();
-        say(&FromSpawner::Ready { policy: policy.clone(), memory: play.memory.clone() });
+        say(&FromSpawner::Ready { policy: policy.clone(), memory: play.memory.clone(), grants: true });
         let mut arriving: Option<(u64, Box<Start>, Channel, Progress)> = None;
         while let Ok(Some(message)) = decider.receive() {
             let connection = message.descriptors.into_iter().next().map(Channel::from_descriptor);
@@ -302,6 +303,10 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
                     let peer = connection.unwrap().peer().unwrap();
                     let _ = seen.send(Seen::Acknowledge(wanted, peer.uid, ledger_text(ledger)));
                     say(&FromSpawner::Signed { number, outcome: play.on_sign.clone() });
+                }
+                ToSpawner::EndGrant { number, id, cause } => {
+                    let _ = seen.send(Seen::EndGrant(id, cause));
+                    say(&FromSpawner::Ending { number, known: true });
                 }
                 ToSpawner::Folded { names } => {
                     let _ = seen.send(Seen::Folded(names));

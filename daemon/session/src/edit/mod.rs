@@ -216,11 +216,18 @@ impl Editor<'_> {
         self.recorder.flush();
         let mut wanted = PollFlags::POLLIN;
         wanted.set(PollFlags::POLLOUT, self.client.has_waiting());
-        let mut entries =
-            [PollFd::new(self.editing.signals.as_fd(), PollFlags::POLLIN), PollFd::new(self.client.as_fd(), wanted)];
+        let mut entries = vec![
+            PollFd::new(self.editing.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.client.as_fd(), wanted),
+        ];
+        entries.extend(self.recorder.spawner().map(|spawner| PollFd::new(spawner, PollFlags::POLLIN)));
         // An interrupted or failed wait is a short one.
         let _ = poll(&mut entries, PollTimeout::try_from(wait_ms).unwrap_or(PollTimeout::ZERO));
+        drop(entries);
         self.client.flush();
+        if let Some(cause) = self.recorder.told_to_end() {
+            return Some(Over::Cut { cause, words: "the grant was ended" });
+        }
         while let Ok(Some(signal)) = self.editing.signals.read_signal() {
             let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
             if [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT].contains(&number) {

@@ -1,0 +1,71 @@
+//! Roles that are held: whose, until when, and what runs under them.
+
+use crate::records::Grant;
+use crate::text::{Tone, View, counted, dotted, short_id, visible, wrapped};
+
+/// A block for each.
+pub(crate) fn list(grants: &[Grant], view: &View) -> String {
+    grants.iter().map(|grant| block(grant, view)).collect()
+}
+
+fn block(grant: &Grant, view: &View) -> String {
+    let id = short_id(&grant.id);
+    let who = match (&grant.user, grant.uid) {
+        (Some(user), _) => visible(user),
+        (None, Some(uid)) => format!("#{uid}"),
+        (None, None) => "?".to_owned(),
+    };
+    let head = format!("{who}  role {}", role(grant));
+    let column = id.chars().count() + 2;
+    let mut parts = vec![stage(grant, view)];
+    if let Some(sessions) = grant.sessions {
+        parts.push(format!("{} running", counted(sessions, "command")));
+    }
+    if let Some(rule) = &grant.rule {
+        parts.push(format!("rule \"{}\"", visible(rule)));
+    }
+    if let Some(reason) = &grant.reason {
+        parts.push(format!("\"{}\"", visible(reason)));
+    }
+    format!("{}  {}\n{}\n", view.paint(Tone::Strong, &id), wrapped(&head, column, 4), dotted(&parts, 4))
+}
+
+/// Its name.
+pub(crate) fn role(grant: &Grant) -> String {
+    grant.role.as_deref().map_or_else(|| "?".to_owned(), visible)
+}
+
+/// How far it is.
+pub(crate) fn stage(grant: &Grant, view: &View) -> String {
+    match (grant.stage.as_deref(), grant.ends_at) {
+        (Some("activating"), _) => "not given yet".to_owned(),
+        (Some("ending"), _) => "ending".to_owned(),
+        (_, Some(end)) => format!("ends {}", view.until(end)),
+        (_, None) => "active".to_owned(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::text::tests::view;
+    use serde_json::json;
+
+    pub(crate) fn held() -> Grant {
+        serde_json::from_value(json!({
+            "id": "01k6q9v0zz0000000000k3v9tz", "user": "alice", "uid": 1001, "role": "web-operator", "rule": "web",
+            "reason": "roll out", "ends_at": "2026-10-04T12:27:00Z", "stage": "active", "sessions": 2, "later": true,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_role_that_is_held_says_until_when_and_what_runs() {
+        assert_eq!(
+            list(&[held()], &view()),
+            "k3v9tz  alice  role web-operator\n    ends in 12 min · 2 commands running · rule \"web\" · \"roll out\"\n"
+        );
+        let ending = Grant { stage: Some("ending".into()), sessions: None, rule: None, reason: None, ..held() };
+        assert_eq!(list(&[ending], &view()), "k3v9tz  alice  role web-operator\n    ending\n");
+    }
+}

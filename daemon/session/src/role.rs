@@ -1,0 +1,60 @@
+//! The conversation in which a role is given: who asks has proven it and may use the account; the spawner makes the grant and says so.
+//!
+//! MUST: the requester reads `granted` only after the spawner has said that the role is held (host tests `grants`).
+
+use jitsudo_bytes::Bytes;
+use jitsudo_link::session::{FromSessionToSpawner, SpawnerToSession, Spec};
+use jitsudo_protocol::client::FaultCode;
+use jitsudo_protocol::session::FromSession;
+use jitsudo_sys::clock;
+use jitsudo_sys::nix::errno::Errno;
+use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::notice;
+use crate::record::Recorder;
+
+/// How long the spawner may take to make the grant.
+const ACTIVATION_MS: u64 = 10_000;
+
+/// Has the grant made, and tells its requester.
+pub(crate) fn settle(spec: &Spec, client: &Client, recorder: &mut Recorder) {
+    recorder.tell(FromSessionToSpawner::Proved);
+    match word(recorder, clock::boottime_ms().saturating_add(ACTIVATION_MS)) {
+        Some(SpawnerToSession::Activated { role }) => {
+            let line = notice::granted(&role, spec.ends_at, spec.session.access.short());
+            client.say(&FromSession::Output(Bytes::from(line.as_str())));
+            client.say_last(&FromSession::Ended(0));
+        }
+        Some(SpawnerToSession::NotActivated(cause)) => {
+            // The spawner has recorded it.
+            client.say_last(&refused(cause).answer());
+        }
+        Some(SpawnerToSession::End(_)) => client.say_last(&refused("it was ended at once".to_owned()).answer()),
+        None => {
+            let failure = refused("jitsudo-spawn did not say that it is held".to_owned());
+            client.say_last(&failure.answer());
+            recorder.not_given(&failure);
+        }
+    }
+    recorder.finish();
+}
+
+fn refused(cause: String) -> Failure {
+    Failure::cannot(FaultCode::Spawner, format!("cannot give the role: {cause}"), Errno::ECANCELED)
+        .with_hint("systemctl status jitsudo-spawn; jitctl grants")
+}
+
+/// The spawner's word; `None` when it is gone or silent.
+fn word(recorder: &mut Recorder, until_ms: u64) -> Option<SpawnerToSession> {
+    loop {
+        if let Some(word) = recorder.hear() {
+            return Some(word);
+        }
+        let left = until_ms.saturating_sub(clock::boottime_ms());
+        let mut entry = [PollFd::new(recorder.spawner().filter(|_| left > 0)?, PollFlags::POLLIN)];
+        // An interrupted wait is a short one.
+        let _ = poll(&mut entry, PollTimeout::try_from(left.min(1000)).unwrap_or(PollTimeout::ZERO));
+    }
+}
