@@ -352,6 +352,12 @@ fn edit_on_a_terminal_stops_and_goes_on_with_its_editor() {
     terminal.send("\x1a").unwrap();
     terminal.expect("Stopped").unwrap();
     terminal.expect("prompt> ").unwrap();
+    // The shell waits for its child, not for the editor: one that is still on its way into the stop would take what is typed.
+    host.sh(
+        "for n in $(seq 200); do ps -eo stat,args | grep -q '^T.*[r]ead x' && exit 0; sleep 0.05; done; ps -ef; exit 1",
+    )
+    .ok()
+    .unwrap();
     terminal.send("echo shell-$((2+3))\n").unwrap();
     terminal.expect("shell-5").unwrap();
     terminal.expect("prompt> ").unwrap();
