@@ -5,11 +5,12 @@ use std::time::Duration;
 use jitsudo_tests::story::{POLICY, installed_host};
 use jitsudo_tests::{package_file, wait_until};
 
-/// A root in a mount and pid namespace of its own, with the init of a container: no systemd is reachable from in there.
+/// A root in a mount and pid namespace of its own, with the init of a container: no systemd is reachable from in there. Nobody says when the
+/// daemon is ready, as systemd would: its own word is waited for (the socket is there before the spawner has answered).
 const CONTAINER: &str = "unshare --mount --pid --fork --mount-proc --kill-child sh -c '\
     mount -t tmpfs tmpfs /run; mkdir -p /run/lock; rm -rf /var/lib/jitsudo; \
     setsid /usr/sbin/jitsudod --foreground & \
-    for i in $(seq 100); do test -S /run/jitsudo/socket && break; sleep 0.1; done; \
+    for i in $(seq 100); do jitctl status >/dev/null 2>&1 && break; sleep 0.1; done; \
     jitctl policy apply --yes; ";
 
 #[test]
