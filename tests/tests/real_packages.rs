@@ -99,6 +99,9 @@ fn jitsudo_package_installed_from_inside_its_own_session_leaves_that_session_alo
     shell.expect("status-0").unwrap();
     shell.send("stty size; id -un; sleep 2201\n").unwrap();
     shell.expect("24 80\r\n").unwrap();
+    // Until it has the terminal, a key is the shell's own.
+    let sleeps = || host.sh("ps -eo stat,args | grep -q '^S+ .*[s]leep 2201'").ok().is_ok();
+    assert!(jitsudo_tests::wait_until(std::time::Duration::from_secs(20), sleeps));
     shell.send("\x03").unwrap();
     shell.expect("# ").unwrap();
     shell.send("exit 6\n").unwrap();
