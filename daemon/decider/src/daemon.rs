@@ -308,7 +308,7 @@ impl Daemon {
         }
     }
 
-    fn spawner_ready(&mut self, flags: EpollFlags) {
+    pub(crate) fn spawner_ready(&mut self, flags: EpollFlags) {
         if flags.contains(EpollFlags::EPOLLOUT) {
             self.spawner.flush();
         }

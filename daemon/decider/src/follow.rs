@@ -1,12 +1,16 @@
 //! What follows by itself: the spawner's words, durable batches, the spool, and the clock.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
 
 use jitsudo_core::event::{EndCause, Ending, Entry, Event};
 use jitsudo_core::id::SessionId;
 use jitsudo_core::state::{Access, Given};
 use jitsudo_ledger::{AppendError, Priority, spool};
 use jitsudo_link::spawner::{FromSpawner, LookFailure, Memory, ToSpawner};
+use jitsudo_sys::clock;
+use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use jitsudo_sys::nix::sys::epoll::EpollFlags;
 use jitsudo_sys::syslog::Severity;
 
 use crate::daemon::{Daemon, offset_ms, wall};
@@ -34,8 +38,28 @@ impl Daemon {
         }
         self.ledger_opened();
         self.look_at_spool();
+        self.await_spawner();
         let enrolled = if self.settings.host.is_some() { "" } else { " (not enrolled)" };
         self.notify.send(&format!("READY=1\nSTATUS=Deciding for {}{enrolled}", self.host));
+    }
+
+    /// Hears the spawner's first word before any client: who asks in the moment of a start (an upgrade, a container that comes up)
+    /// would be told that there is no spawner. One that stays silent holds nobody up for long.
+    fn await_spawner(&mut self) {
+        let until_ms = clock::boottime_ms().saturating_add(self.patience.greeting_ms);
+        while let Some(channel) = self.spawner.channel()
+            && self.spawner.policy().is_none()
+        {
+            let left = until_ms.saturating_sub(clock::boottime_ms());
+            if left == 0 {
+                return;
+            }
+            let mut entry = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+            // An interrupted wait is a short one.
+            let _ = poll(&mut entry, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
+            self.moment = clock::now();
+            self.spawner_ready(EpollFlags::EPOLLIN);
+        }
     }
 
     fn ledger_opened(&mut self) {

@@ -30,6 +30,26 @@ fn allowed_run_is_durable_before_its_start_and_handed_over() {
 }
 
 #[test]
+fn request_in_the_moment_of_a_start_waits_for_the_spawners_first_word() {
+    let scene = Scene::play("late", Play { greets_after: std::time::Duration::from_millis(200), ..allowed() });
+    let client = scene.client();
+    client.run(&["/usr/bin/id"]);
+    let answer = client.hear();
+    assert!(matches!(answer, Some(FromDecider::HandOver { .. })), "{answer:?}");
+}
+
+#[test]
+fn silent_spawner_holds_nobody_up_for_long() {
+    let patience = crate::places::Patience { greeting_ms: 20, tick_ms: 50, ..Default::default() };
+    let silent = std::time::Duration::from_secs(3600);
+    let scene = Scene::play("silent", Play { greets_after: silent, patience, ..allowed() });
+    let client = scene.client();
+    client.run(&["/usr/bin/id"]);
+    let answer = client.hear();
+    assert!(matches!(&answer, Some(FromDecider::Fault(fault)) if fault.code == FaultCode::Spawner), "{answer:?}");
+}
+
+#[test]
 fn two_mebibytes_of_arguments_arrive_whole() {
     let scene = Scene::play("long", allowed());
     let words: Vec<String> = (0..20).map(|number| number.to_string().repeat(50_000)).collect();

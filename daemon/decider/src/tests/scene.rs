@@ -58,6 +58,8 @@ pub(crate) struct Play {
     pub(crate) on_sign: SignOutcome,
     /// A ledger to begin with.
     pub(crate) ledger: Option<PathBuf>,
+    /// How long the spawner is silent at first.
+    pub(crate) greets_after: Duration,
 }
 
 /// A signature for the played host.
@@ -83,6 +85,7 @@ impl Default for Play {
             memory: None,
             on_sign: SignOutcome::Done(Box::new(signed("web-1"))),
             ledger: None,
+            greets_after: Duration::ZERO,
         }
     }
 }
@@ -196,26 +199,7 @@ impl Scene {
             };
             Daemon::prepare(setup).map_err(|error| error.to_string()).unwrap().serve().unwrap();
         });
-        let scene = Self { folder, seen, journal, stop: Some(stop.into()), daemon: Some(daemon) };
-        if scene.folder.join("spawner").exists() {
-            scene.wait_for_spawner();
-        }
-        scene
-    }
-
-    /// The first client may be there before the spawner.
-    fn wait_for_spawner(&self) {
-        for _ in 0..1000 {
-            let status = self.client().ask_one(Ask::Status);
-            if status["spawner"]["connected"] == true || own() != self.owner() {
-                return;
-            }
-        }
-        panic!("no spawner");
-    }
-
-    fn owner(&self) -> u32 {
-        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&*self.folder).unwrap())
+        Self { folder, seen, journal, stop: Some(stop.into()), daemon: Some(daemon) }
     }
 
     pub(crate) fn client(&self) -> Caller {
@@ -258,6 +242,7 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
     while let Ok(decider) = listener.accept() {
         decider.set_nonblocking(false).unwrap();
         let say = |message: &FromSpawner| decider.send(&serde_json::to_vec(message).unwrap(), &[]).is_ok();
+        std::thread::sleep(play.greets_after);
         say(&FromSpawner::Ready { policy: policy.clone(), memory: play.memory.clone(), grants: true });
         let mut arriving: Option<(u64, Box<Start>, Channel, Progress)> = None;
         while let Ok(Some(message)) = decider.receive() {
