@@ -1,0 +1,159 @@
+//! Sessions: judged and started, heard, and what is done when one is gone.
+
+use std::net::IpAddr;
+
+use jitsudo_core::event::{EndCause, Event};
+use jitsudo_core::facts::{Fact, Origin};
+use jitsudo_core::id::SessionId;
+use jitsudo_link::session::Spec;
+use jitsudo_link::spawner::{FromSpawner, Start};
+use jitsudo_link::{SECURE_PATH, SPOOL};
+use jitsudo_protocol::act::{Act, ActKind};
+use jitsudo_sys::channel::Channel;
+use jitsudo_sys::clock;
+
+use super::{GRACE_MS, Spawner};
+use crate::judge::{self, Now};
+use crate::remembered::{self, Key};
+use crate::sessions::{Gone, Heard};
+use crate::{grants, record};
+
+impl Spawner {
+    pub(super) fn start(&mut self, id: u64, number: u64, start: Start, connection: &Channel, act: &Act) {
+        let moment = clock::now();
+        let now = Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms };
+        let Some(look) = self.looked.take(connection, now.boottime_ms) else {
+            self.refuse(id, number, &start, "nobody on that connection was looked at", true);
+            return;
+        };
+        let about =
+            jitsudo_link::ask::about(act, self.applied.policy.as_ref().map_or(&[], |policy| policy.deny_programs()));
+        if look.about != about {
+            self.refuse(id, number, &start, "the facts that were asked for are not those of the act", true);
+            return;
+        }
+        let facts = &look.learnt.facts;
+        let access = &start.session.access;
+        if !start.held && self.grants.knows(access) {
+            self.refuse(id, number, &start, "that id is a role grant's", true);
+            return;
+        }
+        let grant = self.grants.usable(access, now);
+        let judged = match judge::judge(&self.applied, look.peer, facts, act, &start, grant, now) {
+            Ok(judged) => judged,
+            Err(cause) => {
+                self.refuse(id, number, &start, &cause, true);
+                return;
+            }
+        };
+        let Some(process) = look.learnt.process else {
+            self.refuse(id, number, &start, "the peer's process is not known", true);
+            return;
+        };
+        let (uid, remember) = (look.peer.uid, act.options.remember);
+        let key = Key::of(uid, &process, &look.learnt.facts.origin);
+        let (authentication, when_settled) =
+            self.remembered.needed(judged.terms.auth, uid, remember, key, now.boottime_ms, remembered::is_alive);
+        let spec = Spec {
+            session: start.session.clone(),
+            host: self.host.clone(),
+            digest: start.digest.clone(),
+            peer: look.peer,
+            requester: look.learnt.facts.requester,
+            target: judged.target,
+            executable: judged.executable,
+            authentication,
+            remember,
+            remote: address(&look.learnt.facts.origin),
+            run_as: judged.terms.run_as,
+            record: judged.terms.record,
+            secret_arguments: judged.terms.secret_arguments,
+            ends_at: start.ends_at,
+            ends_boottime_ms: start.ends_boottime_ms,
+            grace_ms: GRACE_MS,
+            process,
+            cgroup: None,
+            supervisor: None,
+            pam_service: if act.options.kind == ActKind::LoginShell { "jitsudo-i" } else { "jitsudo" }.to_owned(),
+            secure_path: SECURE_PATH.to_owned(),
+            spool: SPOOL.to_owned(),
+            held: start.held,
+        };
+        if act.options.kind == ActKind::Role {
+            if !self.grants.has_room_for(uid) {
+                let cause = format!("this account holds {} roles already", grants::MAX_OF_ACCOUNT);
+                self.refuse(id, number, &start, &cause, false);
+                return;
+            }
+            self.grants.ask(self.grant_of(&start, &spec, act));
+        }
+        match self.sessions.start(spec, look.learnt.facts.origin, when_settled, connection) {
+            Ok(pid) => self.say(id, &FromSpawner::Started { number, pid }),
+            Err(cause) => {
+                self.grants.give_up(&start.session.access);
+                self.refuse(id, number, &start, &cause, false);
+            }
+        }
+    }
+
+    pub(super) fn refuse(&mut self, id: u64, number: u64, start: &Start, cause: &str, disagree: bool) {
+        if disagree {
+            self.recorder
+                .record(Event::SpawnerRefused { id: Some(start.session.access.clone()), cause: cause.to_owned() });
+        }
+        self.say(id, &FromSpawner::StartRefused { number, cause: cause.to_owned(), disagree });
+        if disagree {
+            self.say_to_all(&FromSpawner::Spooled);
+        }
+    }
+
+    pub(super) fn heard(&mut self, session: &SessionId, heard: Heard) {
+        match heard {
+            Heard::Nothing | Heard::Quiet => {}
+            Heard::Spooled => self.say_to_all(&FromSpawner::Spooled),
+            Heard::Settled(what) => self.remembered.settled(what, clock::boottime_ms()),
+            Heard::Proved => self.proved(session),
+        }
+    }
+
+    pub(super) fn session_ended(&mut self, session: &SessionId) {
+        // What it said last counts.
+        loop {
+            match self.sessions.readable(session) {
+                Heard::Quiet => break,
+                heard => self.heard(session, heard),
+            }
+        }
+        let mut gone = self.sessions.ended(session);
+        if session.number == 0 && self.grants.give_up(&session.access) {
+            // It has said why by itself, unless it crashed.
+            if gone == Some(Gone::Lost) {
+                let cause = "jitsudo-session is gone without a word".to_owned();
+                self.recorder.record(Event::ActivationFailed { id: session.access.clone(), cause });
+            }
+            gone = gone.map(|_| Gone::Tidy);
+        }
+        match gone {
+            None => return,
+            Some(Gone::Tidy) => {}
+            // The grant ends by itself, at its own time.
+            Some(Gone::Lost) if self.grants.is_held(&session.access) => {}
+            Some(Gone::Lost) => {
+                self.recorder.record(Event::Ended { id: session.access.clone(), cause: EndCause::Lost });
+                self.recorder.record(Event::Closed { id: session.access.clone() });
+            }
+            Some(Gone::Stuck) => {
+                let cause = "processes of the command cannot be killed".to_owned();
+                self.recorder.record(Event::CleanupFailed { id: session.access.clone(), cause });
+            }
+        }
+        self.say_to_all(&FromSpawner::Spooled);
+        self.say_to_all(&FromSpawner::SessionGone { session: session.clone() });
+    }
+}
+
+/// The address that a login came from, where root recorded one.
+fn address(origin: &Fact<Origin>) -> Option<IpAddr> {
+    let Fact::Is(Origin { address: Fact::Is(address), .. }) = origin else { return None };
+    *address
+}
