@@ -125,6 +125,23 @@ impl Command {
             .take_while(|(at, (element, word))| element.covers(&word.0, rooted.contains(&(at + 1)), Reading::Allow))
             .count()
     }
+
+    /// How much the word after the covered ones is like what stands there: bytes that begin and end alike; for telling a slip of the
+    /// fingers from another act.
+    pub(crate) fn likeness(&self, covered: usize, argv: &[Bytes]) -> usize {
+        let Self::One { arguments, .. } = self else { return 0 };
+        let (Some(element), Some(word)) = (arguments.get(covered), argv.get(covered + 1)) else { return 0 };
+        let Shape::Words(ways) = &element.shape else { return 0 };
+        let literals = ways.iter().filter_map(|way| if let Flat::Literal(text) = way { Some(text) } else { None });
+        literals
+            .map(|text| common(text.iter(), word.0.iter()) + common(text.iter().rev(), word.0.iter().rev()))
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+fn common<'a>(one: impl Iterator<Item = &'a u8>, other: impl Iterator<Item = &'a u8>) -> usize {
+    one.zip(other).take_while(|(one, other)| one == other).count()
 }
 
 /// Runs the elements as a machine over the words: all states at once, so time is elements × words and nothing goes back.

@@ -41,8 +41,9 @@ pub(crate) enum Miss {
     Program,
     /// This file is none that it lets edit.
     File(jitsudo_bytes::Bytes),
-    /// This program with other arguments; the place of the nearest entry and how many words it covers.
-    Arguments { words: usize, entry: usize },
+    /// This program with other arguments: how many words the nearest entry covers, how much the next one is like what it wants, and the
+    /// entry's place.
+    Arguments { words: usize, alike: usize, entry: usize },
     /// As somebody else.
     As,
     /// A variable that the role does not let through.
@@ -209,9 +210,9 @@ impl<'a> Setting<'a> {
                 cover.secrets.extend(secrets);
             } else if command.names_program(executable, Reading::Allow) {
                 let words = command.covered_words(argv, rooted);
-                let deeper = !matches!(&best, Miss::Arguments { words: known, .. } if *known >= words);
-                if deeper {
-                    best = Miss::Arguments { words, entry };
+                let near = (words, command.likeness(words, argv));
+                if !matches!(&best, Miss::Arguments { words, alike, .. } if (*words, *alike) >= near) {
+                    best = Miss::Arguments { words, alike: near.1, entry };
                 }
             }
         }

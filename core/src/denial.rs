@@ -152,7 +152,7 @@ fn missed(setting: &Setting<'_>, role: &str, part: &Role, miss: &Miss) -> (Cause
                 format!("your role {role} lets you edit {}{more}, not {}", globs.join(", "), shorten(&path.visible()));
             (Cause::NotCovered, words)
         }
-        Miss::Arguments { words, entry } => {
+        Miss::Arguments { words, entry, .. } => {
             let shown = part.run.get(*entry).map(|command| command.shown()).unwrap_or_default();
             let word = argv
                 .get(words + 1)

@@ -260,6 +260,16 @@ fn denials_name_the_nearest_own_role_and_nobody_elses() {
     assert_eq!(refused.detail, ["your role web-operator covers `systemctl {restart,reload} nginx`, not `ssh`"]);
     let refused = denied(decide(&rules, "/usr/bin/id"));
     assert_eq!(refused.detail, ["your only role here is web-operator"]);
+    // A slip of the fingers is told by what it was meant to be, wherever that stands in the list.
+    for run in [
+        "\"/usr/bin/x status a\", \"/usr/bin/x {restart,reload} a\"",
+        "\"/usr/bin/x {restart,reload} a\", \"/usr/bin/x status a\"",
+    ] {
+        let rules =
+            policy(&format!("[roles.r]\nrun = [{run}]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"r\"]\n"));
+        let refused = denied(decide(&rules, "/usr/bin/x restrat a"));
+        assert_eq!(refused.detail, ["your role r covers `x {restart,reload} a`, not `restrat`"]);
+    }
     let rules = policy(
         "[roles.web-operator]\nrun = [\"/usr/bin/x\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"web-operator\"]\nhours = [{ days = \"mon-fri\", start = \"08:00\", stop = \"18:00\", zone = \"Europe/Paris\" }]\n",
     );

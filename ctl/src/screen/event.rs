@@ -31,14 +31,16 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
     let (label, text) = match &entry.event {
         Event::Requested { uid, user, kind, argv, argv_cut, target, role, reason, ticket, .. } => {
             let who = user.as_deref().map_or_else(|| format!("#{}", uid.0), visible);
-            let mut text = format!("{who}: {}", asked(*kind, argv));
+            let mut text = format!("{who}: {}", asked(*kind, argv, role.as_deref()));
             if *argv_cut {
                 text.push_str(" …");
             }
             if let Some(target) = target {
                 text.push_str(&format!(" as {}", visible(target)));
             }
-            if let Some(role) = role {
+            if let Some(role) = role
+                && *kind != Kind::Role
+            {
                 text.push_str(&format!(" by role {}", visible(role)));
             }
             if let Some(reason) = reason {
@@ -96,7 +98,8 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             ("failed".to_owned(), format!("nothing was given: {}", visible(cause)))
         }
         Event::SessionStarting { session, target, uid, under, .. } => {
-            let what = under.as_ref().map_or_else(String::new, |under| format!("{} ", asked(under.kind, &under.argv)));
+            let what =
+                under.as_ref().map_or_else(String::new, |under| format!("{} ", asked(under.kind, &under.argv, None)));
             (format!("session {}", session.number), format!("{what}starts as {} (uid {})", visible(target), uid.0))
         }
         Event::Authenticated { session, user, remembered } => {
@@ -251,8 +254,8 @@ fn signature(signed: Option<&Signed>) -> &'static str {
     if signed.is_some() { "signed" } else { "not signed" }
 }
 
-/// What was asked, in words: a command line, or the kind of shell.
-pub(crate) fn asked(kind: Kind, argv: &[jitsudo_bytes::Bytes]) -> String {
+/// What was asked, in words: a command line, the kind of shell, or the role.
+pub(crate) fn asked(kind: Kind, argv: &[jitsudo_bytes::Bytes], role: Option<&str>) -> String {
     let words = command(argv);
     match (kind, argv.is_empty()) {
         (Kind::Shell, true) => "a shell".to_owned(),
@@ -260,7 +263,7 @@ pub(crate) fn asked(kind: Kind, argv: &[jitsudo_bytes::Bytes]) -> String {
         (Kind::Shell, false) => format!("a shell: {words}"),
         (Kind::LoginShell, false) => format!("a login shell: {words}"),
         (Kind::Edit, _) => format!("edit {words}"),
-        (Kind::Role, _) => "the whole role".to_owned(),
+        (Kind::Role, _) => role.map_or_else(|| "a role".to_owned(), |role| format!("role {}", visible(role))),
         (Kind::Validate, _) => "proof of identity".to_owned(),
         (Kind::Command, _) => words,
     }

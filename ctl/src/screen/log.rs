@@ -79,9 +79,9 @@ impl Summary {
 
     fn take(&mut self, event: &Event) {
         match event {
-            Event::Requested { uid, user, kind, argv, argv_cut, target, reason, ticket, .. } => {
+            Event::Requested { uid, user, kind, argv, argv_cut, target, role, reason, ticket, .. } => {
                 self.who = user.as_deref().map_or_else(|| format!("#{}", uid.0), visible);
-                self.what = event::asked(*kind, argv);
+                self.what = event::asked(*kind, argv, role.as_deref());
                 if *argv_cut {
                     self.what.push_str(" …");
                 }
