@@ -250,6 +250,7 @@ impl Daemon {
             // Its act, if facts for it are on their way, is of no more use.
             self.pending.retain(|_, pending| pending.client != number || pending.outlives_its_client());
             self.loads.held.retain(|(waiting, _)| *waiting != number);
+            self.waiting.retain(|waiting| waiting.client != number);
             match client.phase {
                 Phase::HandedOver => self.handed_over = self.handed_over.saturating_sub(1),
                 Phase::Open | Phase::Arriving(_) | Phase::Served => self.limits.leave(client.peer.uid),

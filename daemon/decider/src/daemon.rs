@@ -22,6 +22,7 @@ use jitsudo_sys::nix::sys::signalfd::SignalFd;
 use jitsudo_sys::notify::{Notify, watchdog_interval};
 use jitsudo_sys::syslog::Severity;
 
+use crate::away::Waiting;
 use crate::client::Client;
 use crate::heads::Heads;
 use crate::ledger::{Ledger, Ticket};
@@ -87,6 +88,7 @@ pub(crate) struct Daemon {
     pub(crate) limits: Limits,
     pub(crate) spawner: Spawner,
     pub(crate) pending: BTreeMap<u64, Pending>,
+    pub(crate) waiting: Vec<Waiting>,
     pub(crate) next_number: u64,
     pub(crate) policy: InForce,
     pub(crate) loads: Loads,
@@ -201,6 +203,7 @@ impl Daemon {
             limits: Limits::default(),
             spawner: Spawner::default(),
             pending: BTreeMap::new(),
+            waiting: Vec::new(),
             next_number: 1,
             times: Times {
                 offset_ms: offset_ms(moment),
@@ -308,7 +311,7 @@ impl Daemon {
         }
     }
 
-    pub(crate) fn spawner_ready(&mut self, flags: EpollFlags) {
+    fn spawner_ready(&mut self, flags: EpollFlags) {
         if flags.contains(EpollFlags::EPOLLOUT) {
             self.spawner.flush();
         }

@@ -1,16 +1,12 @@
 //! What follows by itself: the spawner's words, durable batches, the spool, and the clock.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd as _;
 
 use jitsudo_core::event::{EndCause, Ending, Entry, Event};
 use jitsudo_core::id::SessionId;
 use jitsudo_core::state::{Access, Given};
 use jitsudo_ledger::{AppendError, Priority, spool};
 use jitsudo_link::spawner::{FromSpawner, LookFailure, Memory, ToSpawner};
-use jitsudo_sys::clock;
-use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use jitsudo_sys::nix::sys::epoll::EpollFlags;
 use jitsudo_sys::syslog::Severity;
 
 use crate::daemon::{Daemon, offset_ms, wall};
@@ -31,6 +27,7 @@ const OVERDUE_MS: u64 = 60_000;
 impl Daemon {
     /// What is done before the first client.
     pub(crate) fn begin(&mut self) {
+        self.spawner.begin(self.now_ms());
         self.connect_spawner();
         if let Some(trouble) = self.policy.trouble() {
             let text = trouble.to_owned();
@@ -38,28 +35,8 @@ impl Daemon {
         }
         self.ledger_opened();
         self.look_at_spool();
-        self.await_spawner();
         let enrolled = if self.settings.host.is_some() { "" } else { " (not enrolled)" };
         self.notify.send(&format!("READY=1\nSTATUS=Deciding for {}{enrolled}", self.host));
-    }
-
-    /// Hears the spawner's first word before any client: who asks in the moment of a start (an upgrade, a container that comes up)
-    /// would be told that there is no spawner. One that stays silent holds nobody up for long.
-    fn await_spawner(&mut self) {
-        let until_ms = clock::boottime_ms().saturating_add(self.patience.greeting_ms);
-        while let Some(channel) = self.spawner.channel()
-            && self.spawner.policy().is_none()
-        {
-            let left = until_ms.saturating_sub(clock::boottime_ms());
-            if left == 0 {
-                return;
-            }
-            let mut entry = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
-            // An interrupted wait is a short one.
-            let _ = poll(&mut entry, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
-            self.moment = clock::now();
-            self.spawner_ready(EpollFlags::EPOLLIN);
-        }
     }
 
     fn ledger_opened(&mut self) {
@@ -124,6 +101,7 @@ impl Daemon {
         }
         self.look_at_spool();
         self.end_what_lapsed();
+        self.spawner_is_back();
     }
 
     /// The connection to the spawner is lost. What waited for facts is told; what was being started may have begun, and its session
@@ -135,6 +113,8 @@ impl Daemon {
             self.fail(pending.client, words::spawner_fault(cause));
         }
         self.heads_without_spawner();
+        // Its socket outlives it: who begins it anew takes this connection.
+        self.connect_spawner();
     }
 
     /// Reads the applied policy again, while others are served.
@@ -259,6 +239,7 @@ impl Daemon {
         self.drop_the_silent();
         self.drop_the_unanswered(now_ms);
         self.connect_spawner();
+        self.spawner_is_still_away(now_ms);
         self.tell_spawner_away();
         self.watch_clock();
         for (uid, count, seconds) in self.limits.close_minutes(now_ms) {

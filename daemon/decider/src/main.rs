@@ -8,6 +8,7 @@
 //! spawner, the disk and the clock say later).
 
 mod answers;
+mod away;
 mod client;
 mod connections;
 mod daemon;

@@ -50,8 +50,8 @@ pub(crate) struct Patience {
     pub(crate) work_ms: u64,
     /// For the last word of a session whose process is gone.
     pub(crate) last_word_ms: u64,
-    /// For the spawner's first word, before the first client is heard.
-    pub(crate) greeting_ms: u64,
+    /// For a spawner that is away, before who asks is told.
+    pub(crate) spawner_ms: u64,
     /// Between looks at the clock, the spool, the spawner.
     pub(crate) tick_ms: u64,
 }
@@ -63,7 +63,7 @@ impl Default for Patience {
             idle_ms: 30_000,
             work_ms: 90_000,
             last_word_ms: 10_000,
-            greeting_ms: 2_000,
+            spawner_ms: 3_000,
             tick_ms: 1_000,
         }
     }

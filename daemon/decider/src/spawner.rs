@@ -37,6 +37,8 @@ pub(crate) struct Spawner {
     grants: bool,
     /// Why it is away.
     cause: String,
+    /// Since when, CLOCK_BOOTTIME milliseconds.
+    away_since_ms: u64,
     pause_ms: u64,
     next_try_ms: u64,
 }
@@ -63,10 +65,12 @@ impl Spawner {
 
     /// Drops the connection; it is tried again soon.
     pub(crate) fn drop_connection(&mut self, cause: &str, now_ms: u64) {
+        if self.ready.take().is_some() {
+            self.away_since_ms = now_ms;
+        }
         self.channel = None;
         self.waiting.clear();
         self.blocked = false;
-        self.ready = None;
         self.cause = cause.to_owned();
         self.next_try_ms = now_ms.saturating_add(self.pause_ms.min(250));
     }
@@ -86,6 +90,16 @@ impl Spawner {
     /// It is there, and too old to hold role grants.
     pub(crate) fn is_of_before_grants(&self) -> bool {
         self.ready.is_some() && !self.grants
+    }
+
+    /// It was never there before this moment.
+    pub(crate) fn begin(&mut self, now_ms: u64) {
+        self.away_since_ms = now_ms;
+    }
+
+    /// It is away, and has been so for no longer than it takes to begin it anew.
+    pub(crate) fn is_soon_back(&self, now_ms: u64, patience_ms: u64) -> bool {
+        self.ready.is_none() && now_ms < self.away_since_ms.saturating_add(patience_ms)
     }
 
     /// Why it is away.

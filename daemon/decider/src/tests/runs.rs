@@ -40,7 +40,7 @@ fn request_in_the_moment_of_a_start_waits_for_the_spawners_first_word() {
 
 #[test]
 fn silent_spawner_holds_nobody_up_for_long() {
-    let patience = crate::places::Patience { greeting_ms: 20, tick_ms: 50, ..Default::default() };
+    let patience = crate::places::Patience { spawner_ms: 20, tick_ms: 50, ..Default::default() };
     let silent = std::time::Duration::from_secs(3600);
     let scene = Scene::play("silent", Play { greets_after: silent, patience, ..allowed() });
     let client = scene.client();
