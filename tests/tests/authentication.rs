@@ -140,6 +140,48 @@ fn pam_account_stage_refuses_also_where_no_password_is_asked() {
     assert_eq!(output.stderr.matches("cannot use your account alice").count(), 2, "{}", output.both());
 }
 
+#[test]
+fn pam_modules_of_every_day_do_their_work_after_a_password() {
+    let host = host("everyday");
+    rule(&host, "fresh");
+    // pam_exec sees who asks, from where, in which stage; pam_env and pam_limits set up what the command finds.
+    let say = "#!/bin/sh\necho \"$PAM_TYPE $PAM_SERVICE $PAM_USER $PAM_RUSER $PAM_TTY.\" >> /run/stages\n";
+    host.write("/opt/say", 0o755, say).unwrap();
+    host.write("/opt/no", 0o755, "#!/bin/sh\nexit 1\n").unwrap();
+    host.write("/etc/security/limits.d/test.conf", 0o644, "root - nofile 333\n").unwrap();
+    host.write("/opt/env", 0o644, "COLORS=blue\n").unwrap();
+    let plain = host.run(&["cat", "/etc/pam.d/jitsudo"]).ok().unwrap();
+    let lines = "session required pam_env.so readenv=1 envfile=/opt/env user_readenv=0\n";
+    let with = |stage: &str, program: &str| format!("{stage} required pam_exec.so {program}\n{plain}{lines}");
+    host.write("/etc/pam.d/jitsudo", 0o644, with("session", "/opt/say")).unwrap();
+    let mut terminal = shell(&host);
+    let seen = asked(&mut terminal, "jitsudo sh -c 'ulimit -n; echo $COLORS; tty'", "alice-pw");
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_eq!(lines.get(..2), Some(["333", "blue"].as_slice()), "{seen}");
+    let stages = || host.run(&["cat", "/run/stages"]).output().unwrap().stdout;
+    assert!(wait_until(Duration::from_secs(10), || stages().contains("close_session")), "{}", stages());
+    for stage in stages().lines() {
+        assert!(stage.contains(" jitsudo root alice /dev/pts/"), "{stage}");
+    }
+    // A stack that says no after the right password is no.
+    host.write("/etc/pam.d/jitsudo", 0o644, with("account", "/opt/no")).unwrap();
+    let refused = asked(&mut terminal, "jitsudo id -u; echo status $?", "alice-pw");
+    assert!(refused.contains("cannot use your account alice") && refused.contains("status 1"), "{refused}");
+    host.write("/etc/pam.d/jitsudo", 0o644, plain.as_str()).unwrap();
+
+    // Who fakes a root for themselves in a namespace of their own gets nowhere: root's socket is not root's in there.
+    rule(&host, "cached");
+    let faked = unasked(&mut terminal, "unshare --user --map-root-user --mount jitsudo id -u; echo status $?");
+    assert!(faked.contains("cannot trust /run/jitsudo/socket") && faked.contains("status 69"), "{faked}");
+
+    // A locked password opens nothing, and what was proven before the lock still counts, as with sudo, until it is over.
+    asked(&mut terminal, "jitsudo -K; jitsudo -v", "alice-pw");
+    host.sh("usermod --lock alice").ok().unwrap();
+    let output = alice(&host, "echo alice-pw | jitsudo -S id -u; echo $?");
+    assert!(output.stdout == "1\n" && output.stderr.contains("Sorry, try again."), "{}", output.both());
+    assert_eq!(unasked(&mut terminal, "jitsudo id -u"), "0\r\n");
+}
+
 /// Puts a module first into a stage of the service.
 fn stack(host: &Host, stage: &str, word: &str) {
     let common = "@include common-auth\n@include common-account\nsession required pam_limits.so\n@include common-session-noninteractive\n";
