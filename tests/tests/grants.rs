@@ -191,13 +191,21 @@ fn root_ends_a_role_and_a_command_and_a_rule_that_goes_ends_what_it_gave() {
     apply_policy(&host, &POLICY.replace("grant = \"role\"\n", "")).unwrap();
     alice(&host, &format!("jitctl release {id}"));
     assert!(is_closed(&host, &id));
-    let (client, _) = ends(&host, || {
-        let sessions = alice(&host, "jitctl sessions --json").stdout;
-        let sessions: serde_json::Value = serde_json::from_str(&sessions).unwrap();
-        let id = sessions[0]["id"].as_str().unwrap();
-        assert_eq!(alice(&host, &format!("jitctl release {id}")).status, 0);
-    });
-    assert!(client.stderr.contains("the grant was given back; "), "{}", client.both());
+    // So it does by a spawner that did not start it: the way to the session outlives the one that did.
+    for killed in [false, true] {
+        let (client, _) = ends(&host, || {
+            let sessions = alice(&host, "jitctl sessions --json").stdout;
+            let sessions: serde_json::Value = serde_json::from_str(&sessions).unwrap();
+            let id = sessions[0]["id"].as_str().unwrap();
+            let kept = || host.sh("systemctl show -P NFileDescriptorStore jitsudo-spawn").ok().unwrap() == "1\n";
+            if killed {
+                assert!(wait_until(Duration::from_secs(10), kept), "the channel is not kept");
+                host.sh("kill -KILL $(pidof jitsudo-spawn)").ok().unwrap();
+            }
+            assert!(wait_until(Duration::from_secs(10), || alice(&host, &format!("jitctl release {id}")).status == 0));
+        });
+        assert!(client.stderr.contains("the grant was given back; "), "{killed}: {}", client.both());
+    }
     host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
 }
 

@@ -260,6 +260,7 @@ mod tests {
             "OOMPolicy",
             "IgnoreSIGPIPE",
             "KillMode",
+            "FileDescriptorStoreMax",
             "WantedBy",
         ];
         for line in unit.lines().filter(|line| line.contains('=') && !line.starts_with('#')) {

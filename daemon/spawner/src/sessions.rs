@@ -1,5 +1,6 @@
 //! Sessions: one kept warm, each started one known by pidfd and group until nothing of it is left.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use jitsudo_protocol::client::FromDecider;
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::child::{self, Child};
 use jitsudo_sys::nix::libc::{SIGKILL, SIGTERM};
+use jitsudo_sys::notify::{self, Notify};
 
 use crate::cgroups::{self, Groups, Supervisor};
 use crate::remembered::WhenSettled;
@@ -21,6 +23,11 @@ const MAX_OF_ACCOUNT: usize = 512;
 /// Of those, how many may be asked for a password at once: terminals that somebody left at the prompt, and no more. A wrong password costs
 /// whoever guesses the stack's delay, but each session has a delay of its own.
 const MAX_PROVING_OF_ACCOUNT: usize = 16;
+
+/// A session that lives longer than this, milliseconds, has its channel kept for a spawner that begins anew.
+const KEPT_FROM_MS: u64 = 1_000;
+/// What the names of kept channels begin with.
+const KEPT: &str = "session-";
 
 /// Milliseconds that a session has past its end and grace before its command is killed from here.
 const PATIENCE_MS: u64 = 5_000;
@@ -47,6 +54,8 @@ pub(crate) struct Live {
     until_ms: u64,
     /// It was told to end before its time.
     told_to_end: bool,
+    /// When its channel is to be kept, CLOCK_BOOTTIME milliseconds; absent once it is.
+    keep_ms: Option<u64>,
 }
 
 impl Live {
@@ -103,8 +112,8 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Finds the cgroup, and adopts what an earlier spawner left running.
-    pub(crate) fn prepare() -> Self {
+    /// Finds the cgroup, and adopts what an earlier spawner left running, with the channels that were kept of it.
+    pub(crate) fn prepare(mut kept: BTreeMap<SessionId, Channel>) -> Self {
         let base = cgroups::base();
         let mut sessions = Self {
             base,
@@ -115,7 +124,7 @@ impl Sessions {
             stuck: Vec::new(),
         };
         for name in sessions.base.as_deref().map(cgroups::left_over).unwrap_or_default() {
-            sessions.adopt(&name);
+            sessions.adopt(&name, &mut kept);
         }
         let adopted: Vec<_> = sessions.live.iter().filter_map(|live| live.supervisor.clone()).collect();
         let mut supervisors = sessions.base.as_deref().map(Supervisor::left_over).unwrap_or_default();
@@ -124,7 +133,7 @@ impl Sessions {
         sessions
     }
 
-    fn adopt(&mut self, name: &str) {
+    fn adopt(&mut self, name: &str, kept: &mut BTreeMap<SessionId, Channel>) {
         let noted = Supervisor::of(name);
         let (supervisor, until_ms) = noted.map_or((None, 0), |(supervisor, until_ms)| (Some(supervisor), until_ms));
         let process = self.base.as_deref().zip(supervisor.as_ref()).and_then(|(base, group)| group.process(base));
@@ -132,19 +141,21 @@ impl Sessions {
         match (SessionId::try_from(name.to_owned()), pidfd) {
             (Ok(session), Some(pidfd)) => {
                 let origin = Fact::Unknown;
+                let channel = kept.remove(&session);
                 self.live.push(Live {
                     session,
                     requester: None,
                     origin,
                     child: None,
                     pidfd,
-                    channel: None,
+                    channel,
                     supervisor,
                     released: false,
                     when_settled: None,
                     proving: false,
                     until_ms,
                     told_to_end: false,
+                    keep_ms: None,
                 });
             }
             _ => self.leftover.push(name.to_owned()),
@@ -245,6 +256,7 @@ impl Sessions {
             proving,
             until_ms,
             told_to_end: false,
+            keep_ms: Some(jitsudo_sys::clock::boottime_ms().saturating_add(KEPT_FROM_MS)),
         });
         Ok(pid)
     }
@@ -335,6 +347,16 @@ impl Sessions {
         Some(gone)
     }
 
+    /// Has the channels of sessions that go on for a while kept.
+    pub(crate) fn keep(&mut self, now_ms: u64, notify: &Notify) {
+        for live in self.live.iter_mut().filter(|live| live.keep_ms.is_some_and(|from| from <= now_ms)) {
+            live.keep_ms = None;
+            if let Some(channel) = &live.channel {
+                notify.keep(&format!("{KEPT}{}", live.session), channel.as_fd());
+            }
+        }
+    }
+
     /// Kills what runs past its end because its session hangs; names those sessions. The end does not depend on one process.
     pub(crate) fn enforce(&mut self, now_ms: u64) -> Vec<SessionId> {
         let Some(base) = self.base.as_deref() else {
@@ -386,9 +408,10 @@ impl Sessions {
         self.live.iter().map(|live| &live.session).chain(&self.stuck).any(|session| session.access == *access)
     }
 
-    /// When [`Self::enforce`] has something to do next.
+    /// When [`Self::enforce`] or [`Self::keep`] has something to do next.
     pub(crate) fn next_end(&self) -> Option<u64> {
-        self.live.iter().filter(|live| !live.released).map(|live| live.until_ms).min()
+        let ends = self.live.iter().filter(|live| !live.released).map(|live| live.until_ms);
+        ends.chain(self.live.iter().filter_map(|live| live.keep_ms)).min()
     }
 
     /// Tries again to remove the groups that were still in use.
@@ -411,6 +434,15 @@ impl Sessions {
         let live = self.live.iter().find(|live| live.session.to_string() == inside);
         Some(live.map_or(Fact::Unknown, |live| live.origin.clone()))
     }
+}
+
+/// The channels that the manager kept while there was no spawner.
+pub(crate) fn kept_channels() -> BTreeMap<SessionId, Channel> {
+    let named = notify::passed().into_iter().filter_map(|(number, name)| {
+        let session = SessionId::try_from(name.strip_prefix(KEPT)?.to_owned()).ok()?;
+        Some((session, Channel::from_inherited(number).ok()?))
+    });
+    named.collect()
 }
 
 /// Groups, spec, and the client's end of the pair, in this order: the client gets its session only when that can take it.
@@ -467,6 +499,7 @@ mod tests {
             proving: false,
             until_ms: 0,
             told_to_end: false,
+            keep_ms: None,
         };
         let sessions = Sessions {
             base: Some(base.clone()),
@@ -495,6 +528,7 @@ mod tests {
             proving: false,
             until_ms: 0,
             told_to_end: false,
+            keep_ms: None,
         };
         let mut sessions = Sessions {
             base: None,
@@ -527,6 +561,7 @@ mod tests {
             proving: true,
             until_ms: 0,
             told_to_end: false,
+            keep_ms: None,
         };
         let live = (0..MAX_PROVING_OF_ACCOUNT).map(&mut one).collect();
         let mut sessions = Sessions {

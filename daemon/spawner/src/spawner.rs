@@ -30,7 +30,7 @@ use crate::looked::Looked;
 use crate::policy::{self, Applied};
 use crate::record::{self, Recorder};
 use crate::remembered::{self, Remembered};
-use crate::sessions::Sessions;
+use crate::sessions::{self, Sessions};
 use crate::signing::{self, Signing};
 
 /// Most decider connections at once: the one in service, its successor, and some that are closing.
@@ -109,7 +109,7 @@ impl Spawner {
             helpers: Helpers::default(),
             looked: Looked::default(),
             remembered: Remembered::default(),
-            sessions: Sessions::prepare(),
+            sessions: Sessions::prepare(sessions::kept_channels()),
             grants,
             worker: None,
             signing: Signing::new(clock::boottime_ms()),
@@ -247,6 +247,7 @@ impl Spawner {
             self.end_grant(&id, cause);
         }
         self.close_what_is_over();
+        self.sessions.keep(now, &self.notify);
         for session in self.sessions.enforce(now) {
             let cause = format!("session {session} ran past its end without ending its command: killed by the spawner");
             self.recorder.record(Event::CleanupFailed { id: session.access, cause });
