@@ -105,6 +105,9 @@ pub struct Terms {
     pub not_after: Option<jiff::Timestamp>,
     /// Seconds of grace that `at-end = {finish = …}` gives running programs past the end; 0 = none.
     pub finish: u64,
+    /// How long before the end the requester is told, seconds; longest first.
+    #[serde(default = "crate::join::warnings")]
+    pub warn: Vec<u64>,
     /// How it runs.
     pub run_as: RunAs,
     /// Places in argv that `<secret>` matched: recorded as their length.

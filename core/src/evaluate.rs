@@ -155,6 +155,7 @@ fn root_is_root(request: &Request) -> Terms {
         when_full: true,
         not_after: None,
         finish: 0,
+        warn: crate::join::warnings(),
         run_as: RunAs {
             env_keep: vec!["*".to_owned()],
             env_free: true,

@@ -73,6 +73,9 @@ pub struct Under {
     pub ends_at: jiff::Timestamp,
     /// The same on CLOCK_BOOTTIME, milliseconds.
     pub ends_boottime_ms: u64,
+    /// What runs at the end may finish until then, wall clock; absent: it is ended at `ends_at`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub processes_end_at: Option<jiff::Timestamp>,
 }
 
 /// How a command ended, from wait(2).
@@ -226,6 +229,9 @@ pub enum Event {
         ends_at: jiff::Timestamp,
         /// CLOCK_BOOTTIME end, milliseconds, on this boot.
         ends_boottime_ms: u64,
+        /// What runs at the end may finish until then, wall clock; absent: it is ended at `ends_at`.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        processes_end_at: Option<jiff::Timestamp>,
     },
     /// A role grant's rights are there, all of them read back: its requester may use them until its end.
     Active {

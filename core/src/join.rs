@@ -15,6 +15,11 @@ pub(crate) const RUN_TIME: u64 = 12 * 3600;
 /// `start-by` likewise.
 pub(crate) const START_BY: u64 = 300;
 
+/// `warn` likewise.
+pub(crate) fn warnings() -> Vec<u64> {
+    vec![300, 60]
+}
+
 /// A candidate's terms with everything joined.
 #[derive(Clone, Debug)]
 pub(crate) struct Joined<'a> {
@@ -195,6 +200,7 @@ impl<'a> Joined<'a> {
             when_full: allow.when_full,
             not_after,
             finish: self.finish,
+            warn: allow.warn.as_ref().map_or_else(warnings, |warn| warn.iter().rev().copied().collect()),
             run_as: RunAs {
                 env_keep: part.env_keep.clone(),
                 env_free: part.can_run_every_command(),

@@ -12,6 +12,8 @@ use super::supported::{self, Context};
 
 /// Longest reason or ticket that a rule may ask for, characters.
 const MAX_REASON: u64 = 1000;
+/// Most times at which a requester is warned of the end.
+const MAX_WARNINGS: usize = 10;
 /// Most persons of one approval.
 const MAX_PERSONS: u64 = 20;
 
@@ -64,6 +66,11 @@ pub(super) fn allow(build: &mut Build<'_>, table: &mut Table<'_>) -> AllowTerms 
         let entries = list(&entry, &mut build.findings);
         let mut all: Vec<u64> = entries.iter().filter_map(|entry| duration(entry, &mut build.findings)).collect();
         all.sort_unstable();
+        all.dedup();
+        if all.len() > MAX_WARNINGS {
+            let found = format!("{} times", all.len());
+            build.findings.error(&entry.place, format!("warn has more than {MAX_WARNINGS} times"), found, None);
+        }
         all
     });
     terms.when_full = table.take("when-full").and_then(|entry| boolean(&entry, &mut build.findings));

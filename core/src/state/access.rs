@@ -148,6 +148,9 @@ pub struct Given {
     pub since: jiff::Timestamp,
     /// Its absolute end.
     pub ends: Ends,
+    /// Seconds past it within which what runs then may finish; 0 = it is ended then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub finish: u64,
     /// Changes to the host that were made for it and not taken back yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lent: Vec<Effect>,
@@ -157,7 +160,19 @@ pub struct Given {
     pub unclean: Option<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Given {
+    /// When what runs at the end is ended, where that is later than the end; wall clock.
+    #[must_use]
+    pub fn processes_end_at(&self) -> Option<jiff::Timestamp> {
+        let finish = i64::try_from(self.finish).ok().filter(|seconds| *seconds > 0)?;
+        self.ends.at.checked_add(jiff::SignedDuration::from_secs(finish)).ok()
+    }
+
     /// True for a role that is held until its end, false for one command.
     #[must_use]
     pub fn is_role(&self) -> bool {

@@ -25,9 +25,10 @@ impl Access {
     pub(super) fn advance(self, entry: &Entry) -> (Self, Result<(), Impossible>) {
         match &entry.event {
             Event::Decided { .. } => self.decide(entry),
-            Event::Activating { ends_at, ends_boottime_ms, .. } => {
+            Event::Activating { ends_at, ends_boottime_ms, processes_end_at, .. } => {
                 let ends = Ends { at: *ends_at, boottime_ms: *ends_boottime_ms, boot: entry.boot.clone() };
-                self.activate(entry.wall, ends)
+                let finish = processes_end_at.map_or(0, |until| until.duration_since(*ends_at).as_secs());
+                self.activate(entry.wall, ends, u64::try_from(finish).unwrap_or(0))
             }
             Event::ActivationFailed { cause, .. } => self.fail(entry.wall, cause),
             Event::Active { .. } => self.become_active(),
@@ -105,13 +106,14 @@ impl Access {
         (next, Ok(()))
     }
 
-    fn activate(self, since: jiff::Timestamp, ends: Ends) -> (Self, Result<(), Impossible>) {
+    fn activate(self, since: jiff::Timestamp, ends: Ends, finish: u64) -> (Self, Result<(), Impossible>) {
         match self {
             Self::Allowed(allowed) => (
                 Self::Activating(Given {
                     allowed,
                     since,
                     ends,
+                    finish,
                     lent: Vec::new(),
                     sessions: BTreeMap::new(),
                     unclean: None,

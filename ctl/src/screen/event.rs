@@ -71,8 +71,10 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             let cause = denial.as_ref().map_or_else(|| "not allowed".to_owned(), refusal);
             ("decided".to_owned(), format!("refused: {cause}, {}", under(policy)))
         }
-        Event::Activating { ends_at, .. } => {
-            ("activating".to_owned(), format!("until {}", view.date_and_time(*ends_at)))
+        Event::Activating { ends_at, processes_end_at, .. } => {
+            let finish = processes_end_at
+                .map_or_else(String::new, |until| format!(", what runs then until {}", view.date_and_time(until)));
+            ("activating".to_owned(), format!("until {}{finish}", view.date_and_time(*ends_at)))
         }
         Event::Active { .. } => ("active".to_owned(), "its rights are there".to_owned()),
         Event::EffectApplied { effect, ours, .. } => {

@@ -140,6 +140,7 @@ pub(crate) fn grants(state: &State, of: Option<Uid>) -> Vec<Value> {
                 "ticket": asked.ticket,
                 "since": given.since,
                 "ends_at": given.ends.at,
+                "processes_end_at": given.processes_end_at(),
                 "stage": stage,
                 "sessions": access.sessions().filter(|session| is_running(access, session)).count(),
             })

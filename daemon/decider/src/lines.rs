@@ -174,7 +174,10 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
                 .map_or_else(String::new, |cause| cause.as_str().map_or_else(|| cause.to_string(), str::to_owned));
             format!("denied: {}", visible(&cause))
         }
-        Event::Activating { ends_at, .. } => format!("activating: ends at {ends_at:.0}"),
+        Event::Activating { ends_at, processes_end_at: None, .. } => format!("activating: ends at {ends_at:.0}"),
+        Event::Activating { ends_at, processes_end_at: Some(until), .. } => {
+            format!("activating: ends at {ends_at:.0}, what runs then may finish until {until:.0}")
+        }
         Event::Active { .. } => "active: its rights are there".to_owned(),
         Event::EffectApplied { effect, ours, .. } => {
             let before = if *ours { "" } else { ", which was there before" };

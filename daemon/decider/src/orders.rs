@@ -93,7 +93,9 @@ impl Daemon {
 
     /// The one live access that an id means, of one account or of all.
     fn live_one(&self, id: &str, of: Option<Uid>) -> Result<Option<Asked>, Fault> {
-        let live = self.ledger.state().live_accesses().filter(|access| !matches!(access, Access::Ended(_)));
+        // What may finish after the end can be ended before that.
+        let is_over = |access: &&Access| matches!(access, Access::Ended(ended) if ended.given.finish == 0);
+        let live = self.ledger.state().live_accesses().filter(|access| !is_over(access));
         let mut meant = live
             .map(Access::asked_for)
             .filter(|asked| of.is_none_or(|uid| asked.uid == uid) && is_meant(id, asked.id.as_str()));

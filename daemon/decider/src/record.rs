@@ -12,6 +12,7 @@ use jitsudo_core::facts::{Facts, Target};
 use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_core::name::Uid;
 use jitsudo_core::request::Request;
+use jitsudo_link::ends;
 use jitsudo_link::facts::{Peer, Process};
 
 /// Words of argv that are recorded.
@@ -144,7 +145,12 @@ impl Asked<'_> {
             denial: None,
             joined: terms.joined.clone(),
         };
-        let activating = Event::Activating { id: self.id.clone(), ends_at, ends_boottime_ms };
+        let activating = Event::Activating {
+            id: self.id.clone(),
+            ends_at,
+            ends_boottime_ms,
+            processes_end_at: ends::processes(ends_at, ends::finish(terms, self.request, self.facts)),
+        };
         [self.entry(stamp, &terms.secret_arguments), stamp.entry(decided), stamp.entry(activating)]
     }
 
@@ -170,6 +176,7 @@ impl Asked<'_> {
             pid: self.peer.pid,
             ends_at,
             ends_boottime_ms,
+            processes_end_at: ends::processes(ends_at, ends::finish(terms, self.request, self.facts)),
         };
         let name = self.facts.requester.name.known().cloned();
         let starting = self.starting(session, terms, target, Some(Box::new(under)));

@@ -52,6 +52,21 @@ pub fn under(
     (ends_at, boottime_ms(ends_at, now.0, now.1).min(until.1))
 }
 
+/// How many seconds past its end what runs may go on (`at-end = { finish = … }`). Not a shell, in which anything could be begun then, and
+/// not what the requester gave an end by `-T`.
+#[must_use]
+pub fn finish(terms: &Terms, request: &Request, facts: &Facts) -> u64 {
+    let may = matches!(request.kind, Kind::Command | Kind::Role) && request.timeout.is_none();
+    if may && !is_shell(request, facts) { terms.finish } else { 0 }
+}
+
+/// The absolute end, by the wall clock, of what runs at an end; `None` when it is ended then.
+#[must_use]
+pub fn processes(ends_at: Timestamp, finish: u64) -> Option<Timestamp> {
+    let finish = i64::try_from(finish).ok().filter(|seconds| *seconds > 0)?;
+    ends_at.checked_add(jiff::SignedDuration::from_secs(finish)).ok()
+}
+
 /// `-s`, `-i`, or a program of /etc/shells without arguments.
 fn is_shell(request: &Request, facts: &Facts) -> bool {
     match request.kind {
@@ -91,6 +106,24 @@ mod tests {
         }
         assert_eq!(seconds(&terms, &samples::request(&["bash"]), &facts), 3600);
         assert_eq!(seconds(&terms, &samples::request(&["bash", "-c", "id"]), &facts), 43_200);
+    }
+
+    #[test]
+    fn command_may_finish_and_a_shell_and_a_timeout_may_not() {
+        let (mut terms, facts) = (samples::terms(), samples::facts());
+        terms.finish = 7200;
+        let mut request = samples::request(&["/usr/bin/id"]);
+        assert_eq!(finish(&terms, &request, &facts), 7200);
+        request.timeout = Some(60);
+        assert_eq!(finish(&terms, &request, &facts), 0);
+        request.timeout = None;
+        for (kind, seconds) in [(Kind::Shell, 0), (Kind::LoginShell, 0), (Kind::Edit, 0), (Kind::Role, 7200)] {
+            request.kind = kind;
+            assert_eq!(finish(&terms, &request, &facts), seconds, "{kind:?}");
+        }
+        let at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(processes(at, 0), None);
+        assert_eq!(processes(at, 7200).unwrap().to_string(), "2026-01-01T02:00:00Z");
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(crate) fn terms() -> Terms {
         when_full: false,
         not_after: None,
         finish: 0,
+        warn: vec![300, 60],
         run_as: RunAs {
             env_keep: Vec::new(),
             env_free: false,

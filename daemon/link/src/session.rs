@@ -49,6 +49,12 @@ pub struct Spec {
     pub ends_boottime_ms: u64,
     /// Milliseconds between TERM and KILL at the end.
     pub grace_ms: u64,
+    /// Milliseconds past the absolute end within which what runs then may finish; 0 = it is ended at once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub finish_ms: u64,
+    /// How long before the end the requester is told, seconds; longest first.
+    #[serde(default)]
+    pub warn: Vec<u64>,
     /// What the command inherits.
     pub process: Process,
     /// The session's cgroup (`…/ID.1`), an absolute path; the command is cloned into `cmd` below it.
@@ -65,6 +71,20 @@ pub struct Spec {
     /// It runs under a role that is held: the end of the access is the spawner's to say, not the session's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Spec {
+    /// The absolute end by the wall clock of what runs: the session's own, and the time to finish after it.
+    #[must_use]
+    pub fn processes_end_at(&self) -> Timestamp {
+        let finish = jiff::SignedDuration::from_millis(i64::try_from(self.finish_ms).unwrap_or(i64::MAX));
+        self.ends_at.checked_add(finish).unwrap_or(self.ends_at)
+    }
 }
 
 /// Spawner → session, after the spec, on the same socket.

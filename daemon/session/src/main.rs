@@ -200,8 +200,8 @@ fn start(
     told.beginning.size = dialogue.size().unwrap_or(told.beginning.size);
     told.beginning.foreground = dialogue.foreground().unwrap_or(told.beginning.foreground);
     let now = clock::now();
-    let mut schedule = Schedule::new(spec.ends_at, spec.ends_boottime_ms, now.wall_ns, now.boottime_ms);
-    if schedule.due(now.wall_ns, now.boottime_ms) == Due::Over {
+    let mut schedule = Schedule::of(spec, now);
+    if matches!(schedule.due(now.wall_ns, now.boottime_ms), Due::Over | Due::Finish) {
         let words = "cannot start the command: its time was over before you had proven who you are".to_owned();
         return Err(Failure::cannot(FaultCode::Authentication, words, Errno::ETIMEDOUT));
     }

@@ -15,8 +15,23 @@ pub(crate) enum Called {
 }
 
 /// Before the end.
-pub(crate) fn left(words: &str, ends_at: Timestamp) -> String {
-    format!("{words} left in this window (ends {})", clock(ends_at, true))
+pub(crate) fn left(seconds: u64, ends_at: Timestamp) -> String {
+    format!("{} left in this window (ends {})", in_words(seconds), clock(ends_at, true))
+}
+
+/// At the end, where what runs may finish.
+pub(crate) fn may_finish(until: Timestamp) -> String {
+    format!("the time is over; this command may finish until {}", clock(until, true))
+}
+
+/// Whole ones of the largest unit: more than is left is never said.
+fn in_words(seconds: u64) -> String {
+    let (count, unit) = match seconds {
+        0..60 => (seconds, "second"),
+        60..7200 => (seconds / 60, "minute"),
+        _ => (seconds / 3600, "hour"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A role is held from now on.
@@ -93,6 +108,9 @@ mod tests {
             said(EndCause::GivenBack, Called::Command, 1),
             "the grant was given back; this command and 1 program it started were ended"
         );
+        let words = [300, 60, 90, 1, 45, 5400, 7200].map(in_words);
+        assert_eq!(words, ["5 minutes", "1 minute", "1 minute", "1 second", "45 seconds", "90 minutes", "2 hours"]);
+        assert!(left(60, at).starts_with("1 minute left in this window (ends "));
         assert_eq!(over(EndCause::ClientLost, Called::Command, 0), None);
     }
 }

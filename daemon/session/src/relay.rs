@@ -95,10 +95,11 @@ impl Relay {
         &self.screen
     }
 
-    /// Puts bytes of our own behind the command's output.
+    /// Puts bytes of our own behind the command's output, and as far as the client takes them before any message that follows.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         if self.stream.output_open {
             self.to_client.bytes.extend_from_slice(bytes);
+            self.write_stream();
         }
     }
 

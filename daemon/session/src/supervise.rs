@@ -30,6 +30,8 @@ const TICK_MS: u64 = 1000;
 const SHORT_TICK_MS: u64 = 20;
 /// How long after the command its own children may take to end before they count as left running.
 const SETTLE_MS: u64 = 50;
+/// How long after a kill a client may take for what the command wrote last, and for its screen to be put back.
+const LAST_WORDS_MS: u64 = 500;
 /// How long after a kill something may be left before that is recorded.
 const KILL_MS: u64 = 2000;
 /// Most names in a record.
@@ -63,6 +65,15 @@ enum End {
     Killed { cause: EndCause, at_ms: u64, others: usize, said: bool },
 }
 
+/// What a full-screen program keeps from the requester.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Held {
+    /// How long is left.
+    Left,
+    /// Until when it may finish.
+    Finish,
+}
+
 struct Supervisor<'a> {
     spec: &'a Spec,
     client: &'a Client,
@@ -79,15 +90,15 @@ struct Supervisor<'a> {
     /// The client and the record have the status.
     status_told: bool,
     released: bool,
-    /// Lines that wait until a full-screen program gives the screen back.
-    held_notices: Vec<String>,
+    /// What is to be said as soon as a full-screen program gives the screen back.
+    held: Option<Held>,
     bell_due: bool,
 }
 
 /// Supervises the command until nothing of it is left.
 pub(crate) fn until_the_end(spec: &Spec, client: &Client, running: Running, recorder: &mut Recorder) {
     let now = clock::now();
-    let schedule = Schedule::new(spec.ends_at, spec.ends_boottime_ms, now.wall_ns, now.boottime_ms);
+    let schedule = Schedule::of(spec, now);
     let mut supervisor = Supervisor {
         spec,
         client,
@@ -101,7 +112,7 @@ pub(crate) fn until_the_end(spec: &Spec, client: &Client, running: Running, reco
         end: End::Open,
         status_told: false,
         released: false,
-        held_notices: Vec::new(),
+        held: None,
         bell_due: false,
     };
     while !supervisor.is_over() {
@@ -142,7 +153,9 @@ impl Supervisor<'_> {
         if let Some(relay) = &mut self.running.relay {
             relay.relay(pty, stream);
         }
-        if let Some(cause) = self.recorder.told_to_end() {
+        // A window that is over is this session's own deadline where its command may finish after it.
+        let is_own = |cause: &EndCause| *cause == EndCause::WindowOver && self.spec.finish_ms > 0;
+        if let Some(cause) = self.recorder.told_to_end().filter(|cause| !is_own(cause)) {
             self.begin_end(cause);
         }
         if !signal.is_empty() {
@@ -177,10 +190,12 @@ impl Supervisor<'_> {
                     self.begin_end(EndCause::WindowOver);
                     0
                 }
-                Due::Warning(words) => {
-                    if self.running.relay.is_some() && self.ended.is_none() {
-                        self.say(notice::left(words, self.spec.ends_at));
-                    }
+                Due::Warning(seconds) => {
+                    self.warn(Held::Left, notice::left(seconds, self.spec.ends_at));
+                    0
+                }
+                Due::Finish => {
+                    self.warn(Held::Finish, notice::may_finish(self.spec.processes_end_at()));
                     0
                 }
                 Due::Nothing(ms) => {
@@ -199,7 +214,8 @@ impl Supervisor<'_> {
                 SHORT_TICK_MS
             }
             End::Killed { cause, at_ms, others, said } => {
-                if let (Some(_), Some(relay)) = (self.ended, &mut self.running.relay) {
+                let had_its_time = now.boottime_ms >= at_ms + LAST_WORDS_MS;
+                if let (Some(_), Some(relay)) = (self.ended, self.running.relay.as_mut().filter(|_| had_its_time)) {
                     // A client that does not read cannot hold the session open past its end.
                     relay.forget_client();
                 }
@@ -328,9 +344,7 @@ impl Supervisor<'_> {
                 self.client.say(&FromSession::Notice(line));
             }
         }
-        for line in std::mem::take(&mut self.held_notices) {
-            self.client.say(&FromSession::Notice(line));
-        }
+        self.held = None;
         if self.running.processes.is_empty() || self.end != End::Open {
             self.tell_status();
         }
@@ -381,7 +395,11 @@ impl Supervisor<'_> {
         let names = self.running.processes.names(MAX_NAMES);
         let released = self.spec.run_as.leaves;
         if !released && self.end == End::Open {
-            self.client.say(&FromSession::Notice(notice::still_running(&names, pids.len(), self.spec.ends_at)));
+            self.client.say(&FromSession::Notice(notice::still_running(
+                &names,
+                pids.len(),
+                self.spec.processes_end_at(),
+            )));
         }
         self.tell_status();
         let count = u32::try_from(pids.len()).unwrap_or(u32::MAX);
@@ -464,10 +482,11 @@ impl Supervisor<'_> {
         }
     }
 
-    /// A line for the requester, now or when the screen is theirs again.
-    fn say(&mut self, line: String) {
-        if self.running.relay.as_ref().is_some_and(|relay| relay.screen().is_alternate()) {
-            self.held_notices.push(line);
+    /// A line on the requester's terminal, now or when the screen is theirs again; without a terminal, and after the command, nobody is told.
+    fn warn(&mut self, what: Held, line: String) {
+        let Some(relay) = self.running.relay.as_ref().filter(|_| self.ended.is_none()) else { return };
+        if relay.screen().is_alternate() {
+            self.held = Some(what);
             self.bell_due = true;
         } else {
             self.client.say(&FromSession::Notice(line));
@@ -480,11 +499,20 @@ impl Supervisor<'_> {
             relay.add(b"\x07");
             self.bell_due = false;
         }
-        if !relay.screen().is_alternate() {
-            for line in std::mem::take(&mut self.held_notices) {
-                self.client.say(&FromSession::Notice(line));
-            }
+        if relay.screen().is_alternate() {
+            return;
         }
+        // It says what is true now, not what was when it was due.
+        let now = clock::now();
+        let line = match self.held.take() {
+            None => return,
+            Some(Held::Left) => match self.schedule.seconds_left(now.wall_ns, now.boottime_ms) {
+                0 => return,
+                seconds => notice::left(seconds, self.spec.ends_at),
+            },
+            Some(Held::Finish) => notice::may_finish(self.spec.processes_end_at()),
+        };
+        self.client.say(&FromSession::Notice(line));
     }
 
     /// Nothing is left, or what is left is the host's: PAM is closed, the record is finished.

@@ -146,6 +146,8 @@ fn spec(act: &Act, spool: &Path) -> Spec {
         ends_at: Timestamp::from_nanosecond(now.wall_ns + 3_600_000_000_000).unwrap(),
         ends_boottime_ms: now.boottime_ms + 3_600_000,
         grace_ms: 300,
+        finish_ms: 0,
+        warn: vec![300, 60],
         process: Process {
             start_ticks: 0,
             tty: 0,

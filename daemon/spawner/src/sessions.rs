@@ -52,6 +52,8 @@ pub(crate) struct Live {
     proving: bool,
     /// When its command is killed here if it is still there, CLOCK_BOOTTIME milliseconds: the session's own deadline came and went.
     until_ms: u64,
+    /// What it runs may finish after the end of its grant, until a bound of its own that it keeps by itself.
+    finishes: bool,
     /// It was told to end before its time.
     told_to_end: bool,
     /// When its channel is to be kept, CLOCK_BOOTTIME milliseconds; absent once it is.
@@ -154,6 +156,7 @@ impl Sessions {
                     when_settled: None,
                     proving: false,
                     until_ms,
+                    finishes: false,
                     told_to_end: false,
                     keep_ms: None,
                 });
@@ -228,7 +231,9 @@ impl Sessions {
         if let Some((base, supervisor)) = self.base.as_deref().zip(warm.supervisor.as_ref()) {
             spec.supervisor = Some(supervisor.path(base).to_string_lossy().into_owned());
         }
-        let until_ms = spec.ends_boottime_ms.saturating_add(spec.grace_ms).saturating_add(PATIENCE_MS);
+        let until_ms = spec.ends_boottime_ms.saturating_add(spec.finish_ms).saturating_add(spec.grace_ms);
+        let until_ms = until_ms.saturating_add(PATIENCE_MS);
+        let finishes = spec.finish_ms > 0;
         let outcome = hand_over(&mut spec, groups.as_ref(), &warm, until_ms, client);
         let Warm { child, channel, supervisor } = warm;
         let pidfd = match outcome.and_then(|()| child.pidfd().try_clone().map_err(|error| error.to_string())) {
@@ -255,6 +260,7 @@ impl Sessions {
             when_settled,
             proving,
             until_ms,
+            finishes,
             told_to_end: false,
             keep_ms: Some(jitsudo_sys::clock::boottime_ms().saturating_add(KEPT_FROM_MS)),
         });
@@ -385,13 +391,17 @@ impl Sessions {
         let mut any = false;
         for live in self.live.iter_mut().filter(|live| live.session.access == *access) {
             any = true;
+            // Its own deadline holds, and who was adopted keeps it as well: whether it has time to finish only the session knows.
+            if cause == EndCause::WindowOver && (live.finishes || live.requester.is_none()) {
+                let _ = live.say(&SpawnerToSession::End(cause));
+                continue;
+            }
             if !live.released {
                 live.until_ms = live.until_ms.min(until_ms);
                 live.told_to_end = true;
             }
             let said = live.say(&SpawnerToSession::End(cause));
-            // At the end of its time it ends by itself; it does not listen when it is another spawner's.
-            if !said && cause != EndCause::WindowOver {
+            if !said {
                 let _ = jitsudo_sys::pidfd::signal(live.pidfd.as_fd(), SIGTERM);
             }
         }
@@ -498,6 +508,7 @@ mod tests {
             when_settled: None,
             proving: false,
             until_ms: 0,
+            finishes: false,
             told_to_end: false,
             keep_ms: None,
         };
@@ -527,6 +538,7 @@ mod tests {
             when_settled: None,
             proving: false,
             until_ms: 0,
+            finishes: false,
             told_to_end: false,
             keep_ms: None,
         };
@@ -560,6 +572,7 @@ mod tests {
             when_settled: None,
             proving: true,
             until_ms: 0,
+            finishes: false,
             told_to_end: false,
             keep_ms: None,
         };

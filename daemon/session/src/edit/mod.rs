@@ -192,7 +192,7 @@ struct Editor<'a> {
 /// Takes back what the client returns, until it is done or the time is over.
 pub(crate) fn until_the_end(spec: &Spec, client: &Client, editing: Editing, recorder: &mut Recorder) {
     let now = clock::now();
-    let schedule = Schedule::new(spec.ends_at, spec.ends_boottime_ms, now.wall_ns, now.boottime_ms);
+    let schedule = Schedule::of(spec, now);
     let mut editor = Editor { spec, client, editing, recorder, schedule, incoming: None, failed: false };
     let over = loop {
         if let Some(over) = editor.turn() {
@@ -206,9 +206,11 @@ impl Editor<'_> {
     fn turn(&mut self) -> Option<Over> {
         let now = clock::now();
         let wait_ms = match self.schedule.due(now.wall_ns, now.boottime_ms) {
-            Due::Over => return Some(Over::Cut { cause: EndCause::WindowOver, words: "the time is over" }),
-            Due::Warning(words) => {
-                self.client.say(&FromSession::Notice(notice::left(words, self.spec.ends_at)));
+            Due::Over | Due::Finish => {
+                return Some(Over::Cut { cause: EndCause::WindowOver, words: "the time is over" });
+            }
+            Due::Warning(seconds) => {
+                self.client.say(&FromSession::Notice(notice::left(seconds, self.spec.ends_at)));
                 0
             }
             Due::Nothing(ms) => ms.min(TICK_MS),

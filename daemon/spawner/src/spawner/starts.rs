@@ -7,7 +7,7 @@ use jitsudo_core::facts::{Fact, Origin};
 use jitsudo_core::id::SessionId;
 use jitsudo_link::session::Spec;
 use jitsudo_link::spawner::{FromSpawner, Start};
-use jitsudo_link::{SECURE_PATH, SPOOL};
+use jitsudo_link::{SECURE_PATH, SPOOL, ends};
 use jitsudo_protocol::act::{Act, ActKind};
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::clock;
@@ -54,6 +54,7 @@ impl Spawner {
         let key = Key::of(uid, &process, &look.learnt.facts.origin);
         let (authentication, when_settled) =
             self.remembered.needed(judged.terms.auth, uid, remember, key, now.boottime_ms, remembered::is_alive);
+        let finish = ends::finish(&judged.terms, &jitsudo_link::ask::request(act), &look.learnt.facts);
         let spec = Spec {
             session: start.session.clone(),
             host: self.host.clone(),
@@ -71,6 +72,8 @@ impl Spawner {
             ends_at: start.ends_at,
             ends_boottime_ms: start.ends_boottime_ms,
             grace_ms: GRACE_MS,
+            finish_ms: finish.saturating_mul(1000),
+            warn: judged.terms.warn.clone(),
             process,
             cgroup: None,
             supervisor: None,
