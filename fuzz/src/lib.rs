@@ -8,6 +8,7 @@
 
 mod events;
 mod ledger;
+mod login;
 mod messages;
 mod policy;
 mod sample;
@@ -33,6 +34,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ledger-line", run: ledger::line },
     Target { name: "ledger-segment", run: ledger::segment },
     Target { name: "events", run: events::events },
+    Target { name: "login", run: login::login },
+    Target { name: "gated", run: login::gated },
     Target { name: "text", run: text::text },
 ];
 

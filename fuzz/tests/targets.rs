@@ -76,8 +76,19 @@ fn run(target: &str) {
 #[test]
 fn every_target_has_a_test_here_and_seeds() {
     let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
-    let tested =
-        ["client", "session", "spawner", "policy", "settings", "ledger-line", "ledger-segment", "events", "text"];
+    let tested = [
+        "client",
+        "session",
+        "spawner",
+        "policy",
+        "settings",
+        "ledger-line",
+        "ledger-segment",
+        "events",
+        "login",
+        "gated",
+        "text",
+    ];
     assert_eq!(names, tested);
 }
 
@@ -99,5 +110,7 @@ targets! {
     edited_ledger_line_is_never_intact: "ledger-line",
     any_segment_is_verified_and_opened_or_refused: "ledger-segment",
     any_events_add_up_to_a_state: "events",
+    login_datagrams_never_panic_and_survive_writing: "login",
+    any_list_of_gated_accounts_says_the_same_in_pieces: "gated",
     any_bytes_are_readable_and_survive_json: "text",
 }

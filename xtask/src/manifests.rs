@@ -12,6 +12,8 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("bytes", &[]),
     ("core", &["jitsudo-bytes"]),
     ("protocol", &["jitsudo-bytes"]),
+    // Inside sshd and su: nothing beside itself.
+    ("login-wire", &[]),
     ("ledger", &[]),
     ("seal", &[]),
     ("sys", &[]),
@@ -39,7 +41,10 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("daemon/sweep", DAEMON),
     // The lying decider of the tests speaks to the spawner as the real one does.
     ("tests", &["jitsudo-core", "jitsudo-link", "jitsudo-protocol", "jitsudo-sys"]),
-    ("fuzz", &["jitsudo-bytes", "jitsudo-core", "jitsudo-ledger", "jitsudo-link", "jitsudo-protocol"]),
+    (
+        "fuzz",
+        &["jitsudo-bytes", "jitsudo-core", "jitsudo-ledger", "jitsudo-link", "jitsudo-login-wire", "jitsudo-protocol"],
+    ),
     ("xtask", &[]),
 ];
 
