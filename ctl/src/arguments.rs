@@ -44,6 +44,8 @@ pub(crate) enum Verb {
     Audit(Audit),
     /// Show the health of the daemon
     Status,
+    /// Look for what is broken on this host, with the command that mends it
+    Doctor(Doctor),
 }
 
 #[derive(Subcommand, Debug)]
@@ -124,6 +126,13 @@ pub(crate) struct Request {
     /// The ticket that it is for
     #[arg(long, value_name = "ID")]
     pub(crate) ticket: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Doctor {
+    /// Compare the privileges on this host with the grants on record (root only)
+    #[arg(long)]
+    pub(crate) privileges: bool,
 }
 
 #[derive(Args, Debug)]
@@ -247,6 +256,8 @@ mod tests {
             "audit verify --key a.pub --key b.pub",
             "audit acknowledge --reason restored",
             "status",
+            "doctor",
+            "doctor --privileges",
         ] {
             assert!(parse(&format!("--json {line}")).is_ok(), "{line}");
         }

@@ -9,6 +9,7 @@ mod decider;
 mod failure;
 #[cfg(test)]
 mod manual;
+mod privileges;
 mod records;
 mod screen;
 mod text;

@@ -1,8 +1,18 @@
-//! `cargo xtask demo`: the story of the README, on a throwaway host.
+//! `cargo xtask demo`: the story of the README; `cargo xtask audit-host`: the checker of privileges; each on a throwaway host.
 
 use crate::package::{self, Profile};
 use crate::setup;
 use crate::step::{Failure, cargo, run as step};
+
+/// Lets the checker look at a throwaway host, step by step.
+pub(crate) fn audit() -> Result<(), Failure> {
+    setup::need_root("to boot a throwaway host")?;
+    setup::run()?;
+    let package = package::run(Profile::Dev)?;
+    println!("on a host of your own: jitctl doctor --privileges (as root)");
+    let words = ["run", "--quiet", "--locked", "--package", "jitsudo-tests", "--bin", "audit"];
+    step(cargo(&words).env("JITSUDO_TEST_PACKAGE", package))
+}
 
 /// Sets up, builds, packages and lets the `demo` program of the test harness play the story.
 pub(crate) fn run() -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::step::{Failure, cannot, workspace};
 
-const COMMANDS: &[&str] = &["setup", "lint", "package", "test", "demo", "abuse-cases", "fuzz"];
+const COMMANDS: &[&str] = &["setup", "lint", "package", "test", "demo", "audit-host", "abuse-cases", "fuzz"];
 
 /// Every Markdown file of the repository; the error lists each broken line.
 pub(crate) fn check() -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! `cargo xtask setup | lint | package | test | demo | fuzz | abuse-cases`: the commands of this repository, each with its own set-up.
+//! `cargo xtask setup | lint | package | test | demo | audit-host | fuzz | abuse-cases`: the commands of this repository, each with its own set-up.
 #![forbid(unsafe_code)]
 
 mod abuse;
@@ -27,6 +27,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test [--all] [--check-times] [FILTER]
                               run everything; --all with long sweeps, --check-times fails over budget
   demo                        boot a throwaway host and play the story with real nginx
+  audit-host                  boot a throwaway host and compare its privileges with the record, step by step
   fuzz [TARGET] [--seconds N] look for bytes that break a parser, guided by coverage
   abuse-cases                 write the tests into tests/abuse-cases.md, by their names";
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         ["package", "--profile", "dev"] => package::run(package::Profile::Dev).map(drop),
         ["test", options @ ..] => suite::Options::read(options).and_then(|options| suite::run(&options)),
         ["demo"] => demo::run(),
+        ["audit-host"] => demo::audit(),
         ["fuzz", options @ ..] => fuzz::fuzz(options),
         ["abuse-cases"] => abuse::write(),
         _ => Err(Failure::new(USAGE)),

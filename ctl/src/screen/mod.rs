@@ -1,5 +1,6 @@
 //! What people see: pure functions from data to text, each with its golden tests.
 
+pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod grants;

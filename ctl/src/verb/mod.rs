@@ -3,6 +3,7 @@
 mod acknowledge;
 mod apply;
 mod check;
+mod doctor;
 mod grant;
 mod look;
 mod signatures;
@@ -30,6 +31,7 @@ pub(crate) fn run(arguments: Arguments, view: &View) -> Result<(), Failure> {
         Some(Verb::Roles) => look::roles(json, view),
         Some(Verb::Log(log)) => look::log(log, json, view),
         Some(Verb::Sessions(sessions)) => look::sessions(&sessions, json, view),
+        Some(Verb::Doctor(what)) => doctor::run(&what, json, view),
         Some(Verb::Status) => look::status(json, view),
         Some(Verb::Audit(Audit::Verify(what))) => verify::run(&what, json, view),
         Some(Verb::Audit(Audit::Acknowledge(what))) => acknowledge::run(what, json),
