@@ -8,6 +8,7 @@ use crate::id::{AccessId, SessionId};
 use crate::lends::Effect;
 use crate::name::{Gid, Uid};
 use crate::request::Kind;
+use crate::residue::Item;
 use jitsudo_bytes::Bytes;
 
 /// Who caused an event.
@@ -504,11 +505,30 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         signed: Option<Signed>,
     },
+    /// What is not on the host as it was before a grant: for people to look at until one of them has.
+    Residue {
+        /// The access.
+        id: AccessId,
+        /// What, at most 100.
+        items: Vec<Item>,
+        /// How many there are.
+        count: u32,
+        /// What could not be looked at.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        remark: Option<String>,
+    },
+    /// Somebody looked at that: the actor.
+    ResidueAcknowledged {
+        /// The access.
+        id: AccessId,
+        /// What was found, or done about it.
+        reason: String,
+    },
 }
 
 impl Event {
     /// Every name that this version writes and reads.
-    pub const NAMES: [&str; 31] = [
+    pub const NAMES: [&str; 33] = [
         "requested",
         "decided",
         "activating",
@@ -540,6 +560,8 @@ impl Event {
         "acknowledged",
         "segment_sealed",
         "head_published",
+        "residue",
+        "residue_acknowledged",
     ];
 
     /// Its name: what stands under `"event"`.
@@ -577,6 +599,8 @@ impl Event {
             Self::Acknowledged { .. } => "acknowledged",
             Self::SegmentSealed { .. } => "segment_sealed",
             Self::HeadPublished { .. } => "head_published",
+            Self::Residue { .. } => "residue",
+            Self::ResidueAcknowledged { .. } => "residue_acknowledged",
         }
     }
 
@@ -595,7 +619,9 @@ impl Event {
             | Self::Released { id, .. }
             | Self::Ended { id, .. }
             | Self::Closed { id }
-            | Self::CleanupFailed { id, .. } => Some(id),
+            | Self::CleanupFailed { id, .. }
+            | Self::Residue { id, .. }
+            | Self::ResidueAcknowledged { id, .. } => Some(id),
             Self::SessionStarting { session, .. }
             | Self::Authenticated { session, .. }
             | Self::AuthenticationFailed { session, .. }

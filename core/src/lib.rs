@@ -35,6 +35,7 @@ mod outline;
 pub mod pattern;
 pub mod policy;
 pub mod request;
+pub mod residue;
 mod rule;
 pub mod state;
 pub mod subject;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Concern, Entry, Event};
 use crate::id::{AccessId, SessionId};
 use crate::name::Uid;
+use crate::residue::Item;
 
 mod access;
 mod advance;
@@ -35,6 +36,10 @@ pub const MAX_PENDING: usize = 4096;
 pub const MAX_SPOOLED: usize = 4096;
 /// Anomalies remembered.
 pub const MAX_ANOMALIES: usize = 100;
+/// Accesses whose residue waits for somebody to look at it; the oldest beyond is forgotten here, and stands in the ledger.
+pub const MAX_RESIDUES: usize = 256;
+/// Items of one of them.
+pub const MAX_RESIDUE_ITEMS: usize = 32;
 /// Accounts whose denials are counted one by one.
 pub const MAX_DENIED_ACCOUNTS: usize = 1024;
 
@@ -61,6 +66,8 @@ pub struct State {
     denials_of_others: u64,
     rolled_back: Option<RollBack>,
     published: Option<Published>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    residues: BTreeMap<AccessId, Residue>,
     anomalies: Recent<Anomaly, MAX_ANOMALIES>,
     anomaly_count: u64,
 }
@@ -125,6 +132,28 @@ pub struct Anomaly {
     pub access: Option<AccessId>,
     /// Why it cannot be.
     pub why: Impossible,
+}
+
+/// What a grant may have left, as long as nobody has acknowledged it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Residue {
+    /// When it was found.
+    pub at: jiff::Timestamp,
+    /// Whose grant it was.
+    pub uid: Option<Uid>,
+    /// The audit login uid behind that.
+    #[serde(default)]
+    pub loginuid: Option<Uid>,
+    /// The account's name then.
+    pub user: Option<String>,
+    /// The role.
+    pub role: Option<String>,
+    /// What, at most 32; the ledger has more.
+    pub items: Vec<Item>,
+    /// How many there are.
+    pub count: u32,
+    /// What could not be looked at.
+    pub remark: Option<String>,
 }
 
 /// Why an event cannot be, in the state before it.
@@ -225,6 +254,11 @@ impl State {
                 self.published = Some(Published { seq: *head_seq, head: head.clone() });
                 Ok(())
             }
+            Event::Residue { id, items, count, remark } => {
+                self.found_residue(id, entry.wall, items, *count, remark.as_ref());
+                Ok(())
+            }
+            Event::ResidueAcknowledged { id, .. } => self.residues.remove(id).map(drop).ok_or(Impossible::TooLate),
             Event::SpawnerRefused { .. }
             | Event::PolicyRefused { .. }
             | Event::ClockStepped { .. }
@@ -273,6 +307,33 @@ impl State {
             self.accesses.insert(id.clone(), access);
         }
         outcome
+    }
+
+    fn found_residue(
+        &mut self,
+        id: &AccessId,
+        at: jiff::Timestamp,
+        items: &[Item],
+        count: u32,
+        remark: Option<&String>,
+    ) {
+        let access = self.access(id);
+        let asked = access.map(Access::asked_for);
+        let residue = Residue {
+            at,
+            uid: asked.map(|asked| asked.uid),
+            loginuid: asked.and_then(|asked| asked.loginuid),
+            user: asked.and_then(|asked| asked.user.clone()),
+            role: access.and_then(Access::given).and_then(|given| given.allowed.role.clone()),
+            items: items.iter().take(MAX_RESIDUE_ITEMS).cloned().collect(),
+            count,
+            remark: remark.cloned(),
+        };
+        self.residues.insert(id.clone(), residue);
+        if self.residues.len() > MAX_RESIDUES {
+            // Ids begin with their time.
+            self.residues.pop_first();
+        }
     }
 
     fn count_denials(&mut self, uid: Uid, count: u64) {
@@ -392,6 +453,11 @@ impl State {
     #[must_use]
     pub fn published(&self) -> Option<&Published> {
         self.published.as_ref()
+    }
+
+    /// What grants may have left and nobody has acknowledged, by id.
+    pub fn residues(&self) -> impl Iterator<Item = (&AccessId, &Residue)> {
+        self.residues.iter()
     }
 
     /// The last anomalies, oldest first.

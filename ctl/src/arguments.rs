@@ -35,6 +35,8 @@ pub(crate) enum Verb {
     Roles,
     /// Show the roles that are held; yours without a duty
     Grants(Grants),
+    /// Show what grants may have left on the host, until somebody acknowledges it; yours without a duty
+    Residue(Residue),
     /// Show what was asked, decided and run; yours without a duty
     Log(Log),
     /// Show running commands and shells; yours without a duty
@@ -157,6 +159,32 @@ pub(crate) struct Grants {
     /// Everybody's (needs the duty `see`)
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Residue {
+    /// Everybody's (needs the duty `see`)
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(subcommand)]
+    pub(crate) what: Option<ResidueVerb>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ResidueVerb {
+    /// Say that it was looked at (root, or the duty `end` or `review`; never one's own)
+    Acknowledge(AcknowledgeResidue),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AcknowledgeResidue {
+    /// The grant's id, or the last six characters of it
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// What was found or done; it stands in the ledger
+    #[arg(long, short = 'm', value_name = "TEXT")]
+    pub(crate) reason: String,
 }
 
 #[derive(Args, Debug)]

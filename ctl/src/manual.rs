@@ -28,7 +28,8 @@ fn add(command: &clap::Command, before: &str, all: &mut Verbs) {
         let name = format!("{before} {}", verb.get_name()).trim().to_owned();
         if verb.has_subcommands() {
             add(verb, &name, all);
-        } else {
+        }
+        if !verb.is_subcommand_required_set() {
             all.insert(name, options_of(verb));
         }
     }

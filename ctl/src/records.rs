@@ -6,6 +6,7 @@ use jitsudo_core::decision::Record;
 use jitsudo_core::event::{Ending, Entry};
 use jitsudo_core::id::AccessId;
 use jitsudo_core::offers::Offer;
+use jitsudo_core::residue::Item;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -34,8 +35,38 @@ pub(crate) struct Standing {
     pub(crate) active: Vec<Session>,
     /// Roles that are held.
     pub(crate) grants: Vec<Grant>,
+    /// What own grants may have left, not acknowledged yet.
+    pub(crate) residue: Vec<Residue>,
     /// What may be asked for.
     pub(crate) offers: Vec<Offer>,
+}
+
+/// What a grant may have left.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Residue {
+    /// The access.
+    pub(crate) id: String,
+    /// Whose it was.
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    /// Their uid.
+    #[serde(default)]
+    pub(crate) uid: Option<u32>,
+    /// The role.
+    #[serde(default)]
+    pub(crate) role: Option<String>,
+    /// When it was found.
+    #[serde(default)]
+    pub(crate) at: Option<Timestamp>,
+    /// The first of them.
+    #[serde(default)]
+    pub(crate) items: Vec<Item>,
+    /// How many there are.
+    #[serde(default)]
+    pub(crate) count: u64,
+    /// What could not be looked at.
+    #[serde(default)]
+    pub(crate) remark: Option<String>,
 }
 
 /// A role that is held.

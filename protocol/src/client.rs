@@ -41,7 +41,7 @@ pub enum Say {
     Order(Order),
 }
 
-/// Orders of `jitctl`. The answer is one item: `{"id": …, "role": …, "cause": …}`.
+/// Orders of `jitctl`. The answer is one item: `{"id": …, "role": …, "cause": …}`, for an acknowledgement `reason` instead of `cause`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Order {
@@ -56,6 +56,13 @@ pub enum Order {
         id: String,
         /// Why; at most 1000 letters.
         reason: Option<String>,
+    },
+    /// Somebody looked at what another's grant may have left. Needs uid 0 or the duty `end` or `review`.
+    AcknowledgeResidue {
+        /// The grant's id, or the last six characters of it.
+        id: String,
+        /// What was found or done; 1 to 1000 letters.
+        reason: String,
     },
 }
 
@@ -89,6 +96,11 @@ pub enum Ask {
     },
     /// Roles that are held.
     Grants {
+        /// Everybody's, which needs the duty `see`.
+        all: bool,
+    },
+    /// What grants may have left and nobody has acknowledged.
+    Residue {
         /// Everybody's, which needs the duty `see`.
         all: bool,
     },

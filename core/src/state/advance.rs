@@ -68,6 +68,8 @@ impl Access {
             | Event::RolledBack { .. }
             | Event::Acknowledged { .. }
             | Event::SegmentSealed { .. }
+            | Event::Residue { .. }
+            | Event::ResidueAcknowledged { .. }
             | Event::HeadPublished { .. } => (self, Err(Impossible::Again)),
         }
     }

@@ -9,7 +9,8 @@ use crate::decision::Record;
 use crate::event::{Actor, Concern, EndCause, Ending, EntryError, Signed};
 use crate::lends::Effect;
 use crate::name::Gid;
-use crate::request::Kind;
+use crate::request::Kind as Asks;
+use crate::residue::{Change, Item, Kind};
 use jitsudo_bytes::Bytes;
 
 fn id(number: u8) -> AccessId {
@@ -40,7 +41,7 @@ fn requested(access: u8) -> Event {
         user: Some("alice".to_owned()),
         loginuid: Some(Uid(1000)),
         origin: None,
-        kind: Kind::Command,
+        kind: Asks::Command,
         argv: vec!["systemctl".into(), "restart".into(), Bytes(b"ng\xff".to_vec())],
         argv_cut: false,
         program: Some("/usr/bin/systemctl".into()),
@@ -169,7 +170,7 @@ fn denied_access_is_over_and_counted() {
 fn role_requested(access: u8) -> Event {
     match requested(access) {
         Event::Requested { id, uid, user, loginuid, origin, cwd, target, reason, ticket, digest, tty, pid, .. } => {
-            let (kind, role, argv) = (Kind::Role, Some("web".to_owned()), vec![]);
+            let (kind, role, argv) = (Asks::Role, Some("web".to_owned()), vec![]);
             Event::Requested {
                 id,
                 uid,
@@ -570,6 +571,9 @@ fn any_event() -> impl Strategy<Value = Event> {
             policy: "aa".to_owned(), rules, roles: 0, files: vec![], previous: None }),
         1 => any::<u64>().prop_map(|errors| Event::PolicyRefused { cause: String::new(), errors }),
         1 => (any::<u32>(), any::<u64>()).prop_map(|(uid, count)| Event::DenialsCounted { uid: Uid(uid), count, seconds: 60 }),
+        1 => (access(), any::<u32>()).prop_map(|(access, count)| Event::Residue {
+            id: id(access), items: vec![], count, remark: None }),
+        1 => access().prop_map(|access| Event::ResidueAcknowledged { id: id(access), reason: String::new() }),
         1 => any::<i64>().prop_map(|by_ms| Event::ClockStepped { by_ms }),
         1 => any::<u64>().prop_map(|bytes| Event::ChainCut { segment: String::new(), bytes }),
         1 => any::<(u64, u64)>().prop_map(|(known, found)| Event::RolledBack { known, found }),
@@ -581,6 +585,32 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (any::<u64>(), proptest::bool::ANY).prop_map(|(head_seq, by)| Event::HeadPublished {
             head_seq, head: String::new(), signed: by.then(signed) }),
     ]
+}
+
+#[test]
+fn residue_stays_until_somebody_acknowledges_it() {
+    let item = || Item { kind: Kind::At, change: Change::New, name: "a00001".into(), detail: None, at: None };
+    let residue = |access| Event::Residue { id: id(access), items: vec![item(); 40], count: 40, remark: None };
+    let mut state = State::default();
+    for event in [requested(1), decided(1, true), activating(1), ended(1), Event::Closed { id: id(1) }, residue(1)] {
+        state.apply(&entry(1, event));
+    }
+    let waiting =
+        |state: &State| state.residues().map(|(id, residue)| (id.clone(), residue.clone())).collect::<Vec<_>>();
+    let found = waiting(&state);
+    assert_eq!(found.len(), 1);
+    let (of, residue_of) = &found[0];
+    assert_eq!((of, residue_of.items.len(), residue_of.count), (&id(1), 32, 40));
+    assert!(residue_of.uid.is_some() && state.anomaly_count() == 0);
+    let snapshot: State = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
+    assert_eq!(snapshot, state);
+    let done = Event::ResidueAcknowledged { id: id(1), reason: "the job is gone".to_owned() };
+    state.apply(&entry(1, done.clone()));
+    assert!(waiting(&state).is_empty() && state.anomaly_count() == 0);
+    state.apply(&entry(1, done));
+    assert_eq!(state.anomaly_count(), 1, "nothing to acknowledge");
+    (0..=255).for_each(|access| state.apply(&entry(1, residue(access))));
+    assert_eq!(waiting(&state).len(), 256);
 }
 
 proptest! {

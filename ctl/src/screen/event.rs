@@ -128,6 +128,18 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             }
             (format!("session {}", session.number), text)
         }
+        Event::Residue { items, count, remark, .. } => {
+            let named: Vec<String> = items.iter().take(super::residue::SHOWN).map(super::residue::item).collect();
+            let more = u64::from(*count).saturating_sub(named.len() as u64);
+            let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+            let remark = remark.as_ref().map_or_else(String::new, |remark| format!("; {}", visible(remark)));
+            let list = if named.is_empty() { "nothing is known".to_owned() } else { named.join(", ") };
+            ("residue".to_owned(), format!("changed while it lasted, by whomever: {list}{more}{remark}"))
+        }
+        Event::ResidueAcknowledged { reason, .. } => {
+            let by = entry.actor.name.as_deref().map_or_else(|| "somebody".to_owned(), visible);
+            ("residue".to_owned(), format!("acknowledged by {by}: \"{}\"", visible(reason)))
+        }
         Event::LeftRunning { programs, count, released, .. } => {
             let names: Vec<String> = programs.iter().map(jitsudo_bytes::Bytes::visible).collect();
             let fate = if *released { "the host's from now on" } else { "ended with the grant" };
@@ -247,6 +259,8 @@ fn of_host(event: &Event) -> (String, String) {
         | Event::Ended { .. }
         | Event::Closed { .. }
         | Event::CleanupFailed { .. }
+        | Event::Residue { .. }
+        | Event::ResidueAcknowledged { .. }
         | Event::SpawnerRefused { .. } => ("", String::new()),
     };
     (label.to_owned(), text)

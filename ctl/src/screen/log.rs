@@ -130,6 +130,10 @@ impl Summary {
                 self.results
                     .push((true, format!("{} left running", crate::text::counted(u64::from(*count), "program"))));
             }
+            Event::Residue { count, .. } => {
+                let things = crate::text::counted(u64::from(*count), "thing");
+                self.results.push((false, format!("{things} not as before")));
+            }
             Event::Ended { cause, .. } => {
                 self.ended = true;
                 if self.results.is_empty() {
@@ -155,6 +159,7 @@ impl Summary {
             | Event::RolledBack { .. }
             | Event::Acknowledged { .. }
             | Event::SegmentSealed { .. }
+            | Event::ResidueAcknowledged { .. }
             | Event::Authenticated { .. }
             | Event::AuthenticationFailed { .. }
             | Event::HeadPublished { .. } => {}

@@ -6,6 +6,7 @@ pub(crate) mod explain;
 pub(crate) mod grants;
 pub(crate) mod log;
 pub(crate) mod policy;
+pub(crate) mod residue;
 pub(crate) mod roles;
 pub(crate) mod sessions;
 pub(crate) mod standing;

@@ -28,6 +28,13 @@ pub(crate) fn screen(standing: &Standing, view: &View) -> String {
         }
         text.push_str(&format!("{}{}\n", padded("active", 11), wrapped(&words, 11, 11)));
     }
+    for residue in &standing.residue {
+        let id = short_id(&residue.id);
+        let things = counted(residue.count, "thing");
+        let words =
+            format!("{id}  {things} not as before: `jitctl residue` names them, an administrator acknowledges it");
+        text.push_str(&format!("{}{}\n", padded("residue", 11), wrapped(&words, 11, 11)));
+    }
     if text.is_empty() {
         text.push_str("nothing is active\n");
     }
@@ -60,6 +67,7 @@ mod tests {
             policy: Some("ab".repeat(32)),
             active: vec![serde_json::from_value(running()).unwrap()],
             grants: vec![held()],
+            residue: vec![crate::screen::residue::tests::left()],
             offers: vec![offer("web-operator"), offer("docker")],
         };
         assert_eq!(
@@ -67,7 +75,9 @@ mod tests {
             "held       k3v9tz  role web-operator, ends in 12 min: jitsudo CMD uses it,\n           \
              `jitctl release k3v9tz` gives it back\n\
              active     k3v9tz.1  tail -f /var/log/nginx/error.log as root, ends in 12 min, 1\n           \
-             program running\nyou may ask for: web-operator (30 min, no approval), docker (30 min, no\n    approval)\n"
+             program running\n\
+             residue    k3v9tz  2 things not as before: `jitctl residue` names them, an\n           \
+             administrator acknowledges it\nyou may ask for: web-operator (30 min, no approval), docker (30 min, no\n    approval)\n"
         );
     }
 

@@ -154,7 +154,7 @@ pub(super) fn explain(what: Explain, json: bool, view: &View) -> Result<(), Fail
 }
 
 /// Root, who may see everything, is shown everybody's without asking for it; root that a person became falls back to the own.
-fn everybodys_for_root(asked: bool, ask: impl Fn(bool) -> Ask) -> Result<Vec<Value>, Failure> {
+pub(super) fn everybodys_for_root(asked: bool, ask: impl Fn(bool) -> Ask) -> Result<Vec<Value>, Failure> {
     if asked || !jitsudo_sys::nix::unistd::geteuid().is_root() {
         return Decider::connect()?.ask(ask(asked));
     }
@@ -164,7 +164,7 @@ fn everybodys_for_root(asked: bool, ask: impl Fn(bool) -> Ask) -> Result<Vec<Val
     }
 }
 
-fn some_of(items: &[Value], none: &str) -> Result<(), Failure> {
+pub(super) fn some_of(items: &[Value], none: &str) -> Result<(), Failure> {
     if items.is_empty() { Err(Failure::NothingFound(none.to_owned())) } else { Ok(()) }
 }
 

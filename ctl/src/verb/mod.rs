@@ -6,6 +6,7 @@ mod check;
 mod doctor;
 mod grant;
 mod look;
+mod residue;
 mod signatures;
 mod verify;
 
@@ -13,7 +14,7 @@ use std::io::{self, Write as _};
 
 use serde_json::Value;
 
-use crate::arguments::{Arguments, Audit, Policy, Verb};
+use crate::arguments::{Arguments, Audit, Policy, Residue, ResidueVerb, Verb};
 use crate::failure::Failure;
 use crate::text::View;
 
@@ -28,6 +29,10 @@ pub(crate) fn run(arguments: Arguments, view: &View) -> Result<(), Failure> {
         Some(Verb::Release(what)) => grant::release(what, json),
         Some(Verb::End(what)) => grant::end(what, json),
         Some(Verb::Grants(which)) => look::grants(&which, json, view),
+        Some(Verb::Residue(Residue { what: Some(ResidueVerb::Acknowledge(what)), .. })) => {
+            residue::acknowledge(what, json)
+        }
+        Some(Verb::Residue(which)) => residue::show(&which, json, view),
         Some(Verb::Roles) => look::roles(json, view),
         Some(Verb::Log(log)) => look::log(log, json, view),
         Some(Verb::Sessions(sessions)) => look::sessions(&sessions, json, view),

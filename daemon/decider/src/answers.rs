@@ -156,6 +156,7 @@ pub(crate) fn standing(
     policy: Option<&str>,
     state: &State,
     offers: &[Offer],
+    residue: &[Value],
 ) -> Value {
     json!({
         "host": host,
@@ -164,6 +165,7 @@ pub(crate) fn standing(
         "policy": policy,
         "active": sessions(state, Some(uid), false),
         "grants": grants(state, Some(uid)),
+        "residue": residue,
         "waiting": [],
         "offers": offers,
     })

@@ -168,6 +168,10 @@ impl Daemon {
                 }
                 Some(After::Applied { client, outcome }) => self.tell_applied(client, &outcome, true),
                 Some(After::Lost) => {}
+                Some(After::Told { client, item }) => match outcome {
+                    Ok(()) => self.give_items(client, vec![item]),
+                    Err(error) => self.fail(client, words::ledger_fault(&error)),
+                },
                 Some(After::Acknowledged { client }) => self.acknowledgement_recorded(client, outcome),
             }
         }

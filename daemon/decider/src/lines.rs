@@ -116,12 +116,13 @@ fn severity(event: &Event) -> Severity {
         | Event::ClockStepped { .. }
         | Event::Edited { outcome: EditOutcome::Failed, .. }
         | Event::AuthenticationFailed { .. }
-        | Event::LeftRunning { .. } => Severity::Warning,
+        | Event::LeftRunning { .. }
+        | Event::Residue { .. } => Severity::Warning,
         Event::Decided { allowed: false, .. }
         | Event::Edited { outcome: EditOutcome::Written, .. }
         | Event::PolicyApplied { .. } => Severity::Notice,
         Event::Acknowledged { .. } => Severity::Warning,
-        Event::Locked { .. } | Event::Unlocked { .. } => Severity::Notice,
+        Event::Locked { .. } | Event::Unlocked { .. } | Event::ResidueAcknowledged { .. } => Severity::Notice,
         Event::Ended { cause: EndCause::Lost, .. } => Severity::Warning,
         Event::Requested { .. }
         | Event::Decided { .. }
@@ -271,6 +272,13 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
         Event::Acknowledged { concern: Concern::RolledBack, known, reason, .. } => {
             format!("ledger without the signed event {known} acknowledged: \"{}\"", visible(reason))
         }
+        Event::Residue { items, count, remark, .. } => {
+            let named: Vec<String> = items.iter().take(5).map(|item| item.name.visible()).collect();
+            let more = if named.len() < usize::try_from(*count).unwrap_or(usize::MAX) { ", …" } else { "" };
+            let remark = remark.as_ref().map_or_else(String::new, |remark| format!(" ({})", visible(remark)));
+            format!("residue: {count} changed while it lasted: {}{more}{remark}", named.join(", "))
+        }
+        Event::ResidueAcknowledged { reason, .. } => format!("residue acknowledged: \"{}\"", visible(reason)),
         Event::SegmentSealed { segment, last_seq, head, signed } => {
             let by = signed_by(signed.as_ref());
             format!("ledger: {} sealed at event {last_seq} {}, {by}", visible(segment), visible(head))

@@ -27,6 +27,7 @@ mod places;
 mod policy;
 mod questions;
 mod record;
+mod residue;
 mod run;
 mod spawner;
 mod spool;

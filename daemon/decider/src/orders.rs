@@ -44,6 +44,14 @@ impl Daemon {
         let (id, reason, others) = match &order {
             Order::Release { id } => (id, None, false),
             Order::End { id, reason } => (id, reason.clone(), true),
+            Order::AcknowledgeResidue { id, reason } => {
+                if id.len() > MAX_ID || reason.trim().is_empty() || reason.chars().count() > MAX_REASON {
+                    let fault = malformed("cannot acknowledge: an id is short, and a reason has 1 to 1000 letters");
+                    return self.fail(client, fault);
+                }
+                let about = self.about(&[], &None, &None, None);
+                return self.look(client, about, What::Order(order));
+            }
         };
         if id.len() > MAX_ID || reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
             return self
@@ -70,7 +78,11 @@ impl Daemon {
 
     /// The facts that an order needed are here.
     pub(crate) fn answer_order(&mut self, client: u64, order: Order, facts: &Facts) {
-        let Order::End { id, reason } = order else { return };
+        let (id, reason) = match order {
+            Order::End { id, reason } => (id, reason),
+            Order::AcknowledgeResidue { id, reason } => return self.acknowledge_residue(client, &id, reason, facts),
+            Order::Release { .. } => return,
+        };
         if !duties(self.policy.policy(), facts, wall(self.moment)).contains(&Duty::End) {
             let fault = Fault {
                 code: FaultCode::Duty,

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use crate::answers;
 use crate::client::{fault, malformed};
 use crate::daemon::{Daemon, wall};
+use crate::residue;
 use crate::words;
 use crate::work::{After, Pending, What};
 use crate::worker::{Question, Unclear, Wanted};
@@ -55,6 +56,10 @@ impl Daemon {
                 let grants = answers::grants(self.ledger.state(), Some(Uid(uid)));
                 self.give_items(client, grants);
             }
+            Ask::Residue { all: false } => {
+                let residues = residue::residues(self.ledger.state(), Some(Uid(uid)));
+                self.give_items(client, residues);
+            }
             Ask::Log { ref id, ref user, limit, .. } => {
                 let long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > 256);
                 if !(1..=MAX_EVENTS).contains(&limit) || long(id) || long(user) {
@@ -74,6 +79,7 @@ impl Daemon {
             | Ask::Roles
             | Ask::Sessions { all: true, .. }
             | Ask::Grants { all: true }
+            | Ask::Residue { all: true }
             | Ask::Explain { .. }
             | Ask::List { .. } => self.ask_facts(client, ask),
         }
@@ -152,7 +158,12 @@ impl Daemon {
                 let offers = offers(policy, facts, now);
                 let user = requester.name.known().map(String::as_str);
                 let digest = self.policy.digest();
-                let standing = answers::standing(&self.host, requester.uid, user, digest, self.ledger.state(), &offers);
+                let state = self.ledger.state();
+                // Who may acknowledge others' is shown them.
+                let all =
+                    duties.contains(&Duty::See) && [Duty::End, Duty::Review].iter().any(|duty| duties.contains(duty));
+                let residue = residue::residues(state, Some(requester.uid).filter(|_| !all));
+                let standing = answers::standing(&self.host, requester.uid, user, digest, state, &offers, &residue);
                 self.give_items(client, vec![standing]);
             }
             Ask::Roles => {
@@ -173,6 +184,13 @@ impl Daemon {
                 }
                 let grants = answers::grants(self.ledger.state(), None);
                 self.give_items(client, grants);
+            }
+            Ask::Residue { all: _ } => {
+                if !duties.contains(&Duty::See) {
+                    return self.fail(client, duty_fault("what others' grants left", "see"));
+                }
+                let residues = residue::residues(self.ledger.state(), None);
+                self.give_items(client, residues);
             }
             Ask::Log { .. } => {
                 if !duties.contains(&Duty::See) {

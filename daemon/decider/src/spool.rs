@@ -102,7 +102,8 @@ fn may_be_spooled(event: &Event) -> bool {
         | Event::EffectApplied { .. }
         | Event::EffectUndone { .. }
         | Event::CleanupFailed { .. }
-        | Event::SpawnerRefused { .. } => true,
+        | Event::SpawnerRefused { .. }
+        | Event::Residue { .. } => true,
         Event::Requested { .. }
         | Event::Decided { .. }
         | Event::Activating { .. }
@@ -119,7 +120,8 @@ fn may_be_spooled(event: &Event) -> bool {
         | Event::RolledBack { .. }
         | Event::Acknowledged { .. }
         | Event::SegmentSealed { .. }
-        | Event::HeadPublished { .. } => false,
+        | Event::HeadPublished { .. }
+        | Event::ResidueAcknowledged { .. } => false,
     }
 }
 

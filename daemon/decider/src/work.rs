@@ -89,6 +89,13 @@ pub(crate) enum After {
         /// Who gave it.
         client: u64,
     },
+    /// This may be told.
+    Told {
+        /// To whom.
+        client: u64,
+        /// What.
+        item: serde_json::Value,
+    },
     /// The outcome may be told.
     Applied {
         /// To whom.
