@@ -111,6 +111,7 @@ fn facts() -> Facts {
             same_file_as: BTreeSet::new(),
         })),
         rooted_arguments: BTreeSet::new(),
+        lendable: std::collections::BTreeMap::new(),
         cwd: Fact::Is(Bytes::from("/home/alice")),
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Group;
 use jitsudo_bytes::Bytes;
 
 /// The outcome of [`crate::evaluate::evaluate`].
@@ -114,6 +115,9 @@ pub struct Terms {
     pub secret_arguments: Vec<usize>,
     /// Names of the requires that were joined in.
     pub joined: Vec<String>,
+    /// Groups that the session's processes are lent, by id; of a role that is asked for: those of its sessions.
+    #[serde(default)]
+    pub groups: Vec<Group>,
 }
 
 /// Why a request is not allowed. `Display`ed to the requester in two or three lines by the client; never names other people's rules.
@@ -149,6 +153,8 @@ pub enum Cause {
     UnsafeProgram,
     /// The asked account or group does not exist here.
     UnknownTarget,
+    /// A group that the role lends does not exist here, or could not be looked up.
+    NoGroup,
     /// The program cannot be run: not found, not executable, not regular.
     Unrunnable(crate::facts::NoExecutable),
     /// A variable on the command line that the role does not let through.

@@ -169,6 +169,7 @@ fn root_is_root(request: &Request) -> Terms {
         },
         secret_arguments: Vec::new(),
         joined: Vec::new(),
+        groups: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{Denial, Record};
-use crate::facts::{Origin, Seen};
+use crate::facts::{Group, Origin, Seen};
 use crate::id::{AccessId, SessionId};
 use crate::lends::Effect;
 use crate::name::{Gid, Uid};
@@ -233,6 +233,9 @@ pub enum Event {
         /// What runs at the end may finish until then, wall clock; absent: it is ended at `ends_at`.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         processes_end_at: Option<jiff::Timestamp>,
+        /// Groups that the sessions of a role are lent.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        groups: Vec<Group>,
     },
     /// A role grant's rights are there, all of them read back: its requester may use them until its end.
     Active {
@@ -317,6 +320,9 @@ pub enum Event {
         /// What it is, where it is begun under a role that is held; else that stands in `requested`.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         under: Option<Box<Under>>,
+        /// Groups that its processes are in beyond the target's own.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        groups: Vec<Group>,
     },
     /// The requester proved who they are. Written by the session, before anything is run.
     Authenticated {

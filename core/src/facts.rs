@@ -3,7 +3,7 @@
 //! MUST: every fact is a value or unknown, and unknown never widens: it makes an allow not match and a require or deny match
 //! (held by the property tests of `evaluate`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -176,4 +176,8 @@ pub struct Facts {
     pub rooted_arguments: BTreeSet<usize>,
     /// The caller's working directory as its process has it, when readable.
     pub cwd: Fact<Bytes>,
+    /// Groups that a role may lend, as the policy names them, and which one that is here: `Is(None)` when there is none, and absent
+    /// when nobody asked, which counts as unknown.
+    #[serde(default)]
+    pub lendable: BTreeMap<String, Fact<Option<Gid>>>,
 }

@@ -137,6 +137,9 @@ impl<'a> Joined<'a> {
         if let Some(effect) = self.unrecordable(setting, candidate) {
             return unmet(Cause::Obligation, format!("{effect} cannot be recorded; use jitsudo --role {role} CMD"));
         }
+        if let Err(words) = setting.lent(candidate) {
+            return unmet(Cause::NoGroup, words);
+        }
         if let Some(asked) = setting.request.window
             && asked > self.window
         {
@@ -164,12 +167,7 @@ impl<'a> Joined<'a> {
             return None;
         }
         setting.parts(Some(candidate.role)).find_map(|part: &Role| {
-            let lists = [
-                ("group", &part.groups),
-                ("membership of", &part.membership),
-                ("sudoers line", &part.sudoers),
-                ("login", &part.login),
-            ];
+            let lists = [("membership of", &part.membership), ("sudoers line", &part.sudoers), ("login", &part.login)];
             lists.into_iter().find_map(|(kind, list)| list.first().map(|one| format!("{kind} {one}")))
         })
     }
@@ -187,6 +185,8 @@ impl<'a> Joined<'a> {
         let not_after = [cut, allow.when.not_after].into_iter().flatten().min();
         let mut joined: Vec<String> = self.names.into_iter().map(str::to_owned).collect();
         joined.sort_unstable();
+        // Checked: nothing that is not known is given.
+        let groups = setting.lent(&candidate).unwrap_or_default();
         Terms {
             rule: allow.name.clone(),
             source: allow.source.clone(),
@@ -214,6 +214,7 @@ impl<'a> Joined<'a> {
             },
             secret_arguments: candidate.cover.secrets,
             joined,
+            groups,
         }
     }
 }

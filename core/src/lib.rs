@@ -28,6 +28,7 @@ mod join;
 #[cfg(feature = "language")]
 pub mod language;
 pub mod lends;
+mod lent;
 pub mod listing;
 pub mod name;
 pub mod offers;

@@ -162,6 +162,31 @@ impl Policy {
         self.role_named(name).is_some()
     }
 
+    /// True for a role that lends groups and gives no command, shell or file of another account: what it runs is the requester's own.
+    #[must_use]
+    pub fn runs_as_oneself(&self, role: &str) -> bool {
+        let mut lends = false;
+        for (_, part) in self.role_named(role).into_iter().flat_map(|place| self.parts_of(place)) {
+            if part.shell || !part.run.is_empty() {
+                return false;
+            }
+            lends |= part.is_groups_only();
+        }
+        lends
+    }
+
+    /// Names of the groups that a command may be lent: by the role that is named, or where none is by any role that lists commands.
+    #[must_use]
+    pub fn lendable(&self, role: Option<&str>) -> Vec<String> {
+        let named = role.and_then(|role| self.role_named(role));
+        let all = self.content.roles.iter().filter(|part| role.is_none() && !part.is_groups_only());
+        let parts = named.into_iter().flat_map(|place| self.parts_of(place)).map(|(_, part)| part).chain(all);
+        let mut groups: Vec<String> = parts.flat_map(|part| part.groups.iter().cloned()).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
     /// The place of the role of this name.
     pub(crate) fn role_named(&self, name: &str) -> Option<u32> {
         let place = self.content.roles.binary_search_by(|role| role.name.as_str().cmp(name)).ok()?;

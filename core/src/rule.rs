@@ -121,7 +121,7 @@ impl Role {
 
     /// True when it gives every command or a shell: a variable adds nothing to that.
     pub(crate) fn can_run_every_command(&self) -> bool {
-        self.shell || self.run.contains(&Command::All)
+        self.shell || self.run.contains(&Command::All) || self.is_groups_only()
     }
 
     /// True when it lends groups to a session and lists no commands: then any command runs, as the requester's own uid.

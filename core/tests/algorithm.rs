@@ -13,7 +13,8 @@ use jitsudo_core::offers::{Opening, offers};
 use jitsudo_core::policy::Policy;
 use jitsudo_core::request::{Kind, Request};
 use scene::{
-    alice, allowed, at, command, compile, decide, denied, facts_for, group, is_allowed, now, policy, program, request,
+    alice, allowed, at, command, compile, decide, denied, facts_for, group, is_allowed, lending, now, policy, program,
+    request,
 };
 
 /// One role that everything may be asked of, and an allow whose conditions the caller writes.
@@ -127,16 +128,16 @@ fn break_glass_sees_its_own_rules_and_the_three_obligations_alone() {
 #[test]
 fn an_effect_that_cannot_be_recorded_is_not_given_and_says_what_would() {
     let rules = policy(
-        "[roles.docker]\ngroups = [\"docker\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"docker\"]\n[[require]]\nname = \"q\"\nrecord = \"activity\"\n",
+        "[roles.member]\nmembership = [\"docker\"]\n[roles.docker]\ngroups = [\"docker\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"docker\", \"member\"]\n[[require]]\nname = \"q\"\nrecord = \"activity\"\n",
     );
-    let refused = denied(evaluate(
-        Some(&rules),
-        &alice(),
-        &Request { role: Some("docker".to_owned()), ..request(Kind::Role) },
-        now(),
-    ));
+    let ask = |role: &str| {
+        let request = Request { role: Some(role.to_owned()), ..request(Kind::Role) };
+        evaluate(Some(&rules), &lending("docker", 999), &request, now())
+    };
+    let refused = denied(ask("member"));
     assert_eq!(refused.cause, Cause::Obligation);
-    assert_eq!(refused.detail, ["group docker cannot be recorded; use jitsudo --role docker CMD"]);
+    assert_eq!(refused.detail, ["membership of docker cannot be recorded; use jitsudo --role member CMD"]);
+    assert!(is_allowed(&ask("docker")), "its sessions are recorded");
 }
 
 #[test]

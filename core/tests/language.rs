@@ -25,7 +25,7 @@ fn mistakes() -> Vec<(&'static str, String)> {
         ("policy_05_wrong_type", rule("window = 30")),
         ("policy_04_not_supported_yet", rule("[allow.approval]\nby = \"bob\"")),
         ("policy_04_record_not_supported_yet", rule("record = \"terminal\"")),
-        ("policy_04_role_key_not_supported_yet", plain("[roles.d]\ngroups = [\"docker\"]\n")),
+        ("policy_04_role_key_not_supported_yet", plain("[roles.d]\nlogin = [\"@self\"]\n")),
         ("dangling_role", rule("").replace("roles = [\"r\"]", "roles = [\"r\", \"dba\"]")),
         (
             "dangling_role_with_a_near_one",
@@ -103,7 +103,7 @@ fn the_whole_example_of_the_manual_compiles() {
         (3, 1, 1, 1, 5, 1)
     );
     let refused = compile(&[file("10-web.toml", text)], &host()).unwrap_err();
-    for key in ["`groups`", "`login`", "`approval`", "`break-glass`", "`record`"] {
+    for key in ["`login`", "`approval`", "`break-glass`", "`record`"] {
         assert!(refused.iter().any(|diagnostic| diagnostic.message.contains(key)), "{key}");
     }
 }
@@ -297,11 +297,26 @@ fn a_key_that_logs_in_cannot_also_approve() {
 fn lent_groups_that_rules_name_need_to_be_meant() {
     let text = |more: &str| {
         format!(
-            "[roles.d]\nmembership = [\"docker\"]\n{more}\n[roles.r]\nshell = true\n[[allow]]\nname = \"a\"\nwho = [\"%docker\"]\nroles = [\"r\"]\n"
+            "[roles.d]\n{more}\n[roles.r]\nshell = true\n[[allow]]\nname = \"a\"\nwho = [\"%docker\", \"%#27\"]\nroles = [\"r\"]\n"
         )
     };
-    assert!(compile_everything(&text("")).is_err());
-    assert!(compile_everything(&text("group-grants-more = true")).is_ok());
+    for lent in ["membership = [\"docker\"]", "groups = [\"docker\"]", "groups = [\"adm\", \"#27\"]"] {
+        assert!(compile_everything(&text(lent)).is_err(), "{lent}");
+        assert!(compile_everything(&text(&format!("{lent}\ngroup-grants-more = true"))).is_ok(), "{lent}");
+    }
+    assert!(compile_everything(&text("groups = [\"adm\"]")).is_ok());
+}
+
+#[test]
+fn role_that_lists_commands_and_lends_groups_to_others_is_warned_of() {
+    let warned = |text: &str| {
+        let compiled = compile_everything(text).unwrap_or_else(|_| panic!("{text}"));
+        compiled.warnings.iter().any(|one| one.message.contains("lent to no other command"))
+    };
+    let docker = "[roles.docker]\ngroups = [\"docker\"]\n";
+    assert!(warned(&format!("{docker}[roles.web]\nincludes = [\"docker\"]\nrun = [\"/usr/bin/id -u\"]\n")));
+    assert!(!warned(&format!("{docker}[roles.web]\nincludes = [\"docker\"]\ngroups = [\"adm\"]\n")));
+    assert!(!warned("[roles.web]\ngroups = [\"adm\"]\nrun = [\"/usr/bin/id -u\"]\n"));
 }
 
 #[test]

@@ -199,6 +199,7 @@ fn forget(facts: &Facts, which: usize) -> Facts {
         6 => facts.cwd = Fact::Unknown,
         7 => facts.host.clear(),
         8 => facts.rooted_arguments.clear(),
+        12 => drop(facts.lendable.insert("docker".to_owned(), Fact::Unknown)),
         other => {
             if let Fact::Is(origin) = &mut facts.origin {
                 match other {
@@ -227,7 +228,7 @@ fn unknown_facts_never_give_and_never_take_an_obligation_away() {
         for _ in 0..6 {
             let (facts, request, now) = surroundings::case(&mut random, &model);
             let before = evaluate(Some(&policy), &facts, &request, now);
-            for which in 0..12 {
+            for which in 0..13 {
                 let after = evaluate(Some(&policy), &forget(&facts, which), &request, now);
                 match (&before, after) {
                     (Decision::Deny(_), Decision::Allow(terms)) => {

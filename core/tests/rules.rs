@@ -9,7 +9,9 @@ use jitsudo_core::facts::{Fact, Facts};
 use jitsudo_core::name::{Gid, Uid};
 use jitsudo_core::policy::Policy;
 use jitsudo_core::request::{Kind, Request};
-use scene::{account, alice, allowed, command, denied, facts_for, group, is_allowed, now, policy, program, request};
+use scene::{
+    account, alice, allowed, command, denied, facts_for, group, is_allowed, lending, now, policy, program, request,
+};
 
 /// One role that everything may be asked of, and an allow whose conditions the caller writes.
 fn allow_if(conditions: &str) -> Policy {
@@ -327,6 +329,7 @@ fn groups_are_lent_to_the_requesters_own_uid_and_by_name() {
         "[roles.docker]\ngroups = [\"docker\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"docker\"]\n",
     );
     let mut facts = facts_for("/usr/bin/docker");
+    facts.lendable = lending("docker", 999).lendable;
     facts.target = Fact::Is(Some(account("alice", 1001)));
     let asked = |request: Request, facts: &Facts| {
         is_allowed(&evaluate(Some(&rules), facts, &Request { role: Some("docker".to_owned()), ..request }, now()))
@@ -335,8 +338,71 @@ fn groups_are_lent_to_the_requesters_own_uid_and_by_name() {
     assert!(asked(request(Kind::Shell), &facts));
     assert!(!asked(Request { user: Some("alice".to_owned()), ..command("docker ps") }, &facts));
     assert!(!is_allowed(&evaluate(Some(&rules), &facts, &command("docker ps"), now())), "only with --role");
+    assert!(
+        asked(Request { env_names: vec!["FOO".into()], ..command("docker ps") }, &facts),
+        "it is their own account"
+    );
+    let lent = evaluate(Some(&rules), &facts, &named("docker", command("docker ps")), now());
+    assert_eq!(allowed(lent).groups, [group(999, "docker")]);
     facts.target = Fact::Is(Some(scene::root()));
     assert!(!asked(command("docker ps"), &facts));
+}
+
+fn named(role: &str, request: Request) -> Request {
+    Request { role: Some(role.to_owned()), ..request }
+}
+
+#[test]
+fn group_that_is_not_known_here_is_not_given_and_nothing_is_without_it() {
+    let rules = policy(
+        "[roles.docker]\ngroups = [\"docker\"]\n[roles.web]\nrun = [\"/usr/bin/id\"]\ngroups = [\"adm\"]\n[roles.both]\nincludes = [\"docker\", \"web\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"docker\", \"web\", \"both\"]\n",
+    );
+    let mut own = facts_for("/usr/bin/docker");
+    own.target = Fact::Is(Some(account("alice", 1001)));
+    let cases = [
+        (&own, named("docker", command("docker ps")), "docker"),
+        (&own, named("docker", request(Kind::Shell)), "docker"),
+        (&own, named("docker", request(Kind::Role)), "docker"),
+        (&facts_for("/usr/bin/id"), command("id"), "adm"),
+        (&facts_for("/usr/bin/id"), named("both", request(Kind::Role)), "adm"),
+    ];
+    for (facts, request, group) in cases {
+        let found = |one: Option<Fact<Option<Gid>>>| {
+            let other = (if group == "adm" { "docker" } else { "adm" }.to_owned(), Fact::Is(Some(Gid(7))));
+            let lendable = one.map(|one| (group.to_owned(), one)).into_iter().chain([other]).collect();
+            evaluate(Some(&rules), &Facts { lendable, ..facts.clone() }, &request, now())
+        };
+        assert!(is_allowed(&found(Some(Fact::Is(Some(Gid(4)))))), "{request:?}");
+        for unknown in [None, Some(Fact::Unknown), Some(Fact::Is(None)), Some(Fact::Is(Some(Gid(u32::MAX))))] {
+            let refused = denied(found(unknown.clone()));
+            assert_eq!(refused.cause, Cause::NoGroup, "{unknown:?} {request:?}");
+            assert!(refused.detail[0].contains(&format!("lends group {group}, which")), "{:?}", refused.detail);
+        }
+    }
+}
+
+#[test]
+fn deny_of_a_program_also_refuses_what_lends_groups() {
+    let rules = policy(
+        "[roles.docker]\ngroups = [\"docker\"]\n[[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"docker\"]\n[[deny]]\nname = \"d\"\nrun = [\"/usr/bin/rm\"]\n",
+    );
+    let facts = Facts { target: Fact::Is(Some(account("alice", 1001))), ..lending("docker", 999) };
+    for request in [command("systemctl status"), request(Kind::Shell), request(Kind::Role)] {
+        let refused = denied(evaluate(Some(&rules), &facts, &named("docker", request.clone()), now()));
+        assert_eq!((refused.cause, refused.by.as_deref()), (Cause::Denied, Some("d")), "{request:?}");
+    }
+}
+
+#[test]
+fn role_that_only_lends_groups_runs_as_its_requester() {
+    let rules = policy(
+        "[roles.docker]\ngroups = [\"docker\"]\nedit = [\"/etc/docker/daemon.json\"]\n[roles.kvm]\ngroups = [\"kvm\"]\nincludes = [\"docker\"]\n[roles.web]\nrun = [\"/usr/bin/id\"]\ngroups = [\"adm\"]\n[roles.mixed]\nincludes = [\"web\", \"docker\"]\n",
+    );
+    let own = ["docker", "kvm", "web", "mixed", "none"].map(|role| rules.runs_as_oneself(role));
+    assert_eq!(own, [true, true, false, false, false]);
+    assert_eq!(rules.lendable(Some("kvm")), ["docker", "kvm"]);
+    assert_eq!(rules.lendable(Some("none")), Vec::<String>::new());
+    assert_eq!(rules.lendable(None), ["adm"], "roles without commands are named");
 }
 
 #[test]

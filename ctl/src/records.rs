@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jitsudo_bytes::Bytes;
 use jitsudo_core::decision::Record;
 use jitsudo_core::event::{Ending, Entry};
+use jitsudo_core::facts::Group;
 use jitsudo_core::id::AccessId;
 use jitsudo_core::offers::Offer;
 use jitsudo_core::residue::Item;
@@ -83,6 +84,9 @@ pub(crate) struct Grant {
     /// The role.
     #[serde(default)]
     pub(crate) role: Option<String>,
+    /// Groups that its sessions are lent.
+    #[serde(default)]
+    pub(crate) groups: Vec<Group>,
     /// The rule that gave it.
     #[serde(default)]
     pub(crate) rule: Option<String>,

@@ -54,8 +54,13 @@ impl Build<'_> {
         }
         match Subject::try_from(text.value.clone()) {
             Ok(subject) => {
-                if let Subject::Group(group) = &subject {
-                    self.groups_named.entry(group.clone()).or_insert_with(|| text.place.clone());
+                let group = match &subject {
+                    Subject::Group(group) => Some(group.clone()),
+                    Subject::Gid(gid) => Some(format!("#{gid}")),
+                    Subject::User(_) | Subject::Uid(_) | Subject::Set(_) | Subject::All => None,
+                };
+                if let Some(group) = group {
+                    self.groups_named.entry(group).or_insert_with(|| text.place.clone());
                 }
                 Some(subject)
             }

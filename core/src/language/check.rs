@@ -128,6 +128,18 @@ pub(super) fn roles(build: &mut Build<'_>, roles: &[RoleDraft]) {
                 build.findings.error(&draft.place, message, "who gets the group gets those rules", Some(hint));
             }
         }
+        let place = usize::try_from(index).into_iter();
+        let parts = seen.iter().filter_map(|part| usize::try_from(*part).ok()).chain(place);
+        let parts: Vec<_> = parts.filter_map(|part| roles.get(part)).map(|part| &part.role).collect();
+        if parts.iter().any(|part| part.is_groups_only()) && parts.iter().any(|part| part.shell || !part.run.is_empty())
+        {
+            let message = format!(
+                "role \"{}\" lists commands of another account, so its groups are lent to no other command",
+                draft.role.name
+            );
+            let hint = Some("give the groups a role of their own, and both roles to whom needs both".to_owned());
+            build.findings.warn(&draft.place, message, "commands here, groups there", hint);
+        }
         for (command, place) in draft.role.run.iter().zip(&draft.commands) {
             command_lint(build, command, place);
         }

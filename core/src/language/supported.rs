@@ -13,13 +13,11 @@ pub(super) enum Context {
 
 /// Keys whose effect does not exist yet.
 const NOT_YET: &[(Context, &str)] = &[
-    (Context::Role, "groups"),
     (Context::Role, "membership"),
     (Context::Role, "sudoers"),
     (Context::Role, "login"),
     (Context::Role, "pam"),
     (Context::Role, "caps"),
-    (Context::Condition, "groups"),
     (Context::Condition, "membership"),
     (Context::Condition, "sudoers"),
     (Context::Condition, "login"),

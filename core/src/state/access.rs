@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::{Denial, Record};
 use crate::event::{EndCause, Ending, Entry, Event};
-use crate::facts::Origin;
+use crate::facts::{Group, Origin};
 use crate::id::{AccessId, SessionId};
 use crate::lends::Effect;
 use crate::name::{Gid, Uid};
@@ -154,6 +154,9 @@ pub struct Given {
     /// Changes to the host that were made for it and not taken back yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lent: Vec<Effect>,
+    /// Groups that its sessions are lent, where it is a role.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
     /// Its sessions by number.
     pub sessions: BTreeMap<u32, Session>,
     /// What could not be removed, last try.

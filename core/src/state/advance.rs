@@ -12,6 +12,7 @@ use super::access::{
     Access, Allowed, Closed, Denied, Ended, Ends, Failed, Given, Left, Outcome, Session, clipped, shortened,
 };
 use crate::event::{EndCause, Ending, Entry, Event};
+use crate::facts::Group;
 use crate::lends::Effect;
 use crate::request::Kind;
 
@@ -25,10 +26,10 @@ impl Access {
     pub(super) fn advance(self, entry: &Entry) -> (Self, Result<(), Impossible>) {
         match &entry.event {
             Event::Decided { .. } => self.decide(entry),
-            Event::Activating { ends_at, ends_boottime_ms, processes_end_at, .. } => {
+            Event::Activating { ends_at, ends_boottime_ms, processes_end_at, groups, .. } => {
                 let ends = Ends { at: *ends_at, boottime_ms: *ends_boottime_ms, boot: entry.boot.clone() };
                 let finish = processes_end_at.map_or(0, |until| until.duration_since(*ends_at).as_secs());
-                self.activate(entry.wall, ends, u64::try_from(finish).unwrap_or(0))
+                self.activate(entry.wall, ends, u64::try_from(finish).unwrap_or(0), groups.clone())
             }
             Event::ActivationFailed { cause, .. } => self.fail(entry.wall, cause),
             Event::Active { .. } => self.become_active(),
@@ -108,7 +109,13 @@ impl Access {
         (next, Ok(()))
     }
 
-    fn activate(self, since: jiff::Timestamp, ends: Ends, finish: u64) -> (Self, Result<(), Impossible>) {
+    fn activate(
+        self,
+        since: jiff::Timestamp,
+        ends: Ends,
+        finish: u64,
+        groups: Vec<Group>,
+    ) -> (Self, Result<(), Impossible>) {
         match self {
             Self::Allowed(allowed) => (
                 Self::Activating(Given {
@@ -117,6 +124,7 @@ impl Access {
                     ends,
                     finish,
                     lent: Vec::new(),
+                    groups,
                     sessions: BTreeMap::new(),
                     unclean: None,
                 }),
@@ -197,7 +205,8 @@ impl Access {
     }
 
     fn start_session(self, entry: &Entry) -> (Self, Result<(), Impossible>) {
-        let Event::SessionStarting { session: id, uid, gid, target, record, chain: _, under } = &entry.event else {
+        let Event::SessionStarting { session: id, uid, gid, target, record, chain: _, under, groups: _ } = &entry.event
+        else {
             return (self, Err(Impossible::Again));
         };
         let mut given = match self {

@@ -71,7 +71,7 @@ fn decided(access: u8, allowed: bool) -> Event {
 
 fn activating(access: u8) -> Event {
     let ends_at = jiff::Timestamp::from_second(1_800_000_600).unwrap();
-    Event::Activating { id: id(access), ends_at, ends_boottime_ms: 601_000, processes_end_at: None }
+    Event::Activating { id: id(access), ends_at, ends_boottime_ms: 601_000, processes_end_at: None, groups: vec![] }
 }
 
 fn starting(access: u8, number: u32) -> Event {
@@ -82,6 +82,7 @@ fn starting(access: u8, number: u32) -> Event {
         gid,
         target,
         record: Record::None,
+        groups: vec![],
         chain: vec![],
         under: None,
     }

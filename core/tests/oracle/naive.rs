@@ -342,7 +342,9 @@ impl Naive<'_> {
             return matches!(self.facts.target, Fact::Is(Some(_))).then_some((false, Vec::new()));
         }
         let env = request.env_names.iter().all(|name| match name.as_str() {
-            Some("FOO" | "BAR") => !part.env_keep.is_empty() || part.shell || part.run.contains(&vec!["ALL"]),
+            Some("FOO" | "BAR") => {
+                !part.env_keep.is_empty() || part.shell || part.groups || part.run.contains(&vec!["ALL"])
+            }
             Some("LANG") => true,
             _ => false,
         });
@@ -503,10 +505,14 @@ impl Naive<'_> {
                 Some(given) => !form || sound(given),
             };
             let window_ok = request.window.is_none_or(|asked| asked <= window);
-            let recordable =
-                request.kind != Kind::Role || record == 0 || self.parts(role).iter().all(|role| !role.groups);
+            let lends = match request.kind {
+                Kind::Role => self.parts(role).iter().any(|role| role.groups),
+                Kind::Command | Kind::Shell | Kind::LoginShell => part.groups,
+                Kind::Edit | Kind::Validate => false,
+            };
+            let there = matches!(self.facts.lendable.get("docker"), Some(Fact::Is(Some(_))));
             let proof_only = request.kind == Kind::Validate;
-            if !(proof_only || reason_ok && ticket_ok && window_ok && recordable) {
+            if !(proof_only || reason_ok && ticket_ok && window_ok && (there || !lends)) {
                 unmet = true;
                 continue;
             }

@@ -84,6 +84,11 @@ fn facts(random: &mut Random) -> Facts {
         executable: fact(random, Ok(executable)),
         rooted_arguments: (1..6).filter(|_| !random.one_in(4)).collect(),
         cwd: fact(random, Bytes::from("/w")),
+        lendable: match random.below(8) {
+            0 => std::collections::BTreeMap::new(),
+            1 => [("docker".to_owned(), Fact::Is(None))].into(),
+            _ => [("docker".to_owned(), fact(random, Some(Gid(999))))].into(),
+        },
     }
 }
 

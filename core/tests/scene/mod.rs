@@ -8,7 +8,7 @@
     reason = "every test binary uses another part"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jitsudo_bytes::Bytes;
 use jitsudo_core::decision::{Decision, Denial, Terms};
@@ -122,7 +122,13 @@ pub fn alice() -> Facts {
         executable: program("/usr/bin/systemctl"),
         rooted_arguments: (1..64).collect(),
         cwd: Fact::Is(Bytes::from("/home/alice")),
+        lendable: BTreeMap::new(),
     }
+}
+
+/// alice, on a host with this group.
+pub fn lending(name: &str, gid: u32) -> Facts {
+    Facts { lendable: [(name.to_owned(), Fact::Is(Some(Gid(gid))))].into(), ..alice() }
 }
 
 pub fn root() -> Target {

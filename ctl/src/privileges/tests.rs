@@ -76,7 +76,13 @@ impl World {
         self.happens(2, serde_json::from_str(&text).unwrap());
         self.happens(
             3,
-            Event::Activating { id: id(grant), ends_at: at(END_MS), ends_boottime_ms: END_MS, processes_end_at: None },
+            Event::Activating {
+                id: id(grant),
+                ends_at: at(END_MS),
+                ends_boottime_ms: END_MS,
+                processes_end_at: None,
+                groups: vec![],
+            },
         );
     }
 

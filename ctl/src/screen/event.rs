@@ -2,7 +2,7 @@
 
 use jitsudo_core::decision::{Cause, Denial};
 use jitsudo_core::event::{Concern, EditOutcome, EndCause, Entry, Event, Signed};
-use jitsudo_core::facts::NoExecutable;
+use jitsudo_core::facts::{Group, NoExecutable};
 use jitsudo_core::request::Kind;
 use serde_json::Value;
 
@@ -71,10 +71,10 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             let cause = denial.as_ref().map_or_else(|| "not allowed".to_owned(), refusal);
             ("decided".to_owned(), format!("refused: {cause}, {}", under(policy)))
         }
-        Event::Activating { ends_at, processes_end_at, .. } => {
+        Event::Activating { ends_at, processes_end_at, groups, .. } => {
             let finish = processes_end_at
                 .map_or_else(String::new, |until| format!(", what runs then until {}", view.date_and_time(until)));
-            ("activating".to_owned(), format!("until {}{finish}", view.date_and_time(*ends_at)))
+            ("activating".to_owned(), format!("until {}{finish}{}", view.date_and_time(*ends_at), lent(groups)))
         }
         Event::Active { .. } => ("active".to_owned(), "its rights are there".to_owned()),
         Event::EffectApplied { effect, ours, .. } => {
@@ -99,10 +99,13 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
         Event::ActivationFailed { cause, .. } => {
             ("failed".to_owned(), format!("nothing was given: {}", visible(cause)))
         }
-        Event::SessionStarting { session, target, uid, under, .. } => {
+        Event::SessionStarting { session, target, uid, under, groups, .. } => {
             let what =
                 under.as_ref().map_or_else(String::new, |under| format!("{} ", asked(under.kind, &under.argv, None)));
-            (format!("session {}", session.number), format!("{what}starts as {} (uid {})", visible(target), uid.0))
+            (
+                format!("session {}", session.number),
+                format!("{what}starts as {} (uid {}){}", visible(target), uid.0, lent(groups)),
+            )
         }
         Event::Authenticated { session, user, remembered } => {
             let how = if *remembered { "proven a while ago on this terminal" } else { "proven now" };
@@ -179,6 +182,16 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
         other => of_host(other),
     };
     (label, text)
+}
+
+/// The groups that sessions are lent, behind what is told of them.
+fn lent(groups: &[Group]) -> String {
+    let name = |group: &Group| group.name.as_deref().map_or_else(|| format!("#{}", group.gid.0), visible);
+    match groups {
+        [] => String::new(),
+        [one] => format!(" with group {}", name(one)),
+        many => format!(" with groups {}", many.iter().map(name).collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// Events that belong to the host and no access.
@@ -297,6 +310,7 @@ pub(crate) fn refusal(denial: &Denial) -> String {
         Cause::WindowTooLong => "the asked window is too long",
         Cause::UnsafeProgram => "others can write the program",
         Cause::UnknownTarget => "no such account or group here",
+        Cause::NoGroup => "a group that the role lends is not here",
         Cause::Unrunnable(NoExecutable::NotFound) => "command not found",
         Cause::Unrunnable(NoExecutable::NotExecutable) => "the program may not be executed",
         Cause::Unrunnable(NoExecutable::NotRegular) => "the program is not a regular file",

@@ -21,6 +21,9 @@ fn block(grant: &Grant, view: &View) -> String {
     if let Some(sessions) = grant.sessions {
         parts.push(format!("{} running", counted(sessions, "command")));
     }
+    for group in grant.groups.iter().filter_map(|group| group.name.as_deref()) {
+        parts.push(format!("lends group {}", visible(group)));
+    }
     if let Some(rule) = &grant.rule {
         parts.push(format!("rule \"{}\"", visible(rule)));
     }
@@ -65,6 +68,9 @@ pub(crate) mod tests {
             list(&[held()], &view()),
             "k3v9tz  alice  role web-operator\n    ends in 12 min · 2 commands running · rule \"web\" · \"roll out\"\n"
         );
+        let group = json!([{"gid": 999, "name": "docker"}, {"gid": 7, "name": null}]);
+        let lends = Grant { groups: serde_json::from_value(group).unwrap(), sessions: None, rule: None, ..held() };
+        assert!(list(&[lends], &view()).contains("    ends in 12 min · lends group docker · \"roll out\"\n"));
         let ending = Grant { stage: Some("ending".into()), sessions: None, rule: None, reason: None, ..held() };
         assert_eq!(list(&[ending], &view()), "k3v9tz  alice  role web-operator\n    ending\n");
     }

@@ -135,6 +135,7 @@ pub(crate) fn grants(state: &State, of: Option<Uid>) -> Vec<Value> {
                 "user": asked.user,
                 "uid": asked.uid,
                 "role": given.allowed.role,
+                "groups": given.groups,
                 "rule": given.allowed.rule,
                 "reason": asked.reason,
                 "ticket": asked.ticket,

@@ -69,6 +69,7 @@ impl Daemon {
         let policy = self.policy.digest().unwrap_or_default().to_owned();
         let last = given.sessions.last_key_value().map_or(0, |(number, _)| *number);
         let session = self.next_session(id.clone(), last);
+        let groups = terms.groups.clone();
         let asked = Asked { id: &id, peer, facts, process, request, digest: &digest, policy: &policy };
         let entries = asked.under(&self.stamp(), session.clone(), &terms, target, (ends_at, ends_boottime_ms));
         let priority = if terms.when_full { Priority::Essential } else { Priority::Ordinary };
@@ -83,6 +84,7 @@ impl Daemon {
             ends_at,
             ends_boottime_ms,
             held: true,
+            groups,
         };
         Some(HeldStart { start, entries, priority })
     }
@@ -112,8 +114,8 @@ impl Daemon {
             return Some("root holds no role: it runs everything without one".to_owned());
         }
         let lends = self.policy.policy().map(|policy| Lends::of(policy, &terms.role)).unwrap_or_default();
-        if lends != Lends::default() {
-            return Some(format!("role {} gives groups or changes the host; only commands can be held", terms.role));
+        if !lends.effects.is_empty() {
+            return Some(format!("role {} changes the host; only commands and groups can be held", terms.role));
         }
         let old = self.spawner.is_of_before_grants();
         old.then(|| "jitsudo-spawn is of an older version: systemctl restart jitsudo-spawn (as root)".to_owned())

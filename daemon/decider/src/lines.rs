@@ -200,11 +200,13 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
         }
         Event::Unlocked { uid, user } => format!("unlocked: {} (uid {})", quoted(user), uid.0),
         Event::ActivationFailed { cause, .. } => format!("activation failed: {}", visible(cause)),
-        Event::SessionStarting { session, target, under, .. } => {
+        Event::SessionStarting { session, target, under, groups, .. } => {
             let what = under.as_ref().map_or_else(String::new, |under| {
                 format!(": {}", words::act(under.kind, &under.argv, None, target, None))
             });
-            format!("session {} starting as {}{what}", session.number, visible(target))
+            let names: Vec<String> = groups.iter().filter_map(|group| group.name.as_deref()).map(visible).collect();
+            let with = if names.is_empty() { String::new() } else { format!(" with group {}", names.join(", ")) };
+            format!("session {} starting as {}{with}{what}", session.number, visible(target))
         }
         Event::Authenticated { session, user, remembered } => {
             let how = if *remembered { "a while ago on this terminal" } else { "now" };

@@ -238,6 +238,7 @@ impl Daemon {
             target: Fact::Unknown,
             executable: Fact::Is(Err(NoExecutable::NotAsked)),
             rooted_arguments: BTreeSet::new(),
+            lendable: std::collections::BTreeMap::new(),
             cwd: Fact::Unknown,
         };
         self.complete(&mut facts);

@@ -144,6 +144,8 @@ impl Daemon {
             words: words.take(64).map(|(place, word)| (place, word.clone())).collect(),
             same_as: same_as.to_vec(),
             subject,
+            own: false,
+            groups: Vec::new(),
         }
     }
 

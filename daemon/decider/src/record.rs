@@ -11,7 +11,7 @@ use jitsudo_core::event::{Actor, Entry, Event, Under};
 use jitsudo_core::facts::{Facts, Target};
 use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_core::name::Uid;
-use jitsudo_core::request::Request;
+use jitsudo_core::request::{Kind, Request};
 use jitsudo_link::ends;
 use jitsudo_link::facts::{Peer, Process};
 
@@ -145,11 +145,14 @@ impl Asked<'_> {
             denial: None,
             joined: terms.joined.clone(),
         };
+        let is_role = self.request.kind == Kind::Role;
+        let groups = if is_role { terms.groups.clone() } else { Vec::new() };
         let activating = Event::Activating {
             id: self.id.clone(),
             ends_at,
             ends_boottime_ms,
             processes_end_at: ends::processes(ends_at, ends::finish(terms, self.request, self.facts)),
+            groups,
         };
         [self.entry(stamp, &terms.secret_arguments), stamp.entry(decided), stamp.entry(activating)]
     }
@@ -193,6 +196,7 @@ impl Asked<'_> {
             record: terms.record,
             chain: chain.map(|found| found.chain.clone()).unwrap_or_default(),
             under,
+            groups: terms.groups.clone(),
         }
     }
 }

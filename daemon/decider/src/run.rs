@@ -46,7 +46,7 @@ impl Daemon {
             self.loads.held.push((client, act));
             return;
         }
-        let about = ask::about(&act, self.policy.policy().map_or(&[], |policy| policy.deny_programs()));
+        let about = ask::about(&act, self.policy.policy());
         self.look(client, about, What::Run(act));
     }
 
@@ -185,6 +185,7 @@ impl Daemon {
             ends_at,
             ends_boottime_ms,
             held: false,
+            groups: terms.groups.clone(),
         };
         self.after.insert(ticket, After::Start(Box::new(Prepared { client, act, start })));
     }

@@ -36,9 +36,12 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
     let mut detail = denial.detail.iter().map(|line| Bytes::from(line.as_str()).visible());
     let headline = match &denial.cause {
         Cause::NoPolicy => "this host has no rules yet".to_owned(),
-        Cause::NotCovered | Cause::Denied | Cause::UnsafeProgram | Cause::WorkingDirectory | Cause::Obligation => {
-            format!("not allowed: {on}")
-        }
+        Cause::NotCovered
+        | Cause::Denied
+        | Cause::UnsafeProgram
+        | Cause::WorkingDirectory
+        | Cause::Obligation
+        | Cause::NoGroup => format!("not allowed: {on}"),
         // sudo's words: scripts know them.
         Cause::Environment => format!(
             "sorry, you are not allowed to set the following environment variables: {}",
@@ -59,7 +62,7 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
         Cause::NoPolicy => Some("an administrator runs `jitctl policy apply` (as root)".to_owned()),
         // The detail says what to do.
         Cause::ReasonNeeded | Cause::TicketNeeded | Cause::WindowTooLong => None,
-        Cause::UnknownTarget | Cause::Unrunnable(_) | Cause::NotSupported => None,
+        Cause::UnknownTarget | Cause::NoGroup | Cause::Unrunnable(_) | Cause::NotSupported => None,
         Cause::NotCovered
         | Cause::Denied
         | Cause::NotNow

@@ -1,15 +1,16 @@
 //! Accounts and groups by NSS. Names are compared as exact bytes; a lookup that fails is unknown, one that finds nothing is nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 
 use jitsudo_core::facts::{Fact, Group, Requester, Target};
 use jitsudo_core::name::{Gid, Uid};
 use jitsudo_link::facts::About;
+use jitsudo_sys::nix::errno::Errno;
 use jitsudo_sys::nix::unistd::{self, User, getgrouplist};
 use jitsudo_sys::process::Process;
 
-use crate::{gid, uid};
+use crate::{gid, lent, uid};
 
 /// The peer's account.
 pub(crate) fn requester(status: &Process, loginuid: Fact<Option<u32>>) -> Requester {
@@ -31,7 +32,7 @@ pub(crate) fn requester(status: &Process, loginuid: Fact<Option<u32>>) -> Reques
         Ok(Some(person)) if real == 0 => groups_of(person).map_or(Fact::Unknown, |groups| named(groups.into_iter())),
         _ => Fact::Unknown,
     };
-    Requester {
+    let mut requester = Requester {
         uid: uid(real),
         gid: gid(primary),
         name: known(|user| user.name.clone()),
@@ -49,14 +50,16 @@ pub(crate) fn requester(status: &Process, loginuid: Fact<Option<u32>>) -> Reques
         login_groups,
         home: known(|user| user.dir.to_string_lossy().into_owned()),
         shell: known(|user| user.shell.to_string_lossy().into_owned()),
-    }
+    };
+    lent::tell_apart(&mut requester);
+    requester
 }
 
 /// An account as if it asked: no process is behind it.
 pub(crate) fn by_name(name: &str) -> Option<Requester> {
     let user = User::from_name(name).ok().flatten()?;
     let groups = groups_of(&user).map_or(Fact::Unknown, |groups| named(groups.into_iter()));
-    Some(Requester {
+    let mut requester = Requester {
         uid: uid(user.uid.as_raw()),
         gid: gid(user.gid.as_raw()),
         name: Fact::Is(user.name.clone()),
@@ -68,7 +71,9 @@ pub(crate) fn by_name(name: &str) -> Option<Requester> {
         login_groups: Fact::Unknown,
         home: Fact::Is(user.dir.to_string_lossy().into_owned()),
         shell: Fact::Is(user.shell.to_string_lossy().into_owned()),
-    })
+    };
+    lent::tell_apart(&mut requester);
+    Some(requester)
 }
 
 /// Every group that the databases list for an account, primary included; `None` when that could not be learnt.
@@ -100,6 +105,7 @@ pub(crate) fn target(about: &About, requester: &Requester) -> Fact<Option<Target
         },
         // As sudo: a group alone means the requester with that group.
         (None, Some(_)) => User::from_uid(requester.uid.0.into()),
+        (None, None) if about.own => User::from_uid(requester.uid.0.into()),
         (None, None) => User::from_uid(Uid::ROOT.0.into()),
     };
     let user = match user {
@@ -112,18 +118,11 @@ pub(crate) fn target(about: &About, requester: &Requester) -> Fact<Option<Target
     };
     let group = match &about.group {
         None => None,
-        Some(asked) => {
-            let found = match number(asked) {
-                Some(None) => Ok(None),
-                Some(Some(id)) => unistd::Group::from_gid(id.into()),
-                None => unistd::Group::from_name(asked),
-            };
-            match found {
-                Ok(Some(group)) => Some(group),
-                Ok(None) => return Fact::Is(None),
-                Err(_) => return Fact::Unknown,
-            }
-        }
+        Some(asked) => match group(asked) {
+            Ok(Some(group)) => Some(group),
+            Ok(None) => return Fact::Is(None),
+            Err(_) => return Fact::Unknown,
+        },
     };
     Fact::Is(Some(Target {
         uid: uid(user.uid.as_raw()),
@@ -138,6 +137,25 @@ pub(crate) fn target(about: &About, requester: &Requester) -> Fact<Option<Target
             user.shell.to_string_lossy().into_owned()
         },
     }))
+}
+
+/// Groups that a role may lend, each by itself: one that cannot be asked for is unknown.
+pub(crate) fn lendable(asked: &[String]) -> BTreeMap<String, Fact<Option<Gid>>> {
+    let find = |name: &String| match group(name) {
+        Ok(found) => Fact::Is(found.map(|group| gid(group.gid.as_raw()))),
+        Err(_) => Fact::Unknown,
+    };
+    asked.iter().map(|name| (name.clone(), find(name))).collect()
+}
+
+/// A group by its name, or `#` and its id.
+fn group(asked: &str) -> Result<Option<unistd::Group>, Errno> {
+    match number(asked) {
+        Some(None) => Ok(None),
+        Some(Some(id)) => unistd::Group::from_gid(id.into()),
+        // A module that finds names in its own way gives no other group.
+        None => Ok(unistd::Group::from_name(asked)?.filter(|group| group.name == asked)),
+    }
 }
 
 /// `#27` → `Some(Some(27))`; `#-1`, `#4294967295`, `#x` → `Some(None)`: nobody; a name → `None`.
@@ -172,6 +190,8 @@ mod tests {
             words: Vec::new(),
             same_as: Vec::new(),
             subject: None,
+            own: false,
+            groups: vec![],
         };
         let own = requester(&jitsudo_sys::process::read(std::process::id()).unwrap(), Fact::Is(None));
         for asked in ["ROOT", "root ", "r\u{43e}\u{43e}t", "0", "-rf", "no such account"] {

@@ -9,6 +9,7 @@
 //! 3. A peer whose real, effective, saved or filesystem ids differ is refused (`peer_auth_03`, `confused_deputy_06`).
 
 mod account;
+mod lent;
 mod origin;
 mod peer;
 mod program;
@@ -99,6 +100,7 @@ fn learnt(about: &About, requester: Requester, seen: Option<peer::Seen>) -> Answ
             .map(|(index, _)| *index)
             .collect(),
         cwd,
+        lendable: account::lendable(&about.groups),
     };
     Answer::Learnt(Box::new(Learnt { facts, process: seen.map(|seen| seen.process) }))
 }

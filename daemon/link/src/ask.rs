@@ -1,6 +1,7 @@
 //! The one mapping from the public protocol to the core: an act becomes what policy sees of it, and what facts are asked about.
 
 use jitsudo_bytes::Bytes;
+use jitsudo_core::policy::Policy;
 use jitsudo_core::request::{Kind, Request};
 use jitsudo_protocol::act::{Act, ActKind};
 
@@ -36,10 +37,13 @@ pub fn request(act: &Act) -> Request {
     }
 }
 
-/// What facts are asked about for an act.
+/// What facts are asked about for an act under a policy.
 #[must_use]
-pub fn about(act: &Act, same_as: &[String]) -> About {
+pub fn about(act: &Act, policy: Option<&Policy>) -> About {
     let options = &act.options;
+    let role = options.role.as_deref();
+    let runs = matches!(options.kind, ActKind::Command | ActKind::Shell | ActKind::LoginShell);
+    let lends = runs || options.kind == ActKind::Role;
     let (program, shell) = match options.kind {
         ActKind::Command => (act.argv.first().cloned(), None),
         ActKind::Shell => (None, Some(WhichShell::Requester)),
@@ -52,8 +56,10 @@ pub fn about(act: &Act, same_as: &[String]) -> About {
         program,
         shell,
         words: paths(&act.argv),
-        same_as: same_as.to_vec(),
+        same_as: policy.map_or(&[][..], Policy::deny_programs).to_vec(),
         subject: None,
+        own: runs && policy.zip(role).is_some_and(|(policy, role)| policy.runs_as_oneself(role)),
+        groups: policy.filter(|_| lends).map(|policy| policy.lendable(role)).unwrap_or_default(),
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Question {
 /// The part of a question that the decider may choose.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct About {
-    /// `-u`, as typed; absent = root (or the requester, when only a group is asked).
+    /// `-u`, as typed; absent = root (or the requester, when only a group is asked, or `own`).
     pub user: Option<String>,
     /// `-g`, as typed.
     pub group: Option<String>,
@@ -41,6 +41,12 @@ pub struct About {
     pub same_as: Vec<String>,
     /// Explain as if this account asked (its groups by NSS; nothing is known of a process). Never used for a start.
     pub subject: Option<String>,
+    /// The target is the requester's own account, where neither `user` nor `group` is asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
+    /// Groups that a role may lend, as the policy names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
 }
 
 /// Which account's shell is to run.

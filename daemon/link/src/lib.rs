@@ -9,6 +9,7 @@
 pub mod ask;
 pub mod ends;
 pub mod facts;
+pub mod lent;
 pub mod notes;
 #[cfg(test)]
 mod samples;

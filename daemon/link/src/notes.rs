@@ -188,6 +188,14 @@ impl Notes {
         listing
     }
 
+    /// Reads those on disk alone: each membership that is lent is among them, for as long as it is.
+    #[must_use]
+    pub fn read_lasting(&self) -> Listing {
+        let mut listing = Listing::default();
+        read_into(&mut listing, &self.lasting);
+        listing
+    }
+
     /// Waits for the lock, no longer than `patience`; `None` when somebody held it all that time.
     ///
     /// # Errors

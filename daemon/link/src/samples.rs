@@ -54,6 +54,7 @@ pub(crate) fn terms() -> Terms {
         },
         secret_arguments: Vec::new(),
         joined: Vec::new(),
+        groups: Vec::new(),
     }
 }
 
@@ -84,6 +85,7 @@ pub(crate) fn facts() -> Facts {
             same_file_as: BTreeSet::new(),
         })),
         rooted_arguments: BTreeSet::new(),
+        lendable: std::collections::BTreeMap::new(),
         cwd: Fact::Unknown,
     }
 }

@@ -7,6 +7,7 @@ use jitsudo_core::decision::{Record, RunAs};
 use jitsudo_core::event::EndCause;
 use jitsudo_core::facts::{Executable, Requester, Target};
 use jitsudo_core::id::SessionId;
+use jitsudo_core::name::Gid;
 use jitsudo_protocol::act::Remember;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,9 @@ pub struct Spec {
     /// It runs under a role that is held: the end of the access is the spawner's to say, not the session's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
+    /// Groups that the command is in beyond the target's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lent: Vec<Gid>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

@@ -1,7 +1,7 @@
 //! Decider ⇄ spawner. Every message of the decider that concerns a client has that client's connection attached.
 
 use jitsudo_core::event::{EndCause, Signed};
-use jitsudo_core::facts::Facts;
+use jitsudo_core::facts::{Facts, Group};
 use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_protocol::act::{ActMore, ActStart};
 use serde::{Deserialize, Serialize};
@@ -109,6 +109,10 @@ pub struct Start {
     /// It is given by the role grant that `session` names, which the spawner must hold.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
+    /// Groups that it is lent, as they were written. A spawner that does not know this does not look groups up either, and so is
+    /// never told any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
 }
 
 /// A line of the ledger that is to be signed.

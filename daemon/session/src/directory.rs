@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use jitsudo_bytes::Bytes;
 use jitsudo_core::decision::Cwd;
 use jitsudo_core::facts::{Fact, Group, Requester, Target};
+use jitsudo_core::name::Gid;
 use jitsudo_link::session::Spec;
 use jitsudo_protocol::act::{ActKind, ActOptions};
 use jitsudo_protocol::client::FaultCode;
@@ -40,7 +41,7 @@ enum Wish {
 /// Opens the directory that the command begins in.
 pub(crate) fn open(spec: &Spec, options: &ActOptions, passed: &OwnedFd, client: &Client) -> Result<OwnedFd, Failure> {
     let caller = || callers(&requester(&spec.requester), &options.cwd, passed.as_fd());
-    let target = target(&spec.target);
+    let target = with(target(&spec.target), &spec.lent);
     match wish(&spec.run_as.cwd, options) {
         Wish::Caller => caller().or_else(|error| {
             let errno = words_of(error.raw_os_error().unwrap_or(Errno::EIO as i32));
@@ -124,24 +125,38 @@ pub(crate) fn target(target: &Target) -> Account {
     Account { uid: target.uid.0, gid: target.gid.0, groups: target.groups.iter().map(|gid| gid.0).collect() }
 }
 
-/// What the command runs as: the target, with `-P` in the requester's supplementary groups. Those that jitsudo lent end with their own
-/// grant and are not passed on.
-pub(crate) fn command(target_of: &Target, requester: &Requester, options: &ActOptions) -> Result<Account, Failure> {
+/// The same in these groups as well.
+fn with(account: Account, lent: &[Gid]) -> Account {
+    let mut groups = account.groups;
+    groups.extend(lent.iter().map(|gid| gid.0));
+    groups.sort_unstable();
+    groups.dedup();
+    Account { groups, ..account }
+}
+
+/// What the command runs as: the target, with `-P` in the requester's supplementary groups, and in those that it is lent. What another
+/// grant lent to the requester ends with that one and is not passed on.
+pub(crate) fn command(
+    target_of: &Target,
+    requester: &Requester,
+    options: &ActOptions,
+    lent: &[Gid],
+) -> Result<Account, Failure> {
     let account = target(target_of);
     if !options.preserve_groups {
-        return Ok(account);
+        return Ok(with(account, lent));
     }
     let Fact::Is(groups) = &requester.process_groups else {
         return Err(Failure::refused(FaultCode::Directory, "your groups are not known, and -P keeps them"));
     };
     let own = groups.iter().map(|group| group.gid).filter(|gid| !requester.lent_groups.contains(gid));
-    Ok(Account { groups: own.map(|gid| gid.0).collect(), ..account })
+    Ok(with(Account { groups: own.map(|gid| gid.0).collect(), ..account }, lent))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jitsudo_core::name::{Gid, Uid};
+    use jitsudo_core::name::Uid;
 
     fn options(kind: ActKind, chdir: Option<&str>) -> ActOptions {
         ActOptions {
@@ -226,10 +241,16 @@ mod tests {
             shell: "/bin/bash".to_owned(),
             groups: vec![Gid(0)],
         };
-        let groups = |requester: &Requester, options| command(&root, requester, options).map(|account| account.groups);
+        let lent = |requester: &Requester, options, lent: &[Gid]| {
+            command(&root, requester, options, lent).map(|account| account.groups)
+        };
+        let groups = |requester: &Requester, options| lent(requester, options, &[]);
         assert_eq!(groups(&known, &plain).unwrap(), [0]);
         assert_eq!(groups(&known, &kept).unwrap(), [1000, 1001]);
         assert_eq!(groups(&requester(Fact::Unknown), &plain).unwrap(), [0]);
         assert!(groups(&requester(Fact::Unknown), &kept).is_err());
+        // What this grant lends is there either way, once.
+        assert_eq!(lent(&known, &plain, &[Gid(999), Gid(0)]).unwrap(), [0, 999]);
+        assert_eq!(lent(&known, &kept, &[Gid(999)]).unwrap(), [999, 1000, 1001]);
     }
 }

@@ -164,7 +164,7 @@ fn start(
         foreground_of: pty.filter(|_| in_foreground).map(|pty| pty.slave.as_fd()),
         cgroup: processes.directory(),
         directory: directory.as_fd(),
-        account: directory::command(&spec.target, &spec.requester, &act.options)?,
+        account: directory::command(&spec.target, &spec.requester, &act.options, &spec.lent)?,
         limits: authority.limits.clone(),
         nice: authority.nice,
         cpus: spec.process.cpus.clone(),

@@ -143,6 +143,7 @@ fn spec(act: &Act, spool: &Path) -> Spec {
         },
         record: Record::None,
         secret_arguments: vec![],
+        lent: vec![],
         ends_at: Timestamp::from_nanosecond(now.wall_ns + 3_600_000_000_000).unwrap(),
         ends_boottime_ms: now.boottime_ms + 3_600_000,
         grace_ms: 300,

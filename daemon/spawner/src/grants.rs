@@ -41,6 +41,8 @@ pub(crate) struct Grant {
     pub(crate) reason: Option<String>,
     /// The ticket.
     pub(crate) ticket: Option<String>,
+    /// Groups that its sessions are lent.
+    pub(crate) groups: Vec<String>,
     /// Its absolute end.
     pub(crate) ends: Ends,
     /// Why it is ending, once it is.
@@ -188,7 +190,7 @@ impl Grants {
             role: grant.role.clone(),
             reason: grant.reason.clone(),
             ticket: grant.ticket.clone(),
-            groups: Vec::new(),
+            groups: grant.groups.clone(),
             boot: grant.ends.boot.clone(),
             ends_at: grant.ends.at,
             ends_boottime_ms: grant.ends.boottime_ms,
@@ -224,6 +226,7 @@ fn read(path: &std::path::Path) -> Result<Grant, String> {
         role: note.role,
         reason: note.reason,
         ticket: note.ticket,
+        groups: note.groups,
         ends: Ends { at: note.ends_at, boottime_ms: note.ends_boottime_ms, boot: note.boot },
         ending,
     })
@@ -252,6 +255,7 @@ pub(crate) mod tests {
             role: "web-operator".into(),
             reason: None,
             ticket: None,
+            groups: vec!["docker".into()],
             ends: Ends { at: "2026-11-21T12:30:00Z".parse().unwrap(), boottime_ms: 1_800_000, boot: "b1".into() },
             ending: None,
         }

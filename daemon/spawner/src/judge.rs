@@ -6,7 +6,7 @@
 use jitsudo_core::Timestamp;
 use jitsudo_core::decision::{Decision, Terms};
 use jitsudo_core::evaluate::evaluate;
-use jitsudo_core::facts::{Executable, Fact, Facts, Target};
+use jitsudo_core::facts::{Executable, Fact, Facts, Group, Target};
 use jitsudo_core::held::{Held, under};
 use jitsudo_core::lends::Lends;
 use jitsudo_core::request::{Kind, Request};
@@ -81,6 +81,13 @@ pub(crate) fn judge(
     if terms.approvals != 0 {
         return Err("the rule needs approval".to_owned());
     }
+    if terms.groups != start.groups {
+        return Err(format!(
+            "it was written that {} are lent, it would be {}",
+            names(&start.groups),
+            names(&terms.groups)
+        ));
+    }
     check_end(&terms, facts, act, start, grant.filter(|_| start.held), now)?;
     let Fact::Is(Some(target)) = &facts.target else {
         return Err("the target account is not known".to_owned());
@@ -121,7 +128,12 @@ fn under_grant(
     under(policy, facts, request, held, now.wall).ok_or_else(|| "the role that is held does not give it".to_owned())
 }
 
-/// Only roles that lend nothing to the host can be held yet.
+fn names(groups: &[Group]) -> String {
+    let name = |group: &Group| format!("{} ({})", group.name.as_deref().unwrap_or_default(), group.gid.0);
+    if groups.is_empty() { "no groups".to_owned() } else { groups.iter().map(name).collect::<Vec<_>>().join(", ") }
+}
+
+/// Only roles that change nothing of the host can be held yet.
 fn may_be_held(applied: &Applied, terms: &Terms) -> Result<(), String> {
     let Some(policy) = &applied.policy else {
         return Err("no policy is applied".to_owned());
@@ -129,8 +141,8 @@ fn may_be_held(applied: &Applied, terms: &Terms) -> Result<(), String> {
     if !policy.has_role(&terms.role) {
         return Err(format!("{:?} is no role", terms.role));
     }
-    if Lends::of(policy, &terms.role) != Lends::default() {
-        return Err(format!("role {:?} gives groups or changes the host, which cannot be held yet", terms.role));
+    if !Lends::of(policy, &terms.role).effects.is_empty() {
+        return Err(format!("role {:?} changes the host, which cannot be held yet", terms.role));
     }
     Ok(())
 }
@@ -164,7 +176,7 @@ fn check_end(
 mod tests {
     use super::*;
     use jitsudo_bytes::Bytes;
-    use jitsudo_core::facts::{Group, Origin, Requester};
+    use jitsudo_core::facts::{Origin, Requester};
     use jitsudo_core::name::{Gid, Uid};
     use jitsudo_protocol::act::ActOptions;
     use std::collections::BTreeSet;
@@ -216,6 +228,7 @@ mod tests {
                 same_file_as: BTreeSet::new(),
             })),
             rooted_arguments: BTreeSet::new(),
+            lendable: std::collections::BTreeMap::new(),
             cwd: Fact::Is(Bytes::from("/")),
         }
     }
@@ -269,6 +282,7 @@ mod tests {
             ends_at: "2026-11-21T12:00:10Z".parse().unwrap(),
             ends_boottime_ms: NOW_MS + 10_000,
             held: false,
+            groups: Vec::new(),
         }
     }
 
@@ -371,6 +385,52 @@ mod tests {
     #[test]
     fn what_a_held_role_gives_is_started_until_its_end() {
         assert_eq!(judged_held(HELD, |_, _, _, _| {}).unwrap().terms.role, "web-operator");
+    }
+
+    const LENDS: &str = "[roles.docker]\ngroups = [\"docker\"]\n[[allow]]\nname = \"web\"\nwho = [\"#1000\"]\n\
+        roles = [\"docker\"]\nauth = \"none\"\n";
+
+    /// alice runs `id` in a group, under the role that she holds until 12:30 or by itself.
+    fn judged_lent(held: bool, change: &dyn Fn(&mut Start, &mut Facts)) -> Result<Judged, String> {
+        judged_held(LENDS, |start, act, facts, grant| {
+            act.options.role = Some("docker".into());
+            start.role = "docker".into();
+            start.held = held;
+            start.ends_at = "2026-11-21T12:10:00Z".parse().unwrap();
+            start.ends_boottime_ms = NOW_MS + 600_000;
+            grant.as_mut().unwrap().role = "docker".into();
+            start.groups = vec![Group { gid: Gid(999), name: Some("docker".into()) }];
+            start.target = 1000;
+            facts.lendable = [("docker".to_owned(), Fact::Is(Some(Gid(999))))].into();
+            if let Fact::Is(Some(target)) = &mut facts.target {
+                (target.uid, target.name) = (Uid(1000), "alice".into());
+            }
+            change(start, facts);
+        })
+    }
+
+    #[test]
+    fn group_is_lent_only_as_it_was_written_and_as_this_host_has_it() {
+        let group = |gid, name: &str| Group { gid: Gid(gid), name: Some(name.into()) };
+        for held in [false, true] {
+            assert_eq!(judged_lent(held, &|_, _| {}).unwrap().terms.groups, [group(999, "docker")]);
+            let refused = |wanted: &str, change: &dyn Fn(&mut Start, &mut Facts)| {
+                let error = judged_lent(held, change).unwrap_err();
+                assert!(error.contains(wanted), "{wanted}: {error}");
+            };
+            let lies = [vec![], vec![group(0, "docker")], vec![group(999, "docker"), group(0, "root")]];
+            for lie in lies {
+                refused("are lent, it would be docker (999)", &|start, _| start.groups.clone_from(&lie));
+            }
+            refused("it would be docker (27)", &|_, facts| {
+                facts.lendable = [("docker".to_owned(), Fact::Is(Some(Gid(27))))].into();
+            });
+            let none = if held { "does not give it" } else { "NoGroup" };
+            for gone in [Fact::Is(None), Fact::Unknown] {
+                refused(none, &|_, facts| facts.lendable = [("docker".to_owned(), gone.clone())].into());
+            }
+            refused(none, &|_, facts| facts.lendable.clear());
+        }
     }
 
     type Lie = dyn Fn(&mut Start, &mut Act, &mut Facts, &mut Option<Grant>);

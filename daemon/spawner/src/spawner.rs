@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use jitsudo_core::event::Event;
 use jitsudo_core::id::SessionId;
+use jitsudo_link::lent::Lendings;
 use jitsudo_link::settings::{self, Settings};
 use jitsudo_link::spawner::{ApplyOutcome, FromSpawner};
 use jitsudo_link::{APPLIED_POLICY, SETTINGS};
@@ -68,6 +69,7 @@ pub(crate) struct Spawner {
     remembered: Remembered,
     sessions: Sessions,
     grants: Grants,
+    lendings: Lendings,
     /// Applies a policy; true = a dry run.
     worker: Option<Worker<bool>>,
     signing: Signing,
@@ -111,6 +113,7 @@ impl Spawner {
             remembered: Remembered::default(),
             sessions: Sessions::prepare(sessions::kept_channels()),
             grants,
+            lendings: Lendings::default(),
             worker: None,
             signing: Signing::new(clock::boottime_ms()),
             applied: Applied::default(),

@@ -55,7 +55,7 @@ fn serve(lie: &str, rule: String, role: String) -> Outcome<String> {
         _ => {}
     }
 
-    let about = jitsudo_link::ask::about(&act, &[]);
+    let about = jitsudo_link::ask::about(&act, None);
     say(&spawner, &ToSpawner::Look { number: 1, about }, Some(&client))?;
     let FromSpawner::Looked { peer, facts, .. } = hear(&spawner)? else { return Err("not looked at".into()) };
     let target = facts.target.known().and_then(Option::as_ref).ok_or("no target")?.uid.0;
@@ -75,6 +75,7 @@ fn serve(lie: &str, rule: String, role: String) -> Outcome<String> {
         ends_at: wall + jitsudo_core::SignedDuration::from_secs(60),
         ends_boottime_ms: moment.boottime_ms + 60_000,
         held: false,
+        groups: Vec::new(),
     };
     let mut foreign = None;
     match lie {

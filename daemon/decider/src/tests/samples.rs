@@ -54,6 +54,7 @@ pub(crate) fn terms() -> Terms {
         },
         secret_arguments: Vec::new(),
         joined: Vec::new(),
+        groups: Vec::new(),
     }
 }
 
@@ -101,6 +102,7 @@ pub(crate) fn facts() -> Facts {
             same_file_as: BTreeSet::new(),
         })),
         rooted_arguments: BTreeSet::new(),
+        lendable: std::collections::BTreeMap::new(),
         cwd: Fact::Is(Bytes::from("/home/alice")),
     }
 }

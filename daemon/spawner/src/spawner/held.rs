@@ -25,6 +25,7 @@ impl Spawner {
             role: start.role.clone(),
             reason: act.options.reason.clone(),
             ticket: act.options.ticket.clone(),
+            groups: start.groups.iter().filter_map(|group| group.name.clone()).collect(),
             ends,
             ending: None,
         }

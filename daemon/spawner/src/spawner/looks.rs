@@ -31,6 +31,8 @@ impl Spawner {
             words: vec![],
             same_as: vec![],
             subject: None,
+            own: false,
+            groups: vec![],
         };
         if all || self.ask(id, number, about, connection, Why::Forget).is_err() {
             uid.into_iter().for_each(|uid| self.remembered.forget_all(uid));

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use jitsudo_core::event::{EndCause, Event};
 use jitsudo_core::facts::{Fact, Origin};
 use jitsudo_core::id::SessionId;
+use jitsudo_link::lent::Lending;
 use jitsudo_link::session::Spec;
 use jitsudo_link::spawner::{FromSpawner, Start};
 use jitsudo_link::{SECURE_PATH, SPOOL, ends};
@@ -26,8 +27,7 @@ impl Spawner {
             self.refuse(id, number, &start, "nobody on that connection was looked at", true);
             return;
         };
-        let about =
-            jitsudo_link::ask::about(act, self.applied.policy.as_ref().map_or(&[], |policy| policy.deny_programs()));
+        let about = jitsudo_link::ask::about(act, self.applied.policy.as_ref());
         if look.about != about {
             self.refuse(id, number, &start, "the facts that were asked for are not those of the act", true);
             return;
@@ -50,6 +50,7 @@ impl Spawner {
             self.refuse(id, number, &start, "the peer's process is not known", true);
             return;
         };
+        let is_role = act.options.kind == ActKind::Role;
         let (uid, remember) = (look.peer.uid, act.options.remember);
         let key = Key::of(uid, &process, &look.learnt.facts.origin);
         let (authentication, when_settled) =
@@ -81,8 +82,9 @@ impl Spawner {
             secure_path: SECURE_PATH.to_owned(),
             spool: SPOOL.to_owned(),
             held: start.held,
+            lent: if is_role { Vec::new() } else { start.groups.iter().map(|group| group.gid).collect() },
         };
-        if act.options.kind == ActKind::Role {
+        if is_role {
             if !self.grants.has_room_for(uid) {
                 let cause = format!("this account holds {} roles already", grants::MAX_OF_ACCOUNT);
                 self.refuse(id, number, &start, &cause, false);
@@ -90,10 +92,22 @@ impl Spawner {
             }
             self.grants.ask(self.grant_of(&start, &spec, act));
         }
+        let lending = (!spec.lent.is_empty()).then(|| Lending {
+            session: start.session.clone(),
+            uid: spec.target.uid,
+            gids: spec.lent.clone(),
+        });
+        if let Some(Err(error)) = lending.map(|lending| self.lendings.write(&lending)) {
+            let cause = format!("cannot note which groups are lent: {error}");
+            self.refuse(id, number, &start, &cause, false);
+            return;
+        }
         match self.sessions.start(spec, look.learnt.facts.origin, when_settled, connection) {
             Ok(pid) => self.say(id, &FromSpawner::Started { number, pid }),
             Err(cause) => {
                 self.grants.give_up(&start.session.access);
+                // What stays says that something is lent which nobody has.
+                let _ = self.lendings.remove(&start.session);
                 self.refuse(id, number, &start, &cause, false);
             }
         }
@@ -128,6 +142,7 @@ impl Spawner {
             }
         }
         let mut gone = self.sessions.ended(session);
+        let _ = self.lendings.remove(session);
         if session.number == 0 && self.grants.give_up(&session.access) {
             // It has said why by itself, unless it crashed.
             if gone == Some(Gone::Lost) {
