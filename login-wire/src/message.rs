@@ -17,7 +17,9 @@ mod tag {
     pub(super) const BEHIND: u8 = 5;
     pub(super) const CALLER_UID: u8 = 6;
     pub(super) const CALLER: u8 = 7;
-    pub(super) const AUTHENTICATED_BY: u8 = 8;
+    pub(super) const LOGIN_UID: u8 = 8;
+    pub(super) const LOGIN: u8 = 9;
+    pub(super) const AUTHENTICATED_BY: u8 = 10;
     /// Only recorded, so a reader may miss them.
     pub(super) const TERMINAL: u8 = 128;
     pub(super) const REMOTE_HOST: u8 = 129;
@@ -73,9 +75,13 @@ pub enum Behind<'a> {
         uid: u32,
         /// By NSS.
         name: &'a [u8],
+        /// The uid that the caller logged in as, and its name by NSS; absent where nobody logged in.
+        login: Option<(u32, &'a [u8])>,
     },
     /// sshd: how the login was authenticated, `SSH_AUTH_INFO_0`, a method a line.
     Authenticated(&'a [u8]),
+    /// sshd before the login begins, which tells the key only then: [`Stage::Opening`] follows and says it.
+    Later,
 }
 
 /// The module's question.
@@ -112,11 +118,16 @@ impl<'a> Enter<'a> {
         buffer.field_if(tag::UID, self.uid.map(u32::to_be_bytes).as_ref().map(<[u8; 4]>::as_slice))?;
         match self.behind {
             Behind::Owner => buffer.field(tag::BEHIND, &[1])?,
-            Behind::Caller { uid, name } => {
+            Behind::Caller { uid, name, login } => {
                 buffer.field(tag::BEHIND, &[2])?;
                 buffer.field(tag::CALLER_UID, &uid.to_be_bytes())?;
                 buffer.field(tag::CALLER, name)?;
+                if let Some((uid, name)) = login {
+                    buffer.field(tag::LOGIN_UID, &uid.to_be_bytes())?;
+                    buffer.field(tag::LOGIN, name)?;
+                }
             }
+            Behind::Later => buffer.field(tag::BEHIND, &[4])?,
             Behind::Authenticated(methods) => {
                 buffer.field(tag::BEHIND, &[3])?;
                 buffer.field(tag::AUTHENTICATED_BY, methods)?;
@@ -138,6 +149,7 @@ impl<'a> Enter<'a> {
         }
         let (mut stage, mut service, mut account, mut uid) = (None, None, None, None);
         let (mut behind, mut caller_uid, mut caller, mut methods) = (None, None, None, None);
+        let (mut login_uid, mut login) = (None, None);
         let (mut terminal, mut remote_host, mut remote_user) = (None, None, None);
         while let Some((tag, value)) = fields.next()? {
             match tag {
@@ -150,6 +162,8 @@ impl<'a> Enter<'a> {
                 tag::UID => uid = Some(number(tag, value)?),
                 tag::BEHIND => behind = Some(value),
                 tag::CALLER_UID => caller_uid = Some(number(tag, value)?).filter(|uid| *uid != 0),
+                tag::LOGIN_UID => login_uid = Some(number(tag, value)?),
+                tag::LOGIN => login = Some(text(tag, value, MAX_NAME_BYTES)?),
                 tag::CALLER => caller = Some(text(tag, value, MAX_NAME_BYTES)?),
                 tag::AUTHENTICATED_BY => methods = Some(text(tag, value, MAX_MESSAGE_BYTES)?),
                 tag::TERMINAL => terminal = Some(text(tag, value, MAX_WORD_BYTES)?),
@@ -158,10 +172,17 @@ impl<'a> Enter<'a> {
                 other => unknown(other)?,
             }
         }
-        let behind = match (behind, caller_uid, caller, methods) {
-            (Some([1]), None, None, None) => Behind::Owner,
-            (Some([2]), Some(uid), Some(name), None) => Behind::Caller { uid, name },
-            (Some([3]), None, None, Some(methods)) => Behind::Authenticated(methods),
+        let login = match (login_uid, login) {
+            (None, None) => None,
+            (Some(uid), Some(name)) => Some((uid, name)),
+            (None, Some(_)) => return Err(ReadError::Missing(tag::LOGIN_UID)),
+            (Some(_), None) => return Err(ReadError::Missing(tag::LOGIN)),
+        };
+        let behind = match (behind, caller_uid, caller, login, methods) {
+            (Some([1]), None, None, None, None) => Behind::Owner,
+            (Some([2]), Some(uid), Some(name), login, None) => Behind::Caller { uid, name, login },
+            (Some([3]), None, None, None, Some(methods)) => Behind::Authenticated(methods),
+            (Some([4]), None, None, None, None) => Behind::Later,
             (None, ..) => return Err(ReadError::Missing(tag::BEHIND)),
             (Some(_), ..) => return Err(ReadError::Value(tag::BEHIND)),
         };

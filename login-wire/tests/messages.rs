@@ -35,7 +35,7 @@ fn answered(verdict: Verdict, words: &[u8]) -> Vec<u8> {
 fn bytes_of_version_1_stay_as_they_are() {
     let mut expected =
         b"jl\x01\x01\x01\x00\x01\x01\x02\x00\x04sshd\x03\x00\x09alice-adm\x04\x00\x04\x00\x00\x03\xea".to_vec();
-    expected.extend(b"\x05\x00\x01\x03\x08\x00\x1apublickey ssh-ed25519 AAAA\x80\x00\x03ssh\x81\x00\x09192.0.2.7");
+    expected.extend(b"\x05\x00\x01\x03\x0a\x00\x1apublickey ssh-ed25519 AAAA\x80\x00\x03ssh\x81\x00\x09192.0.2.7");
     assert_eq!(written(&sample()), expected);
     assert_eq!(answered(Verdict::No, b"why"), b"jl\x01\x02\x01\x00\x01\x00\x02\x00\x03why");
 }
@@ -90,7 +90,7 @@ fn answer_is_yes_only_with_the_one_byte_that_says_so() {
 
 #[test]
 fn caller_is_whole_and_never_root() {
-    let caller = |uid, name| written(&Enter { behind: Behind::Caller { uid, name }, ..sample() });
+    let caller = |uid, name| written(&Enter { behind: Behind::Caller { uid, name, login: None }, ..sample() });
     assert!(Enter::read(&caller(1001, b"alice")).is_ok());
     assert_eq!(Enter::read(&caller(0, b"root")), Err(ReadError::Value(5)));
     for (service, account) in
@@ -127,11 +127,12 @@ proptest! {
     fn what_is_read_is_written_the_same(
         service in text(64), account in text(200), name in text(100), methods in text(900), host in text(100),
         stage in prop_oneof![Just(Stage::Account), Just(Stage::Opening), Just(Stage::Rescued)],
-        uid in any::<Option<u32>>(), caller in 1u32.., which in 0..3,
+        uid in any::<Option<u32>>(), caller in 1u32.., which in 0..4,
     ) {
         let behind = match which {
             0 => Behind::Owner,
-            1 => Behind::Caller { uid: caller, name: &name },
+            1 => Behind::Caller { uid: caller, name: &name, login: uid.map(|uid| (uid, account.as_slice())) },
+            2 => Behind::Later,
             _ => Behind::Authenticated(&methods),
         };
         let (service, account) = (service.as_slice(), account.as_slice());

@@ -15,6 +15,8 @@ pub(crate) struct Installed {
 pub(crate) enum Source {
     Program(String),
     StaticProgram(String),
+    /// A shared library that other programs load, by its package's name.
+    Module(String),
     /// A page of `man/`, compressed as it is packed.
     Manual(String),
     File(String),
@@ -40,6 +42,7 @@ fn parse_line(line: &str) -> Result<Installed, Failure> {
     let source = match source.split_once(':') {
         Some(("bin", name)) => Source::Program(name.to_owned()),
         Some(("static", name)) => Source::StaticProgram(name.to_owned()),
+        Some(("module", name)) => Source::Module(name.to_owned()),
         Some(("man", name)) => Source::Manual(name.to_owned()),
         Some(_) => return Err(wrong("unknown kind of source")),
         None => Source::File((*source).to_owned()),
@@ -55,7 +58,9 @@ fn parse_line(line: &str) -> Result<Installed, Failure> {
     if !destination.starts_with('/') || destination.contains("..") {
         return Err(wrong("destination is not a plain absolute path"));
     }
-    Ok(Installed { source, destination: (*destination).to_owned(), mode, is_conffile })
+    // As `dpkg-architecture -qDEB_HOST_MULTIARCH` says on the two kinds of machines that packages are made on.
+    let destination = destination.replace("@MULTIARCH@", &format!("{}-linux-gnu", std::env::consts::ARCH));
+    Ok(Installed { source, destination, mode, is_conffile })
 }
 
 #[cfg(test)]
@@ -76,7 +81,7 @@ mod tests {
             match &installed.source {
                 Source::File(name) => assert!(workspace().join("packaging").join(name).is_file(), "{name}"),
                 Source::Manual(name) => assert!(workspace().join("man").join(name).is_file(), "{name}"),
-                Source::Program(_) | Source::StaticProgram(_) => {}
+                Source::Program(_) | Source::StaticProgram(_) | Source::Module(_) => {}
             }
             assert_eq!(installed.is_conffile, installed.destination.starts_with("/etc/"), "{installed:?}");
         }

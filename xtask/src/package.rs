@@ -14,6 +14,17 @@ use crate::step::{Failure, cannot, cargo, read, run as step, target, workspace};
 const LIBRARIES: &[&str] =
     &["libc.so.6", "libm.so.6", "libgcc_s.so.1", "libpam.so.0", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"];
 const NEWEST_GLIBC: u32 = 36;
+/// Largest PAM module, as it is shipped.
+const MAX_MODULE_BYTES: u64 = 400 * 1024;
+/// What libpam calls of a module (pam(3)).
+const ENTRIES: [&str; 6] = [
+    "pam_sm_authenticate",
+    "pam_sm_setcred",
+    "pam_sm_acct_mgmt",
+    "pam_sm_open_session",
+    "pam_sm_close_session",
+    "pam_sm_chauthtok",
+];
 
 /// How the programs are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +66,7 @@ fn build(files: &[Installed], profile: Profile) -> Result<(), Failure> {
     for installed in files {
         let words = ["build", "--locked", "--profile", profile.name(), "--package"];
         match &installed.source {
-            Source::Program(name) => step(cargo(&words).arg(name))?,
+            Source::Program(name) | Source::Module(name) => step(cargo(&words).arg(name))?,
             // A target must be named, or the flags would reach build scripts and macros too.
             Source::StaticProgram(name) => {
                 let triple = triple()?;
@@ -81,7 +92,7 @@ fn assemble(files: &[Installed], profile: Profile) -> Result<PathBuf, Failure> {
         fs::create_dir_all(parent).map_err(cannot(format!("create {}", parent.display())))?;
         match installed.source {
             Source::Manual(_) => compress(&from, &to)?,
-            Source::Program(_) | Source::StaticProgram(_) | Source::File(_) => {
+            Source::Program(_) | Source::StaticProgram(_) | Source::Module(_) | Source::File(_) => {
                 fs::copy(&from, &to).map_err(cannot(format!("copy {}", from.display()))).map(drop)?;
             }
         }
@@ -90,6 +101,7 @@ fn assemble(files: &[Installed], profile: Profile) -> Result<PathBuf, Failure> {
     let architecture = read(Command::new("dpkg").arg("--print-architecture"))?.trim().to_owned();
     let version = version()?;
     check_libraries(files, &tree)?;
+    check_modules(files, &tree, profile)?;
     write_control(files, &tree, &version, &architecture)?;
     settle(&tree)?;
     let package = folder.join(format!("jitsudo_{version}_{architecture}.deb"));
@@ -138,7 +150,8 @@ fn write_control(files: &[Installed], tree: &Path, version: &str, architecture: 
 
 /// Every program runs on the oldest Debian that the package names, wherever it was built.
 fn check_libraries(files: &[Installed], tree: &Path) -> Result<(), Failure> {
-    let is_program = |source: &Source| matches!(source, Source::Program(_) | Source::StaticProgram(_));
+    let is_program =
+        |source: &Source| matches!(source, Source::Program(_) | Source::StaticProgram(_) | Source::Module(_));
     for installed in files.iter().filter(|installed| is_program(&installed.source)) {
         let program = tree.join(installed.destination.trim_start_matches('/'));
         let needed = read(Command::new("objdump").arg("--private-headers").arg(&program))?;
@@ -152,6 +165,33 @@ fn check_libraries(files: &[Installed], tree: &Path) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What is loaded into sshd and su is small, and shows nothing but what libpam calls.
+fn check_modules(files: &[Installed], tree: &Path, profile: Profile) -> Result<(), Failure> {
+    for installed in files.iter().filter(|installed| matches!(installed.source, Source::Module(_))) {
+        let size = size_of(tree, &installed.destination);
+        if profile == Profile::Release && size > MAX_MODULE_BYTES {
+            let text = format!("{} has {size} bytes, {MAX_MODULE_BYTES} are allowed", installed.destination);
+            return Err(Failure::new(text));
+        }
+        let module = tree.join(installed.destination.trim_start_matches('/'));
+        let symbols = read(Command::new("objdump").arg("--dynamic-syms").arg(&module).env("LC_ALL", "C"))?;
+        let wrong = wrong_exports(&symbols);
+        if !wrong.is_empty() {
+            return Err(Failure::new(format!("{}: exported symbols: {}", installed.destination, wrong.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+/// What objdump shows of exported symbols that libpam does not call, and what it calls and does not find.
+fn wrong_exports(symbols: &str) -> Vec<String> {
+    let exported = symbols.lines().filter(|line| line.contains(" g ") && !line.contains("*UND*"));
+    let exported: Vec<&str> = exported.filter_map(|line| line.split_whitespace().last()).collect();
+    let stranger = exported.iter().filter(|name| !ENTRIES.contains(name)).map(|name| format!("{name} too much"));
+    let missing = ENTRIES.iter().filter(|name| !exported.contains(name)).map(|name| format!("{name} is missing"));
+    stranger.chain(missing).collect()
 }
 
 /// What objdump shows of libraries and symbol versions that control.in does not promise.
@@ -193,6 +233,7 @@ fn source_path(source: &Source, profile: Profile) -> Result<PathBuf, Failure> {
     Ok(match source {
         Source::Program(name) => target().join(profile.folder()).join(name),
         Source::StaticProgram(name) => target().join(triple()?).join(profile.folder()).join(name),
+        Source::Module(name) => target().join(profile.folder()).join(format!("lib{}.so", name.replace('-', "_"))),
         Source::Manual(name) => workspace().join("man").join(name),
         Source::File(name) => workspace().join("packaging").join(name),
     })
@@ -237,6 +278,16 @@ mod tests {
                        0000      DF *UND*  0000 (GLIBC_2.2.5) read\n";
         assert_eq!(wrong_libraries(headers, symbols, false), ["libssl.so.3", "strlcpy of glibc 2.38"]);
         assert_eq!(wrong_libraries("  NEEDED libc.so.6\n", "", true), ["libc.so.6"]);
+    }
+
+    #[test]
+    fn symbols_that_libpam_does_not_call_and_missing_ones_are_found() {
+        let line = |name: &str| format!("0000000000023100 g    DF .text\t000000000000000b  Base        {name}\n");
+        let whole: String = ENTRIES.iter().map(|name| line(name)).collect();
+        let undefined = "0000000000000000      DF *UND*\t0000000000000000 (GLIBC_2.2.5) getpwnam_r\n";
+        assert_eq!(wrong_exports(&format!("{whole}{undefined}")), [""; 0]);
+        assert_eq!(wrong_exports(&format!("{whole}{}", line("rust_eh_personality"))), ["rust_eh_personality too much"]);
+        assert_eq!(wrong_exports(&whole.replace("setcred", "other")).len(), 2);
     }
 
     #[test]
