@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::{Limits, Proof};
 use crate::decision::{Denial, Record};
 use crate::facts::{Group, Origin, Seen};
 use crate::id::{AccessId, SessionId};
@@ -530,11 +531,83 @@ pub enum Event {
         /// What was found, or done about it.
         reason: String,
     },
+    /// Other people are asked to say yes to exactly this; nothing is given before they do.
+    Asked {
+        /// The access.
+        id: AccessId,
+        /// SHA-256 of what they are asked to say yes to (`docs/approvals.md`), hex.
+        digest: String,
+        /// Random bytes in it, hex.
+        nonce: String,
+        /// Who is asked, as the policy writes it.
+        approvers: Vec<String>,
+        /// The fewest persons that can give it.
+        persons: u32,
+        /// Answers count until then, wall clock.
+        answer_by: jiff::Timestamp,
+        /// The same on CLOCK_BOOTTIME, milliseconds.
+        answer_by_boottime_ms: u64,
+        /// Seconds within which it must be used once enough people have said yes.
+        use_by: u64,
+    },
+    /// One of them said yes: the actor.
+    Approved {
+        /// The access.
+        id: AccessId,
+        /// The account that said so.
+        uid: Uid,
+        /// Its name.
+        user: Option<String>,
+        /// The person behind it, where the policy names one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<String>,
+        /// What they said yes to.
+        digest: String,
+        /// How they proved who they are.
+        proof: Proof,
+        /// What they added to it.
+        #[serde(skip_serializing_if = "is_unlimited", default)]
+        limits: Limits,
+        /// With it, everybody who is needed has said yes.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        enough: bool,
+    },
+    /// One of them said no: the actor. It is over.
+    Refused {
+        /// The access.
+        id: AccessId,
+        /// The account that said so.
+        uid: Uid,
+        /// Its name.
+        user: Option<String>,
+        /// The person behind it, where the policy names one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        person: Option<String>,
+        /// What they said no to.
+        digest: String,
+        /// Why, in their words.
+        reason: String,
+    },
+    /// Not enough people said yes in time, or it was not used in time. It is over.
+    Lapsed {
+        /// The access.
+        id: AccessId,
+    },
+    /// Its requester takes a request back that nothing was given for yet.
+    Withdrawn {
+        /// The access.
+        id: AccessId,
+    },
+}
+
+/// For `skip_serializing_if`.
+fn is_unlimited(limits: &Limits) -> bool {
+    *limits == Limits::default()
 }
 
 impl Event {
     /// Every name that this version writes and reads.
-    pub const NAMES: [&str; 33] = [
+    pub const NAMES: [&str; 38] = [
         "requested",
         "decided",
         "activating",
@@ -568,6 +641,11 @@ impl Event {
         "head_published",
         "residue",
         "residue_acknowledged",
+        "asked",
+        "approved",
+        "refused",
+        "lapsed",
+        "withdrawn",
     ];
 
     /// Its name: what stands under `"event"`.
@@ -607,6 +685,11 @@ impl Event {
             Self::HeadPublished { .. } => "head_published",
             Self::Residue { .. } => "residue",
             Self::ResidueAcknowledged { .. } => "residue_acknowledged",
+            Self::Asked { .. } => "asked",
+            Self::Approved { .. } => "approved",
+            Self::Refused { .. } => "refused",
+            Self::Lapsed { .. } => "lapsed",
+            Self::Withdrawn { .. } => "withdrawn",
         }
     }
 
@@ -625,6 +708,11 @@ impl Event {
             | Self::Released { id, .. }
             | Self::Ended { id, .. }
             | Self::Closed { id }
+            | Self::Asked { id, .. }
+            | Self::Approved { id, .. }
+            | Self::Refused { id, .. }
+            | Self::Lapsed { id }
+            | Self::Withdrawn { id }
             | Self::CleanupFailed { id, .. }
             | Self::Residue { id, .. }
             | Self::ResidueAcknowledged { id, .. } => Some(id),

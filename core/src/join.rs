@@ -6,7 +6,7 @@ use crate::conditions::Setting;
 use crate::cover::Candidate;
 use crate::decision::{Auth, Cause, Cwd, Record, RunAs, Terms};
 use crate::request::Kind;
-use crate::rule::{Approvers, Need, Obligations, Require, Role};
+use crate::rule::{Approval, Approvers, Need, Obligations, Require, Role};
 
 /// `window` of an allow that names none, seconds.
 pub(crate) const WINDOW: u64 = 3600;
@@ -26,7 +26,7 @@ pub(crate) struct Joined<'a> {
     window: u64,
     run_time: u64,
     auth: Auth,
-    approvals: Vec<&'a Approvers>,
+    approvals: Vec<&'a Approval>,
     reasons: Vec<&'a Need>,
     tickets: Vec<&'a Need>,
     /// Forms that a ticket must have if one is given, though none is needed.
@@ -53,7 +53,7 @@ impl<'a> Joined<'a> {
             window: terms.window.unwrap_or(WINDOW),
             run_time: terms.run_time.unwrap_or(RUN_TIME),
             auth: terms.auth.unwrap_or(Auth::Cached),
-            approvals: terms.approval.iter().map(|approval| &approval.need).collect(),
+            approvals: terms.approval.as_deref().into_iter().collect(),
             reasons: terms.reason.as_deref().into_iter().collect(),
             tickets: terms.ticket.as_deref().into_iter().collect(),
             tickets_if_given: Vec::new(),
@@ -86,19 +86,26 @@ impl<'a> Joined<'a> {
         self.auth = self.auth.max(terms.auth.unwrap_or(Auth::None));
         self.finish = self.finish.min(terms.finish.unwrap_or(u64::MAX));
         self.beyond |= is_beyond(terms);
-        if let Some(approval) = &terms.approval
-            && !self.approvals.contains(&&approval.need)
-        {
-            self.approvals.push(&approval.need);
-        }
+        self.approvals.extend(terms.approval.as_deref());
     }
 
     /// Persons needed.
     pub(crate) fn persons(&self) -> u32 {
-        self.approvals.iter().map(|need| need.persons()).fold(0, u32::saturating_add)
+        self.needs().into_iter().map(Approvers::persons).fold(0, u32::saturating_add)
     }
 
-    pub(crate) fn approvals(&self) -> &[&'a Approvers] {
+    /// What other people are asked for: in the same words by several rules is asked once.
+    pub(crate) fn needs(&self) -> Vec<&'a Approvers> {
+        let mut needs: Vec<&'a Approvers> = Vec::new();
+        for approval in &self.approvals {
+            if !needs.contains(&&approval.need) {
+                needs.push(&approval.need);
+            }
+        }
+        needs
+    }
+
+    pub(crate) fn approvals(&self) -> &[&'a Approval] {
         &self.approvals
     }
     pub(crate) fn auth(&self) -> Auth {

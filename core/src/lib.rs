@@ -8,6 +8,7 @@
 
 pub use jiff::{SignedDuration, Timestamp};
 
+pub mod approval;
 mod command;
 mod conditions;
 mod cover;

@@ -154,7 +154,7 @@ fn offer(setting: &Setting<'_>, allow: &Allow, place: u32, role: &Role) -> Optio
         joined.join(require, setting.request.break_glass);
     }
     let mut approvers: Vec<String> =
-        joined.approvals().iter().flat_map(|need| need.named()).map(|subject| policy.subject_name(subject)).collect();
+        joined.needs().into_iter().flat_map(|need| need.named()).map(|subject| policy.subject_name(subject)).collect();
     approvers.sort();
     approvers.dedup();
     let mut run_as: Vec<String> = Vec::new();

@@ -194,7 +194,7 @@ impl When {
 }
 
 /// An approval expression.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Approvers {
     /// So many persons of these.
@@ -230,7 +230,7 @@ impl Approvers {
 }
 
 /// `approval`, times in seconds.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Approval {
     pub(crate) need: Approvers,

@@ -9,6 +9,7 @@
 //! 2. Folding a spool file twice is folding it once (`same_spool_file_twice_changes_nothing`).
 //! 3. Only an acknowledgement ends a roll-back (`only_an_acknowledgement_ends_a_roll_back`).
 //! 4. A snapshot continues exactly as the state that it was taken of (`snapshot_continues_as_the_state_itself`).
+//! 5. What waits for people is not activated before enough of them said yes, and ends once (`waiting`).
 
 use std::collections::BTreeMap;
 
@@ -24,9 +25,15 @@ mod advance;
 mod recent;
 #[cfg(test)]
 mod tests;
+mod waiting;
+#[cfg(test)]
+mod waiting_tests;
 
 pub use access::{Access, Allowed, Asked, Closed, Denied, Ended, Ends, Failed, Given, Left, Outcome, Session};
 pub use recent::Recent;
+pub use waiting::{
+    Approved, Lapsed, MAX_WAITING, MAX_WAITING_OF_ACCOUNT, Refused, TooManyWait, Waiting, Withdrawn, Yes,
+};
 
 /// Accesses that are over and still remembered.
 pub const MAX_OVER: usize = 1000;
@@ -170,6 +177,8 @@ pub enum Impossible {
     TooEarly,
     /// The access is over, refused or ended.
     TooLate,
+    /// It is an answer to something else.
+    AnotherDigest,
     /// More wait than may; the oldest was dropped.
     TooMany,
 }
@@ -212,6 +221,11 @@ impl State {
             | Event::Released { id, .. }
             | Event::Ended { id, .. }
             | Event::Closed { id }
+            | Event::Asked { id, .. }
+            | Event::Approved { id, .. }
+            | Event::Refused { id, .. }
+            | Event::Lapsed { id }
+            | Event::Withdrawn { id }
             | Event::CleanupFailed { id, .. } => self.advance(id, entry),
             Event::SessionStarting { session, .. }
             | Event::Authenticated { session, .. }
@@ -276,8 +290,10 @@ impl State {
         if self.accesses.values().filter(|access| !access.is_live()).count() <= MAX_PENDING {
             return Ok(());
         }
-        // Ids begin with their time: the first one is the oldest.
-        let oldest = self.accesses.iter().find(|(_, access)| !access.is_live()).map(|(id, _)| id.clone());
+        // Ids begin with their time: the first one is the oldest. What people are asked about goes last.
+        let mut pending = self.accesses.iter().filter(|(_, access)| !access.is_live());
+        let oldest = pending.clone().find(|(_, access)| !access.is_waiting()).or_else(|| pending.next());
+        let oldest = oldest.map(|(id, _)| id.clone());
         if let Some(oldest) = oldest {
             self.accesses.remove(&oldest);
         }
@@ -395,6 +411,27 @@ impl State {
             Access::Active(given) if given.is_role() && given.allowed.asked.uid == uid => Some(given),
             _ => None,
         })
+    }
+
+    /// Requests that wait for other people, or for being used once these have said yes, by id.
+    pub fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        self.accesses.values().filter_map(Access::waiting)
+    }
+
+    /// Whether one more request of an account may wait: nobody's questions crowd out another's.
+    ///
+    /// # Errors
+    /// [`TooManyWait`] with the limit that is reached.
+    pub fn may_wait(&self, uid: Uid) -> Result<(), TooManyWait> {
+        let (mut all, mut own) = (0, 0);
+        for waiting in self.waiting() {
+            all += 1;
+            own += usize::from(waiting.allowed.asked.uid == uid);
+        }
+        if own >= MAX_WAITING_OF_ACCOUNT {
+            return Err(TooManyWait::OfAccount);
+        }
+        if all >= MAX_WAITING { Err(TooManyWait::InAll) } else { Ok(()) }
     }
 
     /// Why nothing may start for an account, if so.

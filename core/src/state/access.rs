@@ -13,6 +13,8 @@ use crate::name::{Gid, Uid};
 use crate::request::Kind;
 use jitsudo_bytes::Bytes;
 
+use super::waiting::{Approved, Lapsed, Refused, Waiting, Withdrawn};
+
 /// Most bytes of an argv that the state keeps; the ledger has the rest.
 const MAX_ARGV_BYTES: usize = 1024;
 /// Most bytes of any other text that a requester chose.
@@ -38,6 +40,16 @@ pub enum Access {
     Ended(Ended),
     /// Verified that nothing remains: over.
     Closed(Closed),
+    /// Other people are asked.
+    Waiting(Waiting),
+    /// Enough of them said yes; nothing given.
+    Approved(Approved),
+    /// One of them said no: over.
+    Refused(Refused),
+    /// Nobody answered in time, or it was not used in time: over.
+    Lapsed(Lapsed),
+    /// Its requester took it back before anything was given: over.
+    Withdrawn(Withdrawn),
 }
 
 /// What was asked, by whom.
@@ -330,7 +342,11 @@ impl Access {
     #[must_use]
     pub fn asked_for(&self) -> &Asked {
         match self {
-            Self::Asked(asked) | Self::Denied(Denied { asked, .. }) => asked,
+            Self::Asked(asked) | Self::Denied(Denied { asked, .. }) | Self::Withdrawn(Withdrawn { asked, .. }) => asked,
+            Self::Waiting(waiting)
+            | Self::Approved(Approved { waiting, .. })
+            | Self::Refused(Refused { waiting, .. })
+            | Self::Lapsed(Lapsed { waiting, .. }) => &waiting.allowed.asked,
             Self::Allowed(allowed)
             | Self::Activating(Given { allowed, .. })
             | Self::Active(Given { allowed, .. })
@@ -347,7 +363,23 @@ impl Access {
             Self::Activating(given) | Self::Active(given) => Some(given),
             Self::Ended(ended) | Self::Closed(Closed { ended, .. }) => Some(&ended.given),
             Self::Asked(_) | Self::Allowed(_) | Self::Denied(_) | Self::Failed(_) => None,
+            Self::Waiting(_) | Self::Approved(_) | Self::Refused(_) | Self::Lapsed(_) | Self::Withdrawn(_) => None,
         }
+    }
+
+    /// What is asked of other people, while it waits for them or for being used.
+    #[must_use]
+    pub fn waiting(&self) -> Option<&Waiting> {
+        match self {
+            Self::Waiting(waiting) | Self::Approved(Approved { waiting, .. }) => Some(waiting),
+            _ => None,
+        }
+    }
+
+    /// It waits for other people, or for being used once these have said yes.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting().is_some()
     }
 
     /// Rights or processes of it may be on the host.
@@ -360,6 +392,7 @@ impl Access {
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self, Self::Denied(_) | Self::Failed(_) | Self::Closed(_))
+            || matches!(self, Self::Refused(_) | Self::Lapsed(_) | Self::Withdrawn(_))
     }
 
     /// Its sessions by number.
@@ -377,6 +410,7 @@ impl Access {
             Self::Ended(ended) | Self::Closed(Closed { ended, .. }) => Some(&mut ended.given.sessions),
             Self::Failed(failed) => Some(&mut failed.sessions),
             Self::Asked(_) | Self::Allowed(_) | Self::Denied(_) => None,
+            Self::Waiting(_) | Self::Approved(_) | Self::Refused(_) | Self::Lapsed(_) | Self::Withdrawn(_) => None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! asked ─► allowed ─► activating ─► active ─► ended ─► closed
 //!     └► denied  └──────┴────────────┴► failed
 //! ```
+//! What other people are asked about goes by `waiting` between allowed and activating.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use super::Impossible;
 use super::access::{
     Access, Allowed, Closed, Denied, Ended, Ends, Failed, Given, Left, Outcome, Session, clipped, shortened,
 };
+use super::waiting::{Approved, Waiting};
 use crate::event::{EndCause, Ending, Entry, Event};
 use crate::facts::Group;
 use crate::lends::Effect;
@@ -54,6 +56,11 @@ impl Access {
                 let outcome = access.note_session(entry);
                 (access, outcome)
             }
+            Event::Asked { .. } => self.wait(entry),
+            Event::Approved { .. } => self.approve(entry),
+            Event::Refused { .. } => self.refuse(entry),
+            Event::Lapsed { .. } => self.lapse(entry.wall),
+            Event::Withdrawn { .. } => self.withdraw(entry.wall),
             Event::Ended { cause, .. } => self.end(entry.wall, *cause),
             Event::CleanupFailed { cause, .. } => self.remain(cause),
             Event::Closed { .. } => self.close(entry.wall),
@@ -97,10 +104,12 @@ impl Access {
         let Event::Decided { allowed, rule, source, role, policy, denial, .. } = &entry.event else {
             return (self, Err(Impossible::Again));
         };
-        let Self::Asked(asked) = self else {
-            return (self, Err(Impossible::Again));
-        };
         let (at, policy) = (entry.wall, policy.clone());
+        let asked = match self {
+            Self::Asked(asked) => asked,
+            waiting @ (Self::Waiting(_) | Self::Approved(_)) => return (waiting.decide_again(entry), Ok(())),
+            other => return (other, Err(Impossible::Again)),
+        };
         let next = if *allowed {
             Self::Allowed(Allowed { asked, at, rule: rule.clone(), source: source.clone(), role: role.clone(), policy })
         } else {
@@ -117,7 +126,7 @@ impl Access {
         groups: Vec<Group>,
     ) -> (Self, Result<(), Impossible>) {
         match self {
-            Self::Allowed(allowed) => (
+            Self::Allowed(allowed) | Self::Approved(Approved { waiting: Waiting { allowed, .. }, .. }) => (
                 Self::Activating(Given {
                     allowed,
                     since,
@@ -130,9 +139,10 @@ impl Access {
                 }),
                 Ok(()),
             ),
-            Self::Asked(_) => (self, Err(Impossible::TooEarly)),
+            Self::Asked(_) | Self::Waiting(_) => (self, Err(Impossible::TooEarly)),
             Self::Activating(_) | Self::Active(_) => (self, Err(Impossible::Again)),
             Self::Denied(_) | Self::Failed(_) | Self::Ended(_) | Self::Closed(_) => (self, Err(Impossible::TooLate)),
+            Self::Refused(_) | Self::Lapsed(_) | Self::Withdrawn(_) => (self, Err(Impossible::TooLate)),
         }
     }
 
@@ -141,6 +151,8 @@ impl Access {
         match self {
             Self::Activating(given) if given.is_role() => (Self::Active(given), Ok(())),
             Self::Asked(_) | Self::Allowed(_) | Self::Activating(_) => (self, Err(Impossible::TooEarly)),
+            Self::Waiting(_) | Self::Approved(_) => (self, Err(Impossible::TooEarly)),
+            Self::Refused(_) | Self::Lapsed(_) | Self::Withdrawn(_) => (self, Err(Impossible::TooLate)),
             Self::Active(_) => (self, Err(Impossible::Again)),
             Self::Denied(_) | Self::Failed(_) | Self::Ended(_) | Self::Closed(_) => (self, Err(Impossible::TooLate)),
         }
@@ -154,7 +166,8 @@ impl Access {
                 }
                 Ok(())
             }
-            Self::Asked(_) | Self::Allowed(_) => Err(Impossible::TooEarly),
+            Self::Asked(_) | Self::Allowed(_) | Self::Waiting(_) | Self::Approved(_) => Err(Impossible::TooEarly),
+            Self::Refused(_) | Self::Lapsed(_) | Self::Withdrawn(_) => Err(Impossible::TooLate),
             Self::Denied(_) | Self::Failed(_) | Self::Closed(_) => Err(Impossible::TooLate),
         };
         (self, outcome)
@@ -166,7 +179,8 @@ impl Access {
                 given.lent.retain(|lent| lent != effect);
                 Ok(())
             }
-            Self::Asked(_) | Self::Allowed(_) => Err(Impossible::TooEarly),
+            Self::Asked(_) | Self::Allowed(_) | Self::Waiting(_) | Self::Approved(_) => Err(Impossible::TooEarly),
+            Self::Refused(_) | Self::Lapsed(_) | Self::Withdrawn(_) => Err(Impossible::TooLate),
             Self::Denied(_) | Self::Failed(_) | Self::Closed(_) => Err(Impossible::TooLate),
         };
         (self, outcome)
@@ -179,6 +193,8 @@ impl Access {
                 Ok(())
             }
             Self::Asked(_) | Self::Allowed(_) | Self::Activating(_) => Err(Impossible::TooEarly),
+            Self::Waiting(_) | Self::Approved(_) => Err(Impossible::TooEarly),
+            Self::Refused(_) | Self::Lapsed(_) | Self::Withdrawn(_) => Err(Impossible::TooLate),
             Self::Active(_) | Self::Denied(_) | Self::Failed(_) | Self::Ended(_) | Self::Closed(_) => {
                 Err(Impossible::TooLate)
             }
@@ -199,6 +215,10 @@ impl Access {
                 let Given { allowed, sessions, .. } = given;
                 (Self::Failed(Failed { allowed, at, cause: clipped(cause), sessions }), Ok(()))
             }
+            Self::Approved(Approved { waiting: Waiting { allowed, .. }, .. }) => {
+                (Self::Failed(Failed { allowed, at, cause: clipped(cause), sessions: BTreeMap::new() }), Ok(()))
+            }
+            Self::Waiting(_) => (self, Err(Impossible::TooEarly)),
             Self::Asked(_) => (self, Err(Impossible::TooEarly)),
             _ => (self, Err(Impossible::TooLate)),
         }
@@ -212,6 +232,8 @@ impl Access {
         let mut given = match self {
             Self::Activating(given) | Self::Active(given) => given,
             Self::Asked(_) | Self::Allowed(_) => return (self, Err(Impossible::TooEarly)),
+            Self::Waiting(_) | Self::Approved(_) => return (self, Err(Impossible::TooEarly)),
+            Self::Refused(_) | Self::Lapsed(_) | Self::Withdrawn(_) => return (self, Err(Impossible::TooLate)),
             Self::Denied(_) | Self::Failed(_) | Self::Ended(_) | Self::Closed(_) => {
                 return (self, Err(Impossible::TooLate));
             }
@@ -299,6 +321,8 @@ impl Access {
             Self::Activating(given) | Self::Active(given) => (Self::Ended(Ended { given, at, cause }), Ok(())),
             Self::Asked(_) | Self::Allowed(_) => (self, Err(Impossible::TooEarly)),
             Self::Ended(_) => (self, Err(Impossible::Again)),
+            Self::Waiting(_) | Self::Approved(_) => (self, Err(Impossible::TooEarly)),
+            Self::Refused(_) | Self::Lapsed(_) | Self::Withdrawn(_) => (self, Err(Impossible::TooLate)),
             Self::Denied(_) | Self::Failed(_) | Self::Closed(_) => (self, Err(Impossible::TooLate)),
         }
     }
@@ -310,6 +334,8 @@ impl Access {
             Self::Active(given) => (Self::Active(Given { unclean, ..given }), Ok(())),
             Self::Ended(ended) => (Self::Ended(Ended { given: Given { unclean, ..ended.given }, ..ended }), Ok(())),
             Self::Asked(_) | Self::Allowed(_) => (self, Err(Impossible::TooEarly)),
+            Self::Waiting(_) | Self::Approved(_) => (self, Err(Impossible::TooEarly)),
+            Self::Refused(_) | Self::Lapsed(_) | Self::Withdrawn(_) => (self, Err(Impossible::TooLate)),
             Self::Denied(_) | Self::Failed(_) | Self::Closed(_) => (self, Err(Impossible::TooLate)),
         }
     }
@@ -324,6 +350,8 @@ impl Access {
             Self::Asked(_) | Self::Allowed(_) | Self::Activating(_) | Self::Active(_) => {
                 (self, Err(Impossible::TooEarly))
             }
+            Self::Waiting(_) | Self::Approved(_) => (self, Err(Impossible::TooEarly)),
+            Self::Refused(_) | Self::Lapsed(_) | Self::Withdrawn(_) => (self, Err(Impossible::TooLate)),
             Self::Denied(_) | Self::Failed(_) | Self::Closed(_) => (self, Err(Impossible::TooLate)),
         }
     }

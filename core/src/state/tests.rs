@@ -13,7 +13,7 @@ use crate::request::Kind as Asks;
 use crate::residue::{Change, Item, Kind};
 use jitsudo_bytes::Bytes;
 
-fn id(number: u8) -> AccessId {
+pub(super) fn id(number: u8) -> AccessId {
     AccessId::new(u64::from(number), [number; 10])
 }
 
@@ -21,7 +21,7 @@ fn session(access: u8, number: u32) -> SessionId {
     SessionId { access: id(access), number }
 }
 
-fn entry(second: i64, event: Event) -> Entry {
+pub(super) fn entry(second: i64, event: Event) -> Entry {
     Entry {
         host: "web-1".to_owned(),
         boot: "b1".to_owned(),
@@ -34,7 +34,7 @@ fn entry(second: i64, event: Event) -> Entry {
     }
 }
 
-fn requested(access: u8) -> Event {
+pub(super) fn requested(access: u8) -> Event {
     Event::Requested {
         id: id(access),
         uid: Uid(1000),
@@ -56,7 +56,7 @@ fn requested(access: u8) -> Event {
     }
 }
 
-fn decided(access: u8, allowed: bool) -> Event {
+pub(super) fn decided(access: u8, allowed: bool) -> Event {
     Event::Decided {
         id: id(access),
         allowed,
@@ -69,12 +69,12 @@ fn decided(access: u8, allowed: bool) -> Event {
     }
 }
 
-fn activating(access: u8) -> Event {
+pub(super) fn activating(access: u8) -> Event {
     let ends_at = jiff::Timestamp::from_second(1_800_000_600).unwrap();
     Event::Activating { id: id(access), ends_at, ends_boottime_ms: 601_000, processes_end_at: None, groups: vec![] }
 }
 
-fn starting(access: u8, number: u32) -> Event {
+pub(super) fn starting(access: u8, number: u32) -> Event {
     let (uid, gid, target) = (Uid::ROOT, Gid(0), "root".to_owned());
     Event::SessionStarting {
         session: session(access, number),
@@ -97,7 +97,7 @@ fn ended(access: u8) -> Event {
     Event::Ended { id: id(access), cause: EndCause::Finished }
 }
 
-fn fold(events: impl IntoIterator<Item = Event>) -> State {
+pub(super) fn fold(events: impl IntoIterator<Item = Event>) -> State {
     let mut state = State::default();
     for (second, event) in (0..).zip(events) {
         state.apply(&entry(second, event));
@@ -105,7 +105,7 @@ fn fold(events: impl IntoIterator<Item = Event>) -> State {
     state
 }
 
-fn why(state: &State) -> Vec<Impossible> {
+pub(super) fn why(state: &State) -> Vec<Impossible> {
     state.anomalies().map(|anomaly| anomaly.why).collect()
 }
 
@@ -525,7 +525,7 @@ fn only_an_acknowledgement_ends_a_roll_back() {
     assert_eq!(state.unacknowledged().map(|found| found.known), Some(900), "the next one is another one");
 }
 
-fn any_event() -> impl Strategy<Value = Event> {
+pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let access = || 0u8..3;
     let number = || 1u32..3;
     let ending = prop_oneof![
@@ -556,6 +556,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (access(), number(), any::<u32>()).prop_map(|(access, number, count)| Event::Signalled {
             session: session(access, number), count, signal: 9 }),
         2 => access().prop_map(ended),
+        6 => super::waiting_tests::any_answer(),
         2 => access().prop_map(role_requested),
         2 => access().prop_map(|access| Event::Active { id: id(access) }),
         2 => (access(), any::<bool>()).prop_map(|(access, ours)| Event::EffectApplied { id: id(access), effect: adm(), ours }),

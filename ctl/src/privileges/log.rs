@@ -125,6 +125,8 @@ impl Log {
         let since = |at: Timestamp| milliseconds(now.wall.duration_since(at).as_millis());
         let over = match access {
             Access::Asked(_) | Access::Allowed(_) | Access::Denied(_) => return Support::Never,
+            Access::Waiting(_) | Access::Approved(_) => return Support::Never,
+            Access::Refused(_) | Access::Lapsed(_) | Access::Withdrawn(_) => return Support::Never,
             Access::Failed(failed) => since(failed.at),
             Access::Closed(closed) => since(closed.at),
             Access::Ended(ended) => since(ended.at),

@@ -1,14 +1,16 @@
 //! One event in words: a label of one or two words, and what happened.
 
-use jitsudo_core::decision::{Cause, Denial};
+use jitsudo_core::approval::{Limits, Proof};
+use jitsudo_core::decision::{Auth, Cause, Denial};
 use jitsudo_core::event::{Concern, EditOutcome, EndCause, Entry, Event, Signed};
 use jitsudo_core::facts::{Group, NoExecutable};
+use jitsudo_core::name::Uid;
 use jitsudo_core::request::Kind;
 use serde_json::Value;
 
 use super::{ending, joined};
 use crate::records::Line;
-use crate::text::{View, command, counted, digest, milliseconds, short_id, visible};
+use crate::text::{View, command, counted, digest, exact, milliseconds, short_id, visible};
 
 /// Label and words of a line; a line of a later version gives its event's name.
 pub(crate) fn words(line: &Line, view: &View) -> (String, String) {
@@ -71,6 +73,20 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             let cause = denial.as_ref().map_or_else(|| "not allowed".to_owned(), refusal);
             ("decided".to_owned(), format!("refused: {cause}, {}", under(policy)))
         }
+        Event::Asked { approvers, persons, answer_by, .. } => {
+            let names: Vec<String> = approvers.iter().map(|name| visible(name)).collect();
+            let wanted = counted(u64::from(*persons), "approval");
+            let until = view.date_and_time(*answer_by);
+            ("waiting".to_owned(), format!("for {wanted} of {}, until {until}", names.join(", ")))
+        }
+        Event::Approved { uid, user, proof, limits, enough, .. } => {
+            ("approved".to_owned(), approved((*uid, user.as_deref()), *proof, limits, *enough))
+        }
+        Event::Refused { uid, user, reason, .. } => {
+            ("refused".to_owned(), format!("by {}: \"{}\"", account((*uid, user.as_deref())), visible(reason)))
+        }
+        Event::Lapsed { .. } => ("lapsed".to_owned(), "its time went by; nothing was given".to_owned()),
+        Event::Withdrawn { .. } => ("withdrawn".to_owned(), "by its requester; nothing was given".to_owned()),
         Event::Activating { ends_at, processes_end_at, groups, .. } => {
             let finish = processes_end_at
                 .map_or_else(String::new, |until| format!(", what runs then until {}", view.date_and_time(until)));
@@ -274,9 +290,32 @@ fn of_host(event: &Event) -> (String, String) {
         | Event::CleanupFailed { .. }
         | Event::Residue { .. }
         | Event::ResidueAcknowledged { .. }
+        | Event::Asked { .. }
+        | Event::Approved { .. }
+        | Event::Refused { .. }
+        | Event::Lapsed { .. }
+        | Event::Withdrawn { .. }
         | Event::SpawnerRefused { .. } => ("", String::new()),
     };
     (label.to_owned(), text)
+}
+
+fn account((uid, user): (Uid, Option<&str>)) -> String {
+    user.map_or_else(|| format!("#{}", uid.0), visible)
+}
+
+/// `bob (fresh proof on this host), at most 10 min; more are needed`
+fn approved(who: (Uid, Option<&str>), proof: Proof, limits: &Limits, enough: bool) -> String {
+    let how = match proof {
+        Proof::Signed => "signed",
+        Proof::Local(Auth::Fresh) => "fresh proof on this host",
+        Proof::Local(Auth::Cached) => "proof of a while ago on this host",
+        Proof::Local(Auth::None) => "no proof asked",
+    };
+    let window = limits.window.map_or_else(String::new, |window| format!(", at most {}", exact(window)));
+    let record = limits.record.map_or("", |_| ", to be recorded");
+    let more = if enough { "" } else { "; more are needed" };
+    format!("by {} ({how}){window}{record}{more}", account(who))
 }
 
 fn signature(signed: Option<&Signed>) -> &'static str {

@@ -141,6 +141,12 @@ impl Summary {
                 }
             }
             Event::Closed { .. } => self.ended = true,
+            Event::Refused { uid, user, reason, .. } => {
+                let who = user.as_deref().map_or_else(|| format!("#{}", uid.0), visible);
+                self.results.push((false, format!("{who} said no: {}", visible(reason))));
+            }
+            Event::Lapsed { .. } => self.results.push((false, "its time went by".to_owned())),
+            Event::Withdrawn { .. } => self.results.push((false, "withdrawn".to_owned())),
             Event::Activating { .. }
             | Event::Active { .. }
             | Event::EffectApplied { .. }
@@ -149,6 +155,8 @@ impl Summary {
             | Event::Released { .. }
             | Event::Locked { .. }
             | Event::Unlocked { .. }
+            | Event::Asked { .. }
+            | Event::Approved { .. }
             | Event::Signalled { .. }
             | Event::Edited { outcome: EditOutcome::Writing | EditOutcome::Unchanged, .. }
             | Event::PolicyApplied { .. }
@@ -272,6 +280,34 @@ pub(crate) mod tests {
             list(&allowed(), &view()),
             "2026-10-04 14:21:58  k3v9tz  alice  systemctl restart nginx\n    \
              as root · web-operator · rule \"on-call runs the web tier\"\n    policy 4f2a91c03d2e · exit 0, 40 ms\n"
+        );
+    }
+
+    #[test]
+    fn answers_of_people_are_lines_of_the_timeline() {
+        let yes = |second: u32, who: &str, enough: bool| {
+            line(
+                4,
+                second,
+                json!({"event": "approved", "id": ID, "uid": 1002, "user": who, "digest": "ab",
+                "proof": {"local": "fresh"}, "limits": {"window": 600}, "enough": enough}),
+            )
+        };
+        let asked = json!({"event": "asked", "id": ID, "digest": "ab", "nonce": "00", "approvers": ["@leads", "@security"],
+            "persons": 2, "answer_by": "2026-10-04T12:41:58Z", "answer_by_boottime_ms": 9, "use_by": 300});
+        let no = json!({"event": "refused", "id": ID, "uid": 1003, "user": null, "digest": "ab", "reason": "not\nnow"});
+        let lines = [line(3, 1, asked), yes(4, "bo\u{202e}b", false), line(5, 5, no.clone())];
+        let text = access(&lines, &view());
+        assert_eq!(
+            text,
+            "k3v9tz  01k6q9v0zz0000000000k3v9tz  2026-10-04 14:21:01\n\
+             14:21:01  waiting     for 2 approvals of @leads, @security, until 2026-10-04\n                      14:41:58\n\
+             14:21:04  approved    by bo\\u{202e}b (fresh proof on this host), at most 10 min;\n                      more are needed\n\
+             14:21:05  refused     by #1003: \"not\\u{a}now\"\n"
+        );
+        assert!(
+            list(&[line(2, 1, requested(json!(["id"]))), line(5, 5, no)], &view())
+                .contains("#1003 said no: not\\u{a}now")
         );
     }
 

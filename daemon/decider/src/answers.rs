@@ -100,6 +100,9 @@ fn one_session(access: &Access, session: &Session) -> Value {
         Access::Closed(closed) => Some(closed.ended.at),
         Access::Failed(failed) => Some(failed.at),
         Access::Asked(_) | Access::Allowed(_) | Access::Denied(_) | Access::Activating(_) | Access::Active(_) => None,
+        Access::Waiting(_) | Access::Approved(_) | Access::Refused(_) | Access::Lapsed(_) | Access::Withdrawn(_) => {
+            None
+        }
     });
     json!({
         "session": session.id.to_string(),

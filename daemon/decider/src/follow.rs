@@ -348,6 +348,9 @@ fn last_words(access: &Access, clock: &Clock<'_>, gone: &BTreeMap<SessionId, u64
         Access::Asked(_) | Access::Allowed(_) | Access::Denied(_) | Access::Failed(_) | Access::Closed(_) => {
             return Vec::new();
         }
+        Access::Waiting(_) | Access::Approved(_) | Access::Refused(_) | Access::Lapsed(_) | Access::Withdrawn(_) => {
+            return Vec::new();
+        }
     };
     if given.ends.boot != clock.boot {
         // No process and nothing in /run outlives a boot.

@@ -61,7 +61,10 @@ fn allowed(access: &Access) -> Option<&jitsudo_core::state::Allowed> {
     match access {
         Access::Allowed(allowed) => Some(allowed),
         Access::Failed(failed) => Some(&failed.allowed),
-        Access::Asked(_) | Access::Denied(_) => None,
+        Access::Asked(_) | Access::Denied(_) | Access::Withdrawn(_) => None,
+        Access::Waiting(_) | Access::Approved(_) => access.waiting().map(|waiting| &waiting.allowed),
+        Access::Refused(refused) => Some(&refused.waiting.allowed),
+        Access::Lapsed(lapsed) => Some(&lapsed.waiting.allowed),
         Access::Activating(_) | Access::Active(_) | Access::Ended(_) | Access::Closed(_) => {
             access.given().map(|given| &given.allowed)
         }
@@ -122,6 +125,8 @@ fn severity(event: &Event) -> Severity {
         | Event::Edited { outcome: EditOutcome::Written, .. }
         | Event::PolicyApplied { .. } => Severity::Notice,
         Event::Acknowledged { .. } => Severity::Warning,
+        Event::Approved { .. } | Event::Refused { .. } => Severity::Notice,
+        Event::Asked { .. } | Event::Lapsed { .. } | Event::Withdrawn { .. } => Severity::Info,
         Event::Locked { .. } | Event::Unlocked { .. } | Event::ResidueAcknowledged { .. } => Severity::Notice,
         Event::Ended { cause: EndCause::Lost, .. } => Severity::Warning,
         Event::Requested { .. }
@@ -200,6 +205,19 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
         }
         Event::Unlocked { uid, user } => format!("unlocked: {} (uid {})", quoted(user), uid.0),
         Event::ActivationFailed { cause, .. } => format!("activation failed: {}", visible(cause)),
+        Event::Asked { approvers, persons, answer_by, .. } => {
+            let names: Vec<String> = approvers.iter().map(|name| visible(name)).collect();
+            format!("asked: {} for {persons} approvals until {answer_by:.0}", names.join(", "))
+        }
+        Event::Approved { uid, user, enough, .. } => {
+            let more = if *enough { "" } else { ", and more are needed" };
+            format!("approved: by {} (uid {}){more}", quoted(user), uid.0)
+        }
+        Event::Refused { uid, user, reason, .. } => {
+            format!("refused: by {} (uid {}): \"{}\"", quoted(user), uid.0, visible(reason))
+        }
+        Event::Lapsed { .. } => "lapsed: its time went by".to_owned(),
+        Event::Withdrawn { .. } => "withdrawn: by its requester".to_owned(),
         Event::SessionStarting { session, target, under, groups, .. } => {
             let what = under.as_ref().map_or_else(String::new, |under| {
                 format!(": {}", words::act(under.kind, &under.argv, None, target, None))

@@ -112,6 +112,11 @@ fn may_be_spooled(event: &Event) -> bool {
         | Event::Released { .. }
         | Event::Locked { .. }
         | Event::Unlocked { .. }
+        | Event::Asked { .. }
+        | Event::Approved { .. }
+        | Event::Refused { .. }
+        | Event::Lapsed { .. }
+        | Event::Withdrawn { .. }
         | Event::PolicyApplied { .. }
         | Event::PolicyRefused { .. }
         | Event::DenialsCounted { .. }
