@@ -268,6 +268,8 @@ impl State {
                 self.published = Some(Published { seq: *head_seq, head: head.clone() });
                 Ok(())
             }
+            // That not everything could be looked at stands in the ledger, and asks nobody for anything.
+            Event::Residue { count: 0, .. } => Ok(()),
             Event::Residue { id, items, count, remark } => {
                 self.found_residue(id, entry.wall, items, *count, remark.as_ref());
                 Ok(())

@@ -43,7 +43,7 @@ const PACKAGES: &[&str] = &[
 ];
 
 /// What tests with real programs need beyond [`PACKAGES`].
-const TOOLS: &[&str] = &["vim", "htop", "tmux", "git", "make", "bash-completion", "zsh", "fish", "ansible-core"];
+const TOOLS: &[&str] = &["vim", "htop", "tmux", "git", "make", "bash-completion", "zsh", "fish", "ansible-core", "at"];
 
 const SETUP: &str = include_str!("root-setup.sh");
 const TOOLS_SETUP: &str = include_str!("root-tools.sh");

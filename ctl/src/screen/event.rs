@@ -152,8 +152,11 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             let more = u64::from(*count).saturating_sub(named.len() as u64);
             let more = if more == 0 { String::new() } else { format!(", and {more} more") };
             let remark = remark.as_ref().map_or_else(String::new, |remark| format!("; {}", visible(remark)));
-            let list = if named.is_empty() { "nothing is known".to_owned() } else { named.join(", ") };
-            ("residue".to_owned(), format!("changed while it lasted, by whomever: {list}{more}{remark}"))
+            let list = match named.join(", ") {
+                none if none.is_empty() => "nothing was found".to_owned(),
+                list => format!("changed while it lasted, by whomever: {list}{more}"),
+            };
+            ("residue".to_owned(), format!("{list}{remark}"))
         }
         Event::ResidueAcknowledged { reason, .. } => {
             let by = entry.actor.name.as_deref().map_or_else(|| "somebody".to_owned(), visible);

@@ -6,7 +6,7 @@ use crate::records::Residue;
 use crate::text::{Tone, View, dotted, short_id, visible, wrapped};
 
 /// Items named in one sentence.
-pub(crate) const SHOWN: usize = 5;
+pub(crate) const SHOWN: usize = 20;
 
 /// A block for each.
 pub(crate) fn list(residues: &[Residue], view: &View) -> String {

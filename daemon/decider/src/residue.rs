@@ -1,7 +1,7 @@
 //! What grants may have left on the host: shown, and acknowledged by somebody else than whose grant it was.
 //!
 //! MUSTs
-//! 1. Own ones are shown to their requester, others' need the duty `see` (host test `residue_is_named_shown_and_acknowledged_by_another`).
+//! 1. Own ones are shown to their requester, others' need the duty `see` (host test `session_end_03_what_reached_another_manager_is_named_until_another_acknowledges_it`).
 //! 2. Nobody acknowledges their own, by whichever account (`core::residue`, same host test).
 
 use jitsudo_core::event::Event;

@@ -1,7 +1,8 @@
 //! `jitsudo-effects`: an effect worker, root, started by the spawner for one change to the host.
 //!
 //! It compiles the files of policy.d and makes them the policy in force, signs lines of the ledger with the host's key, and makes and
-//! takes back what role grants change on the host: entries of the group file, drop-ins for sudo.
+//! takes back what role grants change on the host: entries of the group file, drop-ins for sudo. It also compares the host before and after
+//! a grant, for what that may have left.
 //!
 //! MUSTs
 //! 1. Only files that root alone can write, in a directory that root alone can write, are read (`files`).
@@ -18,6 +19,7 @@ mod key;
 mod lend;
 mod membership;
 mod place;
+mod residue;
 mod sign;
 mod sudoers;
 #[cfg(test)]
@@ -46,6 +48,10 @@ fn main() -> ExitCode {
         }
         Ok(Effect::ApplyEffect { note, effect }) => serde_json::to_vec(&lend::apply(&Notes::default(), *note, &effect)),
         Ok(Effect::UndoEffect { note, effect }) => serde_json::to_vec(&lend::undo(&Notes::default(), *note, &effect)),
+        Ok(Effect::Picture { ids, since, since_boottime_ms }) => {
+            serde_json::to_vec(&residue::before(&ids, (since, since_boottime_ms)))
+        }
+        Ok(Effect::LookBack { host, ids }) => serde_json::to_vec(&residue::after(&host, &ids)),
         // All outcomes have this word.
         Err(error) => serde_json::to_vec(&ApplyOutcome::Failed(format!("cannot read the order: {error}"))),
     };

@@ -40,6 +40,8 @@ pub const MAX_STATE_BYTES: u64 = 16 * 1024;
 pub const SUDOERS: &str = "/run/jitsudo/sudoers.d";
 /// Notes of the sessions that run, the spawner's.
 pub const SESSIONS: &str = "/run/jitsudo/sessions";
+/// Pictures of the host from before role grants, the effect worker's: `before/ID`.
+pub const BEFORE: &str = "/run/jitsudo/before";
 /// Where the policy's files are.
 pub const POLICY_FILES: &str = "/etc/jitsudo/policy.d";
 /// The daemon's settings.

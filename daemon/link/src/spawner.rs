@@ -341,6 +341,22 @@ pub enum Effect {
         /// Which change.
         effect: jitsudo_core::lends::Effect,
     },
+    /// Keep a picture of the host as it is before these grants: one [`Pictured`].
+    Picture {
+        /// Which.
+        ids: Vec<AccessId>,
+        /// When the first of them was asked for, wall clock.
+        since: jitsudo_core::Timestamp,
+        /// The same, CLOCK_BOOTTIME milliseconds.
+        since_boottime_ms: u64,
+    },
+    /// Compare the host with those pictures, tell in the spool what is not as it was, and forget them: one [`LookedBack`].
+    LookBack {
+        /// The host's name, for what is recorded.
+        host: String,
+        /// Which.
+        ids: Vec<AccessId>,
+    },
     /// Take it back, and forget it in the note: one [`TakenBack`]. What is gone already is fine.
     UndoEffect {
         /// The grant.
@@ -360,6 +376,29 @@ pub enum Lent {
         ours: bool,
     },
     /// It is not there, in words why; where the words say that it could not be taken back either, the note still names it.
+    Failed(String),
+}
+
+/// What came of a `Picture`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pictured {
+    /// It is kept.
+    Done,
+    /// It is not, in words why.
+    Failed(String),
+}
+
+/// What came of a `LookBack`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LookedBack {
+    /// They were compared.
+    Done {
+        /// How many of them have something to tell, which is in the spool.
+        recorded: u32,
+    },
+    /// Not all of them were, in words why.
     Failed(String),
 }
 

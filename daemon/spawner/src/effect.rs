@@ -63,6 +63,11 @@ impl<What> Worker<What> {
         (self.told, "jitsudo-effects took more than a minute".to_owned())
     }
 
+    /// What it was told.
+    pub(crate) fn what(&self) -> &What {
+        &self.told.what
+    }
+
     /// True when its minute is over.
     pub(crate) fn is_late(&self, now_ms: u64) -> bool {
         self.until_ms <= now_ms

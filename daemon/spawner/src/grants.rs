@@ -64,13 +64,24 @@ pub(crate) struct Grants {
     /// Wait for the proof of who asks.
     asked: Vec<Grant>,
     held: Vec<Grant>,
+    /// Those that were closed since somebody asked.
+    over: Vec<AccessId>,
+    /// Those that were not given.
+    given_up: Vec<AccessId>,
 }
 
 impl Grants {
     /// Finds what an earlier spawner left; and in words which notes cannot be used.
     pub(crate) fn load(notes: PathBuf, host: &str, boot: &str) -> (Self, Vec<String>) {
-        let mut grants =
-            Self { notes, host: host.to_owned(), boot: boot.to_owned(), asked: Vec::new(), held: Vec::new() };
+        let mut grants = Self {
+            notes,
+            host: host.to_owned(),
+            boot: boot.to_owned(),
+            asked: Vec::new(),
+            held: Vec::new(),
+            over: Vec::new(),
+            given_up: Vec::new(),
+        };
         let mut trouble = Vec::new();
         for entry in fs::read_dir(&grants.notes).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -119,7 +130,9 @@ impl Grants {
     pub(crate) fn give_up(&mut self, id: &AccessId) -> bool {
         let before = self.asked.len();
         self.asked.retain(|grant| grant.id != *id);
-        self.asked.len() < before
+        let waited = self.asked.len() < before;
+        self.given_up.extend(waited.then(|| id.clone()));
+        waited
     }
 
     /// Who asks has proven it: the grant is held from now on. In words why not.
@@ -165,6 +178,7 @@ impl Grants {
     /// Nothing of it is left.
     pub(crate) fn close(&mut self, id: &AccessId) {
         self.held.retain(|grant| grant.id != *id);
+        self.over.push(id.clone());
         // A note that stays ends the grant once more at the next start, which changes nothing.
         let _ = fs::remove_file(self.notes.join(id.as_str()));
     }
@@ -172,6 +186,11 @@ impl Grants {
     /// When [`Self::due`] has something next, CLOCK_BOOTTIME milliseconds.
     pub(crate) fn next_end(&self) -> Option<u64> {
         self.held.iter().filter(|grant| grant.ending.is_none()).map(|grant| grant.ends.boottime_ms).min()
+    }
+
+    /// Those that were closed, and those that were not given, each told once.
+    pub(crate) fn gone(&mut self) -> (Vec<AccessId>, Vec<AccessId>) {
+        (std::mem::take(&mut self.over), std::mem::take(&mut self.given_up))
     }
 
     /// True when there is none.

@@ -12,6 +12,7 @@
 //! 6. What does not agree is written to the spool and told to the journal here, not through the decider (`record`).
 
 mod cgroups;
+mod comparison;
 mod decider;
 mod effect;
 mod grants;

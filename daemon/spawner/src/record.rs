@@ -55,6 +55,18 @@ impl Recorder {
         ]);
     }
 
+    /// Says something that is no event.
+    pub(crate) fn say(&self, words: &str) {
+        let Some(journal) = &self.journal else { return };
+        // A journal that is away costs only the words.
+        let _ = journal.send(&[
+            ("MESSAGE", words.as_bytes()),
+            ("PRIORITY", b"4"),
+            ("SYSLOG_IDENTIFIER", b"jitsudo-spawn"),
+            ("SYSLOG_FACILITY", b"10"),
+        ]);
+    }
+
     /// Records an event; true once that is durable. What is over, or was not given, does not wait for it.
     pub(crate) fn record(&mut self, event: Event) -> bool {
         let moment = clock::now();

@@ -22,6 +22,7 @@ use jitsudo_sys::nix::sys::resource::{Resource, getrlimit, setrlimit};
 use jitsudo_sys::notify::{Notify, watchdog_interval};
 use jitsudo_sys::{clock, trusted};
 
+use crate::comparison::{Compared, Comparison};
 use crate::decider::{self, Decider};
 use crate::effect::Worker;
 use crate::grants::Grants;
@@ -56,6 +57,7 @@ enum Token {
     SessionEnds(SessionId),
     Worker,
     Signer,
+    Comparer,
 }
 
 /// The spawner's whole state.
@@ -73,6 +75,7 @@ pub(crate) struct Spawner {
     /// Applies a policy; true = a dry run.
     worker: Option<Worker<bool>>,
     signing: Signing,
+    comparison: Comparison,
     applied: Applied,
     settings: Settings,
     host: String,
@@ -103,6 +106,7 @@ impl Spawner {
         for cause in trouble {
             recorder.record(Event::SpawnerRefused { id: None, cause });
         }
+        let comparison = Comparison::load(|id| grants.knows(id), clock::boottime_ms());
         let mut spawner = Self {
             listener,
             decider_uid: decider::uid_of_decider(&std::fs::read_to_string("/etc/passwd").unwrap_or_default()),
@@ -116,6 +120,7 @@ impl Spawner {
             lendings: Lendings::default(),
             worker: None,
             signing: Signing::new(clock::boottime_ms()),
+            comparison,
             applied: Applied::default(),
             settings,
             host,
@@ -153,7 +158,8 @@ impl Spawner {
             self.helpers.keep_one_ready();
             self.sessions.keep_one_warm();
             let now = clock::boottime_ms();
-            let ends = self.sessions.next_end().into_iter().chain(self.grants.next_end());
+            let ends =
+                self.sessions.next_end().into_iter().chain(self.grants.next_end()).chain(self.comparison.next_due());
             let next = self.helpers.next_deadline().into_iter().chain(ends).min();
             // The wall clock may be set at any time.
             let longest = if self.grants.is_empty() { 60_000 } else { TICK_MS };
@@ -197,6 +203,10 @@ impl Spawner {
             tokens.push(Token::Signer);
             entries.push(PollFd::new(channel.as_fd(), readable));
         }
+        if let Some(channel) = self.comparison.channel() {
+            tokens.push(Token::Comparer);
+            entries.push(PollFd::new(channel.as_fd(), readable));
+        }
         match poll(&mut entries, timeout) {
             Ok(_) | Err(jitsudo_sys::nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -227,6 +237,10 @@ impl Spawner {
                     self.applied(&told, outcome.unwrap_or_else(ApplyOutcome::Failed));
                 }
             }
+            Token::Comparer => {
+                let compared = self.comparison.outcome(clock::boottime_ms());
+                self.compared(compared);
+            }
             Token::Signer => {
                 let answer = self.signing.outcome();
                 self.signed(answer);
@@ -250,6 +264,7 @@ impl Spawner {
             self.end_grant(&id, cause);
         }
         self.close_what_is_over();
+        self.compare_the_host(now);
         self.sessions.keep(now, &self.notify);
         for session in self.sessions.enforce(now) {
             let cause = format!("session {session} ran past its end without ending its command: killed by the spawner");
@@ -263,6 +278,27 @@ impl Spawner {
             self.sessions.tidy();
         }
         self.notify.send("WATCHDOG=1");
+    }
+
+    /// What role grants may have left: nobody waits for it, and nothing hangs on it.
+    fn compare_the_host(&mut self, now_ms: u64) {
+        let (over, given_up) = self.grants.gone();
+        over.into_iter().for_each(|id| self.comparison.end(id, now_ms));
+        given_up.iter().for_each(|id| self.comparison.forget(id));
+        let late = self.comparison.give_up_the_late(now_ms);
+        self.compared(late);
+        let begun = self.comparison.start_due(&self.host, now_ms);
+        self.compared(begun);
+    }
+
+    fn compared(&mut self, compared: Compared) {
+        match compared {
+            Compared::Nothing => {}
+            Compared::Spooled => self.say_to_all(&FromSpawner::Spooled),
+            Compared::Trouble(cause) => {
+                self.recorder.say(&format!("cannot compare the host before and after grants: {cause}"))
+            }
+        }
     }
 
     fn accept(&mut self) {

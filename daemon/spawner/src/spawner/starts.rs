@@ -90,6 +90,7 @@ impl Spawner {
                 self.refuse(id, number, &start, &cause, false);
                 return;
             }
+            self.comparison.begin(&start.session.access, now);
             self.grants.ask(self.grant_of(&start, &spec, act));
         }
         let lending = (!spec.lent.is_empty()).then(|| Lending {
