@@ -22,6 +22,7 @@ use crate::evaluate::choose;
 use crate::facts::Facts;
 use crate::identity::{self, Identity};
 use crate::join::{Joined, START_BY};
+use crate::past::Past;
 use crate::pattern::Reading;
 use crate::policy::Policy;
 use crate::request::{Kind, Request};
@@ -72,14 +73,21 @@ struct Needed {
     escalate: Option<(u64, Vec<Subject>)>,
 }
 
-/// What an allowed request waits for; `None` when nobody is to be asked. Ask only after [`crate::evaluate::evaluate`] has allowed it.
+/// What an allowed request waits for; `None` when nobody is to be asked. Ask only after [`crate::evaluate::evaluate_after`] has allowed it,
+/// with the same past.
 #[must_use]
-pub fn asking(policy: Option<&Policy>, facts: &Facts, request: &Request, now: jiff::Timestamp) -> Option<Box<Asking>> {
+pub fn asking(
+    policy: Option<&Policy>,
+    facts: &Facts,
+    request: &Request,
+    past: &Past,
+    now: jiff::Timestamp,
+) -> Option<Box<Asking>> {
     let policy = policy?;
     if identity::is_root_itself(facts) || request.kind == Kind::Validate {
         return None;
     }
-    let setting = Setting { policy, facts, request, now, who: Identity::of(policy, facts) };
+    let setting = Setting { policy, facts, request, past, only: None, now, who: Identity::of(policy, facts) };
     let (joined, candidate) = choose(&setting).ok()?;
     Asking::of(&joined, &candidate).map(Box::new)
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::facts::{Fact, Facts};
 use crate::identity::Identity;
+use crate::past::Past;
 use crate::pattern::Reading;
 use crate::policy::Policy;
 use crate::request::{Kind, Request};
@@ -19,6 +20,9 @@ pub(crate) struct Setting<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) facts: &'a Facts,
     pub(crate) request: &'a Request,
+    pub(crate) past: &'a Past,
+    /// Only the allow of this name counts.
+    pub(crate) only: Option<&'a str>,
     pub(crate) now: Timestamp,
     pub(crate) who: Identity<'a>,
 }

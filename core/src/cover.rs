@@ -109,7 +109,7 @@ impl<'a> Setting<'a> {
 
     /// What one allow gives of the request.
     pub(crate) fn candidates_of(&self, allow: &'a Allow, found: &mut Vec<Candidate<'a>>) {
-        if !self.is_right_class(allow) {
+        if !self.is_right_class(allow) || self.only.is_some_and(|only| only != allow.name) {
             return;
         }
         for role in &allow.roles {

@@ -109,6 +109,12 @@ pub struct Terms {
     /// How long before the end the requester is told, seconds; longest first.
     #[serde(default = "crate::join::warnings")]
     pub warn: Vec<u64>,
+    /// A budget counts it: for how many seconds after its end.
+    #[serde(default)]
+    pub counted: Option<u64>,
+    /// It is break-glass: who is told, and who reviews.
+    #[serde(default)]
+    pub break_glass: Option<Glass>,
     /// How it runs.
     pub run_as: RunAs,
     /// Places in argv that `<secret>` matched: recorded as their length.
@@ -118,6 +124,16 @@ pub struct Terms {
     /// Groups that the session's processes are lent, by id; of a role that is asked for: those of its sessions.
     #[serde(default)]
     pub groups: Vec<Group>,
+}
+
+/// What a break-glass rule says of its uses: names as the policy writes them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Glass {
+    /// Who reviews each use, beside those with the duty `review`.
+    pub reviewers: Vec<String>,
+    /// Who is told of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tell: Vec<String>,
 }
 
 /// Why a request is not allowed. `Display`ed to the requester in two or three lines by the client; never names other people's rules.
@@ -163,6 +179,10 @@ pub enum Cause {
     WorkingDirectory,
     /// An obligation that this kind of effect cannot honour.
     Obligation,
+    /// The rule's budget is used up.
+    BudgetUsed,
+    /// An earlier use of break-glass has not been reviewed.
+    ReviewNeeded,
     /// The rule needs something that this version cannot do yet.
     NotSupported,
 }

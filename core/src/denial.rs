@@ -232,6 +232,8 @@ fn break_glass_hint(setting: &Setting<'_>) -> Option<String> {
         policy: setting.policy,
         facts: setting.facts,
         request: &request,
+        past: setting.past,
+        only: None,
         now: setting.now,
         who: setting.who.clone(),
     };

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::conditions::{Manner, Setting};
 use crate::facts::Facts;
 use crate::identity::{self, Identity};
+use crate::past;
 use crate::pattern::Reading;
 use crate::policy::Policy;
 use crate::request::{Kind, Request};
@@ -45,7 +46,15 @@ pub fn duties(policy: Option<&Policy>, facts: &Facts, now: jiff::Timestamp) -> B
     }
     let Some(policy) = policy else { return BTreeSet::new() };
     let request = nothing_asked();
-    let setting = Setting { policy, facts, request: &request, now, who: Identity::of(policy, facts) };
+    let setting = Setting {
+        policy,
+        facts,
+        request: &request,
+        past: &past::NOTHING,
+        only: None,
+        now,
+        who: Identity::of(policy, facts),
+    };
     let mut places = Vec::new();
     for key in setting.who.keys(Reading::Allow) {
         policy.index.duties.collect(key, &mut places);

@@ -19,6 +19,7 @@ use crate::facts::{Executable, Fact, Facts, NoExecutable};
 use crate::identity::{self, Identity};
 use crate::index;
 use crate::join::{Joined, RUN_TIME, START_BY, Unmet, WINDOW};
+use crate::past::{self, Past};
 use crate::pattern::Reading;
 use crate::policy::Policy;
 use crate::request::{Kind, Request};
@@ -28,10 +29,45 @@ use crate::truth::Truth;
 /// The built-in rule for uid 0 that no person is behind.
 pub const ROOT_IS_ROOT: &str = "root-is-root";
 
-/// Decides a request under the applied policy (`None`: none was ever applied) at `now`.
+/// Decides a request under the applied policy (`None`: none was ever applied) at `now`, as if nothing had ever been given.
 ///
 /// Total and deterministic: the same four values give the same answer, whatever the order of the policy's files and rules was.
 pub fn evaluate(policy: Option<&Policy>, facts: &Facts, request: &Request, now: Timestamp) -> Decision {
+    evaluate_after(policy, facts, request, &past::NOTHING, now)
+}
+
+/// As [`evaluate`], after what was given before: budgets and unreviewed break-glass count.
+pub fn evaluate_after(
+    policy: Option<&Policy>,
+    facts: &Facts,
+    request: &Request,
+    past: &Past,
+    now: Timestamp,
+) -> Decision {
+    decide(policy, facts, request, past, None, now)
+}
+
+/// As [`evaluate_after`], by this rule alone: whether a choice that somebody else made is one that the policy gives. Of several rules the one
+/// that asks least is chosen, so one that was named never asks less.
+pub fn evaluate_by(
+    policy: Option<&Policy>,
+    facts: &Facts,
+    request: &Request,
+    past: &Past,
+    rule: &str,
+    now: Timestamp,
+) -> Decision {
+    decide(policy, facts, request, past, Some(rule), now)
+}
+
+fn decide(
+    policy: Option<&Policy>,
+    facts: &Facts,
+    request: &Request,
+    past: &Past,
+    only: Option<&str>,
+    now: Timestamp,
+) -> Decision {
     if identity::is_root_itself(facts) {
         return match no_target(facts, request).or_else(|| no_program(facts, request)) {
             Some(denial) => deny(denial),
@@ -53,13 +89,13 @@ pub fn evaluate(policy: Option<&Policy>, facts: &Facts, request: &Request, now: 
     let who = Identity::of(policy, facts);
     if let Some(denial) = no_program(facts, request) {
         let there = as_if_it_were_there(facts, request);
-        let setting = Setting { policy, facts: &there, request, now, who };
+        let setting = Setting { policy, facts: &there, request, past, only, now, who };
         return deny(match choose(&setting) {
             Err(refused @ (Refused::Denied(_) | Refused::NotCovered)) if !is_public(request) => said(&setting, refused),
             Ok(_) | Err(_) => denial,
         });
     }
-    let setting = Setting { policy, facts, request, now, who };
+    let setting = Setting { policy, facts, request, past, only, now, who };
     match choose(&setting) {
         Ok((joined, candidate)) => Decision::Allow(Box::new(joined.terms(&setting, candidate))),
         Err(refused) => deny(said(&setting, refused)),
@@ -156,6 +192,8 @@ fn root_is_root(request: &Request) -> Terms {
         not_after: None,
         finish: 0,
         warn: crate::join::warnings(),
+        counted: None,
+        break_glass: None,
         run_as: RunAs {
             env_keep: vec!["*".to_owned()],
             env_free: true,
@@ -205,6 +243,7 @@ pub(crate) fn choose<'a>(setting: &Setting<'a>) -> Result<(Joined<'a>, Candidate
         for require in requires.matching(setting, Some(candidate.role)) {
             joined.join(require, setting.request.break_glass);
         }
+        joined.count(setting, &candidate);
         match joined.check(setting, &candidate) {
             Ok(()) => {
                 if best.as_ref().is_none_or(|(j, c)| rank(kind, &joined, &candidate) < rank(kind, j, c)) {
@@ -232,7 +271,11 @@ pub(crate) fn choose_ignoring_reason<'a>(setting: &Setting<'a>) -> Option<(Joine
     let candidates = setting.candidates();
     let denies = Verdicts::of(setting, &policy.content.denies, &policy.index.denies);
     let open = candidates.into_iter().filter(|candidate| denies.first(setting, Some(candidate.role)).is_none());
-    let joined = open.map(|candidate| (Joined::of(&candidate), candidate));
+    let joined = open.filter_map(|candidate| {
+        let mut joined = Joined::of(&candidate);
+        joined.count(setting, &candidate);
+        joined.is_open().then_some((joined, candidate))
+    });
     let kind = setting.request.kind;
     joined.min_by(|(j, c), (other_j, other_c)| rank(kind, j, c).cmp(&rank(kind, other_j, other_c)))
 }

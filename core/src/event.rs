@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::approval::{Limits, Proof};
-use crate::decision::{Denial, Record};
+use crate::decision::{Denial, Glass, Record};
 use crate::facts::{Group, Origin, Seen};
 use crate::id::{AccessId, SessionId};
 use crate::lends::Effect;
@@ -198,6 +198,9 @@ pub enum Event {
         tty: u64,
         /// Peer process id.
         pid: u32,
+        /// By break-glass.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        break_glass: bool,
     },
     /// The policy's word.
     Decided {
@@ -222,6 +225,12 @@ pub enum Event {
         /// Requires that were joined.
         #[serde(skip_serializing_if = "Vec::is_empty", default)]
         joined: Vec<String>,
+        /// A budget counts it, for so many seconds after its end.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        counted: Option<u64>,
+        /// It is break-glass: who is told, and who reviews.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        break_glass: Option<Glass>,
     },
     /// The grant is being set up; its absolute end is written before anything is given.
     Activating {
@@ -598,6 +607,15 @@ pub enum Event {
         /// The access.
         id: AccessId,
     },
+
+    // What policy says about time and amount.
+    /// Somebody looked at a use of break-glass: the actor, who is another person than its requester.
+    Reviewed {
+        /// The access.
+        id: AccessId,
+        /// What was found.
+        note: String,
+    },
 }
 
 /// For `skip_serializing_if`.
@@ -607,7 +625,7 @@ fn is_unlimited(limits: &Limits) -> bool {
 
 impl Event {
     /// Every name that this version writes and reads.
-    pub const NAMES: [&str; 38] = [
+    pub const NAMES: [&str; 39] = [
         "requested",
         "decided",
         "activating",
@@ -646,6 +664,7 @@ impl Event {
         "refused",
         "lapsed",
         "withdrawn",
+        "reviewed",
     ];
 
     /// Its name: what stands under `"event"`.
@@ -690,6 +709,7 @@ impl Event {
             Self::Refused { .. } => "refused",
             Self::Lapsed { .. } => "lapsed",
             Self::Withdrawn { .. } => "withdrawn",
+            Self::Reviewed { .. } => "reviewed",
         }
     }
 
@@ -715,7 +735,8 @@ impl Event {
             | Self::Withdrawn { id }
             | Self::CleanupFailed { id, .. }
             | Self::Residue { id, .. }
-            | Self::ResidueAcknowledged { id, .. } => Some(id),
+            | Self::ResidueAcknowledged { id, .. }
+            | Self::Reviewed { id, .. } => Some(id),
             Self::SessionStarting { session, .. }
             | Self::Authenticated { session, .. }
             | Self::AuthenticationFailed { session, .. }

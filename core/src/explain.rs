@@ -7,6 +7,7 @@ use crate::cover::Miss;
 use crate::decision::Decision;
 use crate::facts::Facts;
 use crate::identity::Identity;
+use crate::past;
 use crate::pattern::Reading;
 use crate::policy::Policy;
 use crate::request::Request;
@@ -72,7 +73,8 @@ pub fn explain(
 ) -> Explanation {
     let mut decision = crate::evaluate::evaluate(policy, facts, request, now);
     let Some(policy) = policy else { return Explanation { decision, rules: Vec::new(), hidden: 0 } };
-    let setting = Setting { policy, facts, request, now, who: Identity::of(policy, facts) };
+    let setting =
+        Setting { policy, facts, request, past: &past::NOTHING, only: None, now, who: Identity::of(policy, facts) };
     let (mut rules, mut hidden) = (Vec::new(), 0);
     let named = setting.named_role();
     let content = &policy.content;

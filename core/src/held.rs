@@ -18,6 +18,7 @@ use crate::evaluate::{Verdicts, no_program, no_target};
 use crate::facts::Facts;
 use crate::identity::Identity;
 use crate::join::Joined;
+use crate::past;
 use crate::policy::Policy;
 use crate::request::{Kind, Request};
 use crate::rule::When;
@@ -54,7 +55,15 @@ pub fn under(policy: &Policy, facts: &Facts, request: &Request, held: Held<'_>, 
         window: None,
         ..request.clone()
     };
-    let setting = Setting { policy, facts, request: &request, now, who: Identity::of(policy, facts) };
+    let setting = Setting {
+        policy,
+        facts,
+        request: &request,
+        past: &past::NOTHING,
+        only: None,
+        now,
+        who: Identity::of(policy, facts),
+    };
     let role = policy.role_named(held.role)?;
     let role_name = policy.role(role)?.name.as_str();
     let denies = Verdicts::of(&setting, &policy.content.denies, &policy.index.denies);
@@ -74,7 +83,7 @@ pub fn under(policy: &Policy, facts: &Facts, request: &Request, held: Held<'_>, 
     let candidate = covering.min_by(|one, other| one.part.name.cmp(&other.part.name))?;
     let mut joined = Joined::of(&candidate);
     for require in requires.matching(&setting, Some(role)) {
-        joined.join(require, false);
+        joined.join(require, allow.break_glass.is_some());
     }
     joined.check(&setting, &candidate).ok()?;
     let terms = joined.terms(&setting, candidate);
@@ -82,18 +91,44 @@ pub fn under(policy: &Policy, facts: &Facts, request: &Request, held: Held<'_>, 
     Some(Box::new(Terms { auth: Auth::None, approvals: 0, ..terms }))
 }
 
-/// True when a rule of this policy certainly does not give this requester the role any more: it is gone, does not name the role, or
-/// names others. `facts` may know as little as the account; what is unknown speaks for nothing here, and each start asks anew.
+/// True when this policy certainly does not give this requester the role any more by that rule: it is gone, does not name the role, names others
+/// or other hosts, is not in force yet or any more, or a deny takes the role from them. `facts` may know as little as the account; what is
+/// unknown speaks for nothing here, and each start asks anew. Hours, also a deny's, say when something may start and end nothing by themselves.
 #[must_use]
 pub fn has_lapsed(policy: Option<&Policy>, facts: &Facts, held: Held<'_>, now: Timestamp) -> bool {
     let Some(policy) = policy else { return true };
     let Some(role) = policy.role_named(held.role) else { return true };
     let request = Request { role: Some(held.role.to_owned()), ..crate::duty::nothing_asked() };
-    let setting = Setting { policy, facts, request: &request, now, who: Identity::of(policy, facts) };
+    let setting = Setting {
+        policy,
+        facts,
+        request: &request,
+        past: &past::NOTHING,
+        only: None,
+        now,
+        who: Identity::of(policy, facts),
+    };
     let mut allows = policy.content.allows.iter();
-    !allows.any(|allow| {
+    let given = allows.any(|allow| {
         allow.name == held.rule && allow.roles.contains(&role) && setting.means(&allow.when, role) != Truth::False
-    })
+    });
+    let denied = || {
+        policy
+            .content
+            .denies
+            .iter()
+            .filter(|deny| deny.when.hours.is_empty())
+            .any(|deny| setting.judge(&deny.when, Manner::deny(deny.only_this_path), Some(role)) == Truth::True)
+    };
+    !given || denied()
+}
+
+/// The end that this policy puts on a role which is held by that rule, `now` being within its hours: `not-after`, hours that cut.
+#[must_use]
+pub fn ends_by(policy: &Policy, held: Held<'_>, now: Timestamp) -> Option<Timestamp> {
+    let allow = policy.content.allows.iter().find(|allow| allow.name == held.rule)?;
+    let cut = crate::hours::cut_at(&allow.when.hours, &policy.zones, now);
+    [cut, allow.when.not_after].into_iter().flatten().min()
 }
 
 impl Setting<'_> {
@@ -106,7 +141,7 @@ impl Setting<'_> {
     fn means(&self, when: &When, role: u32) -> Truth {
         let mut means = Truth::True;
         self.each(when, Manner::ALLOW, Some(role), &mut |key, truth| {
-            if !matches!(key, Key::Hours | Key::NotBefore) {
+            if key != Key::Hours {
                 means = means.min(truth);
             }
             means != Truth::False

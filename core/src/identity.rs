@@ -109,6 +109,15 @@ impl<'a> Identity<'a> {
         keys
     }
 
+    /// Whether an account is this one, or another of the same person. What is not known counts as the same: both are asked in order to refuse.
+    pub(crate) fn shares_a_person(&self, policy: &Policy, uid: Uid, name: Option<&str>) -> bool {
+        let same = self.uid.is_none_or(|own| own == uid.0) || (name.is_some() && self.name == name);
+        same || policy.content.people.iter().any(|person| {
+            let is_own = || self.is(policy, &Subject::Set(person.set), Reading::Deny) != Truth::False;
+            policy.is_account_of(person.set, uid, name) && is_own()
+        })
+    }
+
     fn sets_in(&self, reading: Reading) -> &[u32] {
         let [allow, deny] = &self.sets;
         match reading {

@@ -4,9 +4,12 @@
 
 use crate::conditions::Setting;
 use crate::cover::Candidate;
-use crate::decision::{Auth, Cause, Cwd, Record, RunAs, Terms};
+use crate::decision::{Auth, Cause, Cwd, Glass, Record, RunAs, Terms};
+use crate::hours::{duration_as_typed, duration_in_words};
+use crate::past::{Counted, Room};
 use crate::request::Kind;
-use crate::rule::{Approval, Approvers, Need, Obligations, Require, Role};
+use crate::rule::{Approval, Approvers, BreakGlass, Budget, Need, Obligations, Require, Role};
+use crate::subject::Subject;
 
 /// `window` of an allow that names none, seconds.
 pub(crate) const WINDOW: u64 = 3600;
@@ -19,6 +22,8 @@ pub(crate) const START_BY: u64 = 300;
 pub(crate) fn warnings() -> Vec<u64> {
     vec![300, 60]
 }
+/// Break-glass is never without a reason.
+static ANY_REASON: Need = Need { min_length: 1, pattern: None, verify: None };
 
 /// A candidate's terms with everything joined.
 #[derive(Clone, Debug)]
@@ -33,8 +38,13 @@ pub(crate) struct Joined<'a> {
     tickets_if_given: Vec<&'a Need>,
     record: Record,
     finish: u64,
-    /// A budget, a watch or a ticket check: not expressed in [`Terms`].
+    /// A watch or a ticket check: not expressed in [`Terms`].
     beyond: bool,
+    budgets: Vec<&'a Budget>,
+    /// Seconds that the budgets leave at most.
+    left: Option<u64>,
+    /// What speaks against it whatever is asked: a budget that is used up, a review that was not done.
+    closed: Option<Unmet>,
     names: Vec<&'a str>,
 }
 
@@ -60,12 +70,16 @@ impl<'a> Joined<'a> {
             record: terms.record.unwrap_or(Record::None),
             finish: terms.finish.unwrap_or(0),
             beyond: is_beyond(terms),
+            budgets: terms.budget.iter().collect(),
+            left: None,
+            closed: None,
             names: Vec::new(),
         };
         if let Some(glass) = &candidate.allow.break_glass {
             joined.window = glass.window;
-            joined.auth = glass.auth.unwrap_or(joined.auth);
+            joined.auth = Auth::Fresh;
             joined.approvals.clear();
+            joined.reasons.push(&ANY_REASON);
         }
         joined
     }
@@ -87,6 +101,34 @@ impl<'a> Joined<'a> {
         self.finish = self.finish.min(terms.finish.unwrap_or(u64::MAX));
         self.beyond |= is_beyond(terms);
         self.approvals.extend(terms.approval.as_deref());
+        self.budgets.extend(&terms.budget);
+    }
+
+    /// Looks at what was given before: how much the budgets leave, and whether break-glass waits for a review.
+    pub(crate) fn count(&mut self, setting: &Setting<'_>, candidate: &Candidate<'_>) {
+        let role = candidate.role_name;
+        if let Some(glass) = &candidate.allow.break_glass {
+            self.closed = unreviewed(setting, glass, role);
+        }
+        if self.budgets.is_empty() {
+            return;
+        }
+        let counted = Counted::of(setting.past, setting, &candidate.allow.name);
+        for budget in &self.budgets {
+            match counted.room(budget, setting.now) {
+                Room::Left(left) => self.left = self.left.into_iter().chain(left).min(),
+                Room::None(words) => {
+                    let unmet = Unmet { cause: Cause::BudgetUsed, words: format!("role {role}: {words}") };
+                    self.closed = self.closed.take().or(Some(unmet));
+                    self.left = Some(0);
+                }
+            }
+        }
+    }
+
+    /// False when nothing that is asked for could make it given now.
+    pub(crate) fn is_open(&self) -> bool {
+        self.closed.is_none()
     }
 
     /// Persons needed.
@@ -112,10 +154,10 @@ impl<'a> Joined<'a> {
         self.auth
     }
     pub(crate) fn window(&self) -> u64 {
-        self.window
+        self.window.min(self.left.unwrap_or(u64::MAX))
     }
     pub(crate) fn run_time(&self) -> u64 {
-        self.run_time
+        self.run_time.min(self.left.unwrap_or(u64::MAX))
     }
     pub(crate) fn record(&self) -> Record {
         self.record
@@ -147,15 +189,15 @@ impl<'a> Joined<'a> {
         if let Err(words) = setting.lent(candidate) {
             return unmet(Cause::NoGroup, words);
         }
+        if let Some(closed) = &self.closed {
+            return Err(closed.clone());
+        }
         if let Some(asked) = setting.request.window
-            && asked > self.window
+            && asked > self.window()
         {
-            let most = crate::hours::duration_in_words(self.window);
-            let typed = crate::hours::duration_as_typed(self.window);
-            return unmet(
-                Cause::WindowTooLong,
-                format!("role {role} is given for at most {most}: ask with --for {typed}"),
-            );
+            let (most, typed) = (duration_in_words(self.window()), duration_as_typed(self.window()));
+            let given = if self.window() < self.window { "has left of its budget" } else { "is given for at most" };
+            return unmet(Cause::WindowTooLong, format!("role {role} {given} {most}: ask with --for {typed}"));
         }
         if let Some(words) = missing(&self.reasons, setting.request.reason.as_deref(), "reason") {
             return unmet(Cause::ReasonNeeded, format!("role {role} needs a reason{words}: -m WHY"));
@@ -190,6 +232,13 @@ impl<'a> Joined<'a> {
         };
         let cut = crate::hours::cut_at(&allow.when.hours, &setting.policy.zones, setting.now);
         let not_after = [cut, allow.when.not_after].into_iter().flatten().min();
+        let (most, run_time) = (self.window(), self.run_time());
+        let counted = self.budgets.iter().map(|budget| budget.per).max();
+        let named = |subjects: &[Subject]| subjects.iter().map(|one| setting.policy.subject_name(one)).collect();
+        let break_glass = allow
+            .break_glass
+            .as_ref()
+            .map(|glass| Glass { reviewers: named(&glass.reviewers), tell: named(&glass.tell) });
         let mut joined: Vec<String> = self.names.into_iter().map(str::to_owned).collect();
         joined.sort_unstable();
         // Checked: nothing that is not known is given.
@@ -198,8 +247,8 @@ impl<'a> Joined<'a> {
             rule: allow.name.clone(),
             source: allow.source.clone(),
             role: candidate.role_name.to_owned(),
-            window: setting.request.window.unwrap_or(self.window).min(self.window),
-            run_time: self.run_time,
+            window: setting.request.window.unwrap_or(most).min(most),
+            run_time,
             start_by: allow.start_by.unwrap_or(START_BY),
             auth: self.auth,
             approvals,
@@ -208,6 +257,8 @@ impl<'a> Joined<'a> {
             not_after,
             finish: self.finish,
             warn: allow.warn.as_ref().map_or_else(warnings, |warn| warn.iter().rev().copied().collect()),
+            counted,
+            break_glass,
             run_as: RunAs {
                 env_keep: part.env_keep.clone(),
                 env_free: part.can_run_every_command(),
@@ -228,7 +279,26 @@ impl<'a> Joined<'a> {
 
 fn is_beyond(terms: &Obligations) -> bool {
     let verifies = terms.ticket.as_ref().is_some_and(|need| need.verify.is_some());
-    verifies || terms.budget.is_some() || terms.watch.is_some()
+    verifies || terms.watch.is_some()
+}
+
+/// A use of break-glass that was not reviewed keeps the next one from being given, by whichever rule it was.
+fn unreviewed(setting: &Setting<'_>, glass: &BreakGlass, role: &str) -> Option<Unmet> {
+    let cause = Cause::ReviewNeeded;
+    if setting.past.is_full() {
+        return Some(Unmet { cause, words: "too many uses of break-glass wait for a review on this host".to_owned() });
+    }
+    let waiting: Vec<_> = setting.past.unreviewed_of(setting).collect();
+    let first = waiting.first().filter(|_| u64::try_from(waiting.len()).is_ok_and(|count| count >= glass.uses))?;
+    let ago = setting.now.as_second().saturating_sub(first.at.as_second());
+    let ago = duration_in_words(u64::try_from(ago).unwrap_or(0));
+    let by: Vec<String> = glass.reviewers.iter().map(|one| setting.policy.subject_name(one)).collect();
+    let words = format!(
+        "break-glass {} of {ago} ago waits for its review by {}: role {role} is not given before",
+        first.id.short(),
+        by.join(", "),
+    );
+    Some(Unmet { cause, words })
 }
 
 /// What a text lacks of what is needed, in words; `None` when it will do.

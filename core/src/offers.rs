@@ -10,6 +10,7 @@ use crate::evaluate::Verdicts;
 use crate::facts::Facts;
 use crate::identity::{self, Identity};
 use crate::join::Joined;
+use crate::past;
 use crate::policy::Policy;
 use crate::request::Request;
 use crate::rule::{Allow, Grants, Role};
@@ -94,14 +95,30 @@ pub fn offers(policy: Option<&Policy>, facts: &Facts, now: jiff::Timestamp) -> V
 /// As [`offers`], with more of each.
 pub(crate) fn find(policy: &Policy, facts: &Facts, now: jiff::Timestamp) -> Vec<Found> {
     let nothing = crate::duty::nothing_asked();
-    let setting = Setting { policy, facts, request: &nothing, now, who: Identity::of(policy, facts) };
+    let setting = Setting {
+        policy,
+        facts,
+        request: &nothing,
+        past: &past::NOTHING,
+        only: None,
+        now,
+        who: Identity::of(policy, facts),
+    };
     let mut offers = Vec::new();
     for allow in setting.own_allows().into_iter().filter_map(|place| setting.allow(place)) {
         for place in &allow.roles {
             let Some(role) = policy.role(*place) else { continue };
             let request =
                 Request { role: Some(role.name.clone()), break_glass: allow.break_glass.is_some(), ..nothing.clone() };
-            let setting = Setting { policy, facts, request: &request, now, who: setting.who.clone() };
+            let setting = Setting {
+                policy,
+                facts,
+                request: &request,
+                past: &past::NOTHING,
+                only: None,
+                now,
+                who: setting.who.clone(),
+            };
             offers.extend(offer(&setting, allow, *place, role));
         }
     }

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::index::Index;
+use crate::name::Uid;
 use crate::rule::{Allow, Deny, DutyRule, NamedSet, Person, Require, Role, Service, When, Zone};
 use crate::subject::{HostIs, Subject};
 
@@ -191,6 +192,27 @@ impl Policy {
     pub(crate) fn role_named(&self, name: &str) -> Option<u32> {
         let place = self.content.roles.binary_search_by(|role| role.name.as_str().cmp(name)).ok()?;
         u32::try_from(place).ok()
+    }
+
+    /// True when a set names this account.
+    pub(crate) fn is_account_of(&self, set: u32, uid: Uid, name: Option<&str>) -> bool {
+        let set = usize::try_from(set).ok().and_then(|place| self.content.sets.get(place));
+        set.is_some_and(|set| {
+            set.members.iter().any(|member| match member {
+                Subject::Uid(id) => *id == uid.0,
+                Subject::User(user) => name == Some(user),
+                Subject::Group(_) | Subject::Gid(_) | Subject::Set(_) | Subject::All => false,
+            })
+        })
+    }
+
+    /// True when two accounts are one, or belong to one person.
+    pub(crate) fn are_one_person(&self, one: (Uid, Option<&str>), other: (Uid, Option<&str>)) -> bool {
+        one.0 == other.0
+            || (one.1.is_some() && one.1 == other.1)
+            || self.content.people.iter().any(|person| {
+                self.is_account_of(person.set, one.0, one.1) && self.is_account_of(person.set, other.0, other.1)
+            })
     }
 
     /// A subject as the policy writes it.

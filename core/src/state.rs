@@ -18,10 +18,12 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Concern, Entry, Event};
 use crate::id::{AccessId, SessionId};
 use crate::name::Uid;
+use crate::past::Past;
 use crate::residue::Item;
 
 mod access;
 mod advance;
+mod counting;
 mod recent;
 #[cfg(test)]
 mod tests;
@@ -69,6 +71,8 @@ pub struct State {
     spooled: Recent<String, MAX_SPOOLED>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     locked: BTreeMap<Uid, Lock>,
+    #[serde(default, skip_serializing_if = "Past::is_empty")]
+    past: Past,
     denials: BTreeMap<Uid, u64>,
     denials_of_others: u64,
     rolled_back: Option<RollBack>,
@@ -203,7 +207,7 @@ impl State {
             }
             self.spooled.push(name.clone());
         }
-        if let Err(why) = self.take(entry) {
+        if let Err(why) = self.take(entry).and_then(|()| self.count(entry)) {
             self.note(entry, why);
         }
     }
@@ -275,6 +279,14 @@ impl State {
                 Ok(())
             }
             Event::ResidueAcknowledged { id, .. } => self.residues.remove(id).map(drop).ok_or(Impossible::TooLate),
+            // Of an access that may be forgotten long since.
+            Event::Reviewed { id, .. } => {
+                if self.past.review(id) {
+                    Ok(())
+                } else {
+                    Err(Impossible::TooLate)
+                }
+            }
             Event::SpawnerRefused { .. }
             | Event::PolicyRefused { .. }
             | Event::ClockStepped { .. }
@@ -434,6 +446,12 @@ impl State {
             return Err(TooManyWait::OfAccount);
         }
         if all >= MAX_WAITING { Err(TooManyWait::InAll) } else { Ok(()) }
+    }
+
+    /// What was given before, as far as decisions read it.
+    #[must_use]
+    pub fn past(&self) -> &Past {
+        &self.past
     }
 
     /// Why nothing may start for an account, if so.

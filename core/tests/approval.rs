@@ -15,6 +15,7 @@ use jitsudo_core::decision::{Auth, Decision, Terms};
 use jitsudo_core::evaluate::evaluate;
 use jitsudo_core::facts::{Fact, Facts};
 use jitsudo_core::name::{Gid, Uid};
+use jitsudo_core::past::Past;
 use jitsudo_core::policy::Policy;
 use jitsudo_core::request::{Kind, Request};
 use people::{alice, alice_adm, bob, bob_adm, carol, dan, person, runner};
@@ -48,7 +49,7 @@ fn policy(terms: &str) -> Policy {
 }
 
 fn of(policy: &Policy, requester: &Facts) -> Asking {
-    *asking(Some(policy), requester, &command(ACT), now()).unwrap()
+    *asking(Some(policy), requester, &command(ACT), &Past::default(), now()).unwrap()
 }
 
 const ACT: &str = "/usr/bin/systemctl restart nginx";
@@ -340,14 +341,14 @@ fn reminders_and_the_next_look_follow_the_rule() {
 #[test]
 fn nothing_is_asked_where_no_rule_asks_and_of_root_itself() {
     let nobody = policy("");
-    assert!(asking(Some(&nobody), &alice(), &command(ACT), now()).is_none());
+    assert!(asking(Some(&nobody), &alice(), &command(ACT), &Past::default(), now()).is_none());
     let policy = policy(LEAD);
     let mut root = person(0, "root", &[]);
     root.requester.loginuid = Fact::Is(None);
-    assert!(asking(Some(&policy), &root, &command(ACT), now()).is_none());
-    assert!(asking(None, &alice(), &command(ACT), now()).is_none());
+    assert!(asking(Some(&policy), &root, &command(ACT), &Past::default(), now()).is_none());
+    assert!(asking(None, &alice(), &command(ACT), &Past::default(), now()).is_none());
     assert!(
-        asking(Some(&policy), &alice(), &request(Kind::Validate), now()).is_none(),
+        asking(Some(&policy), &alice(), &request(Kind::Validate), &Past::default(), now()).is_none(),
         "proving who one is needs nobody"
     );
 }
@@ -391,7 +392,7 @@ fn approving_changes_no_decision_about_the_approver() {
     let policy = policy(LEAD);
     let decision = evaluate(Some(&policy), &dan(), &command(ACT), now());
     assert!(matches!(decision, Decision::Deny(_)));
-    let own = asking(Some(&policy), &bob(), &command(ACT), now());
+    let own = asking(Some(&policy), &bob(), &command(ACT), &Past::default(), now());
     assert!(own.is_some(), "an approver's own request waits for another one");
     assert_eq!(case(&policy, &bob(), &own.unwrap()).counts(&yes(&bob())), Err(NotCounted::OwnRequest));
 }
@@ -466,8 +467,8 @@ run = ["/usr/bin/id"]
 fn role_request_waits_for_people_as_a_command_does() {
     let policy = policy(LEAD);
     let asked = Request { role: Some("web".to_owned()), ..request(Kind::Role) };
-    assert!(asking(Some(&policy), &alice(), &asked, now()).is_some());
+    assert!(asking(Some(&policy), &alice(), &asked, &Past::default(), now()).is_some());
     let mut facts = alice();
     facts.executable = program("/usr/bin/id");
-    assert!(asking(Some(&policy), &facts, &command("/usr/bin/id"), now()).is_some());
+    assert!(asking(Some(&policy), &facts, &command("/usr/bin/id"), &Past::default(), now()).is_some());
 }

@@ -25,6 +25,8 @@ const TABLES: &[(&str, &str)] = &[
     ("hours", "[[deny]]\nhours = [{ qqqqqqqqqqqqqqqq = 1 }]"),
     ("reason", "[defaults]\nreason = { qqqqqqqqqqqqqqqq = 1 }"),
     ("ticket", "[defaults]\nticket = { qqqqqqqqqqqqqqqq = 1 }"),
+    ("budget", "[defaults]\nbudget = { qqqqqqqqqqqqqqqq = 1 }"),
+    ("break-glass", "[defaults]\nbreak-glass = { qqqqqqqqqqqqqqqq = 1 }"),
     ("at-end", "[defaults]\nat-end = { qqqqqqqqqqqqqqqq = 1 }"),
 ];
 

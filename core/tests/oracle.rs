@@ -23,7 +23,7 @@ mod surroundings;
 use std::collections::BTreeSet;
 
 use jitsudo_core::decision::{Auth, Decision, Record, Terms};
-use jitsudo_core::evaluate::evaluate;
+use jitsudo_core::evaluate::{evaluate_after, evaluate_by};
 use jitsudo_core::facts::{Fact, Facts};
 use jitsudo_core::language::{SourceFile, Support, compile_with};
 use jitsudo_core::policy::Policy;
@@ -94,16 +94,17 @@ fn policy_09_index_and_scan_agree() {
         let policy = if seed % 2 == 0 { Policy::from_compiled(&policy.to_compiled()).unwrap() } else { policy };
         compiled += 1;
         for _ in 0..8 {
-            let (facts, request, now) = surroundings::case(&mut random, &model);
-            let real = evaluate(Some(&policy), &facts, &request, now);
-            let naive = Naive { model: &model, facts: &facts, request: &request, now }.answer();
+            let (facts, request, before, now) = surroundings::case(&mut random, &model);
+            let past = surroundings::past(&before, now);
+            let real = evaluate_after(Some(&policy), &facts, &request, &past, now);
+            let naive = Naive { model: &model, facts: &facts, request: &request, before: &before, now }.answer();
             assert_eq!(
                 short(&real),
                 naive,
                 "seed {seed}\n{}\n{facts:?}\n{request:?}\n{now}\n{real:?}",
                 model::tables(&model).concat()
             );
-            assert_eq!(real, evaluate(Some(&policy), &facts, &request, now), "deterministic");
+            assert_eq!(real, evaluate_after(Some(&policy), &facts, &request, &past, now), "deterministic");
             match real {
                 Decision::Allow(_) => allowed += 1,
                 Decision::Deny(denial) => denied += usize::from(denial.by.is_some()),
@@ -129,9 +130,10 @@ fn order_of_rules_never_matters() {
         let files = [file("z.toml", &shuffled[..half].concat()), file("b.toml", &shuffled[half..].concat())];
         let other = compile_files(&files).unwrap();
         for _ in 0..8 {
-            let (facts, request, now) = surroundings::case(&mut random, &model);
-            let one = evaluate(Some(&policy), &facts, &request, now);
-            let two = evaluate(Some(&other), &facts, &request, now);
+            let (facts, request, before, now) = surroundings::case(&mut random, &model);
+            let past = surroundings::past(&before, now);
+            let one = evaluate_after(Some(&policy), &facts, &request, &past, now);
+            let two = evaluate_after(Some(&other), &facts, &request, &past, now);
             assert_eq!(short(&one), short(&two), "seed {seed}");
         }
     }
@@ -170,10 +172,11 @@ fn adding_a_deny_or_require_never_gives_and_never_weakens() {
         }
         let (Some(policy), Some(other)) = (compile(&model), compile(&more)) else { continue };
         for _ in 0..8 {
-            let (facts, request, now) = surroundings::case(&mut random, &model);
-            let before = evaluate(Some(&policy), &facts, &request, now);
-            let after = evaluate(Some(&other), &facts, &request, now);
-            match (before, after) {
+            let (facts, request, before, now) = surroundings::case(&mut random, &model);
+            let past = surroundings::past(&before, now);
+            let earlier = evaluate_after(Some(&policy), &facts, &request, &past, now);
+            let after = evaluate_after(Some(&other), &facts, &request, &past, now);
+            match (earlier, after) {
                 (Decision::Deny(_), Decision::Allow(terms)) => panic!("seed {seed}: a no became {terms:?}"),
                 (Decision::Allow(before), Decision::Allow(after)) if single => {
                     assert!(is_no_weaker(&before, &after), "seed {seed}: {before:?} {after:?}");
@@ -226,11 +229,12 @@ fn unknown_facts_never_give_and_never_take_an_obligation_away() {
         }
         let Some(policy) = compile(&model) else { continue };
         for _ in 0..6 {
-            let (facts, request, now) = surroundings::case(&mut random, &model);
-            let before = evaluate(Some(&policy), &facts, &request, now);
+            let (facts, request, before, now) = surroundings::case(&mut random, &model);
+            let past = surroundings::past(&before, now);
+            let earlier = evaluate_after(Some(&policy), &facts, &request, &past, now);
             for which in 0..13 {
-                let after = evaluate(Some(&policy), &forget(&facts, which), &request, now);
-                match (&before, after) {
+                let after = evaluate_after(Some(&policy), &forget(&facts, which), &request, &past, now);
+                match (&earlier, after) {
                     (Decision::Deny(_), Decision::Allow(terms)) => {
                         panic!("seed {seed}, fact {which}: a no became {terms:?}")
                     }
@@ -245,16 +249,79 @@ fn unknown_facts_never_give_and_never_take_an_obligation_away() {
 }
 
 #[test]
+fn more_that_was_given_before_never_gives_and_never_weakens() {
+    let (mut fewer, mut shorter) = (0, 0);
+    for seed in seeds(400) {
+        let mut random = Random::new(seed);
+        let mut model = model::model(&mut random, 1);
+        model.roles.iter_mut().for_each(|role| role.includes.clear());
+        model.allows[0].roles.truncate(1);
+        model.allows[0].terms.budget.get_or_insert((180, Some(50), Some(3)));
+        let Some(policy) = compile(&model) else { continue };
+        for _ in 0..24 {
+            let (facts, request, mut before, now) = surroundings::case(&mut random, &model);
+            let own = facts.requester.uid.0;
+            before.given.iter_mut().for_each(|one| one.uid = own);
+            let decide = |before: &surroundings::Before| {
+                evaluate_after(Some(&policy), &facts, &request, &surroundings::past(before, now), now)
+            };
+            let with_all = decide(&before);
+            let mut less = before.clone();
+            if random.one_in(2) {
+                less.given.pop();
+            } else {
+                less.waiting.pop();
+            }
+            match (decide(&less), with_all) {
+                (Decision::Deny(_), Decision::Allow(terms)) => panic!("seed {seed}: a no became {terms:?}"),
+                (Decision::Allow(_), Decision::Deny(_)) => fewer += 1,
+                (Decision::Allow(without), Decision::Allow(with)) => {
+                    assert!(is_no_weaker(&without, &with), "seed {seed}: {without:?} {with:?}");
+                    shorter += usize::from(with.window < without.window);
+                }
+                (Decision::Deny(_), Decision::Deny(_)) => {}
+            }
+        }
+    }
+    assert!(fewer > 5 && shorter > 5, "{fewer} {shorter}");
+}
+
+#[test]
+fn rule_that_was_chosen_gives_it_by_itself_and_without_the_budgets_no_less() {
+    for seed in seeds(400) {
+        let mut random = Random::new(seed);
+        let model = model::model(&mut random, 5);
+        let Some(policy) = compile(&model) else { continue };
+        for _ in 0..8 {
+            let (facts, request, before, now) = surroundings::case(&mut random, &model);
+            let past = surroundings::past(&before, now);
+            let Decision::Allow(terms) = evaluate_after(Some(&policy), &facts, &request, &past, now) else { continue };
+            let by_it = evaluate_by(Some(&policy), &facts, &request, &past, &terms.rule, now);
+            assert_eq!(by_it, Decision::Allow(terms.clone()), "seed {seed}");
+            // As the spawner judges it: it knows of reviews, and not of budgets.
+            let waiting = surroundings::Before { given: vec![], ..before };
+            let waiting = surroundings::past(&waiting, now);
+            let Decision::Allow(known) = evaluate_by(Some(&policy), &facts, &request, &waiting, &terms.rule, now)
+            else {
+                panic!("seed {seed}: the spawner would not agree");
+            };
+            assert!(is_no_weaker(&known, &terms), "seed {seed}: {known:?} {terms:?}");
+        }
+    }
+}
+
+#[test]
 fn no_name_in_the_message_has_any_influence_on_who_asks() {
     // The request has no field that names the requester; what it names is the target, as text, and the target is a fact.
     for seed in seeds(200) {
         let mut random = Random::new(seed);
         let model = model::model(&mut random, 4);
         let Some(policy) = compile(&model) else { continue };
-        let (facts, request, now) = surroundings::case(&mut random, &model);
+        let (facts, request, before, now) = surroundings::case(&mut random, &model);
+        let past = surroundings::past(&before, now);
         if request.user.is_some() {
             let other = jitsudo_core::request::Request { user: Some("alice".to_owned()), ..request.clone() };
-            let decide = |request| short(&evaluate(Some(&policy), &facts, request, now));
+            let decide = |request| short(&evaluate_after(Some(&policy), &facts, request, &past, now));
             assert_eq!(decide(&request), decide(&other), "seed {seed}");
         }
     }

@@ -31,6 +31,8 @@ pub(crate) enum Verb {
     Release(Release),
     /// The same for anybody's (others' need the duty `end` or root)
     End(End),
+    /// Show the break-glass that waits for a review, or say that one was done
+    Review(Review),
     /// Show what you may ask for
     Roles,
     /// Show the roles that are held; yours without a duty
@@ -128,6 +130,19 @@ pub(crate) struct Request {
     /// The ticket that it is for
     #[arg(long, value_name = "ID")]
     pub(crate) ticket: Option<String>,
+    /// By a break-glass rule: proven now, recorded loudly, reviewed by another person before the next
+    #[arg(long)]
+    pub(crate) break_glass: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Review {
+    /// The id, or the last six characters of it; without it: show what waits
+    #[arg(value_name = "ID", requires = "note")]
+    pub(crate) id: Option<String>,
+    /// What was found; it stands in the ledger
+    #[arg(long, short = 'm', value_name = "TEXT", requires = "id")]
+    pub(crate) note: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -275,6 +290,9 @@ mod tests {
             "release k3v9tz",
             "end k3v9tz --reason late",
             "grants --all",
+            "request root-shell --break-glass -m fire",
+            "review",
+            "review k3v9tz --note sound",
             "log",
             "log k3v9tz",
             "log --user bob --limit 5 --follow",
@@ -309,6 +327,8 @@ mod tests {
             "policy explain",
             "request",
             "release",
+            "review k3v9tz",
+            "review --note sound",
             "log --limit 0",
             "log --limit 100001",
             "log k3v9tz --all",

@@ -104,6 +104,37 @@ pub(crate) struct Grant {
     pub(crate) sessions: Option<u64>,
 }
 
+/// A use of break-glass that waits for a review.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Review {
+    /// The access.
+    pub(crate) id: String,
+    /// Whose.
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    /// Their uid.
+    #[serde(default)]
+    pub(crate) uid: Option<u32>,
+    /// The rule that gave it.
+    #[serde(default)]
+    pub(crate) rule: String,
+    /// The role.
+    #[serde(default)]
+    pub(crate) role: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
+    /// When.
+    #[serde(default)]
+    pub(crate) at: Option<Timestamp>,
+    /// It is not over.
+    #[serde(default)]
+    pub(crate) active: bool,
+    /// It is the asker's own.
+    #[serde(default)]
+    pub(crate) own: bool,
+}
+
 /// One session.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Session {

@@ -64,6 +64,13 @@ pub enum Order {
         /// What was found or done; 1 to 1000 letters.
         reason: String,
     },
+    /// A use of break-glass was looked at: `{"id": …, "reviewed": true}`. By whom its rule names or the duty `review`, never by who used it.
+    Review {
+        /// Its id, or the last six characters of it.
+        id: String,
+        /// What was found; 1 to 1000 letters.
+        note: String,
+    },
 }
 
 /// Questions and orders of `jitctl`. Answers are JSON values whose shapes the manual publishes.
@@ -104,6 +111,8 @@ pub enum Ask {
         /// Everybody's, which needs the duty `see`.
         all: bool,
     },
+    /// Break-glass that waits for a review: own, and what the asker may review.
+    Reviews,
     /// Which policy is in force.
     PolicyStatus,
     /// How a request would be decided and why; nothing is recorded but that somebody asked.

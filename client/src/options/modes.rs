@@ -128,14 +128,22 @@ pub(super) fn decide(called: Called, met: &Met, argv: Vec<Vec<u8>>, host: &str) 
 
 /// `jitctl request ROLE`: no command, and none of what only a command has.
 fn role(called: Called, met: &Met, argv: Vec<Vec<u8>>) -> Result<Asked, UsageError> {
-    let fits = [Flag::Askpass, Flag::Stdin, Flag::Bell, Flag::NonInteractive, Flag::NoUpdate, Flag::ResetTicket];
+    let fits = [
+        Flag::Askpass,
+        Flag::Bell,
+        Flag::BreakGlass,
+        Flag::NonInteractive,
+        Flag::NoUpdate,
+        Flag::ResetTicket,
+        Flag::Stdin,
+    ];
     let names = [Name::Request, Name::For, Name::Reason, Name::Ticket, Name::Prompt, Name::StatusFd];
     let fitting = met.flags.iter().all(|flag| fits.contains(flag))
         && met.values.iter().all(|(name, _)| names.contains(name))
         && met.preserve.is_empty()
         && met.env_set.is_empty();
     if !fitting || !argv.is_empty() {
-        return Err(UsageError::refused("a role is asked for with --for, -m and --ticket alone"));
+        return Err(UsageError::refused("a role is asked for with --for, -m, --ticket and --break-glass alone"));
     }
     run(called, met, ActKind::Role, argv)
 }

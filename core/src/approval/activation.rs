@@ -92,8 +92,10 @@ pub fn looser_than(card: &Terms, again: &Terms) -> Vec<&'static str> {
         when_full: _,
         not_after,
         finish,
-        // How it is announced gives nothing.
+        // How it is announced, what it counts against and that it is reviewed afterwards gives nothing.
         warn: _,
+        counted: _,
+        break_glass: _,
         run_as,
         secret_arguments,
         joined: _,
@@ -150,6 +152,8 @@ mod tests {
             not_after: None,
             finish: 60,
             warn: Vec::new(),
+            counted: None,
+            break_glass: None,
             run_as: RunAs {
                 env_keep: vec!["A".to_owned()],
                 env_free: false,

@@ -22,9 +22,7 @@ const NOT_YET: &[(Context, &str)] = &[
     (Context::Condition, "sudoers"),
     (Context::Condition, "login"),
     (Context::Term, "approval"),
-    (Context::Term, "break-glass"),
     (Context::Term, "watch"),
-    (Context::Term, "budget"),
     (Context::Term, "extend"),
     (Context::Term, "ticket.verify"),
 ];

@@ -314,6 +314,16 @@ fn watch(build: &mut Build<'_>, entry: &Entry<'_>) -> Option<Watch> {
     Some(Watch { by: by?, pause_for: pause_for.unwrap_or(0) })
 }
 
+/// It can be written, for whoever reads the rule, and is always the same.
+fn auth_of_break_glass(build: &mut Build<'_>, entry: &Entry<'_>) -> Option<Auth> {
+    let found = auth(build, entry);
+    if found.is_some_and(|auth| auth != Auth::Fresh) {
+        let hint = Some("leave it out: break-glass always asks for a proof now".to_owned());
+        build.findings.error(&entry.place, "break-glass without a fresh proof", "only \"fresh\"", hint);
+    }
+    found
+}
+
 fn break_glass(build: &mut Build<'_>, entry: &Entry<'_>) -> Option<BreakGlass> {
     if !entry.value.is_table() {
         wrong_type(entry, "a table", &mut build.findings);
@@ -324,7 +334,7 @@ fn break_glass(build: &mut Build<'_>, entry: &Entry<'_>) -> Option<BreakGlass> {
     let uses = table.take("uses").and_then(|entry| number(&entry, 1, 1000, &mut build.findings));
     let reviewers = named(build, &mut table, "reviewers");
     let tell = named(build, &mut table, "tell").unwrap_or_default();
-    let auth = table.take("auth").and_then(|entry| auth(build, &entry));
+    let auth = table.take("auth").and_then(|entry| auth_of_break_glass(build, &entry));
     if window.is_none() || reviewers.is_none() {
         missing(build, &table, "break-glass", if window.is_none() { "window" } else { "reviewers" });
     }

@@ -106,6 +106,12 @@ pub struct Allowed {
     pub role: Option<String>,
     /// Digest of the policy, hex.
     pub policy: String,
+    /// A budget counts it, for so many seconds after its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<u64>,
+    /// It is break-glass.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
 }
 
 /// Not allowed.
@@ -306,6 +312,7 @@ impl Access {
             digest,
             tty,
             pid: _,
+            break_glass: _,
         } = &entry.event
         else {
             return None;

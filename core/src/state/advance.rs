@@ -78,6 +78,7 @@ impl Access {
             | Event::SegmentSealed { .. }
             | Event::Residue { .. }
             | Event::ResidueAcknowledged { .. }
+            | Event::Reviewed { .. }
             | Event::HeadPublished { .. } => (self, Err(Impossible::Again)),
         }
     }
@@ -101,7 +102,8 @@ impl Access {
     }
 
     fn decide(self, entry: &Entry) -> (Self, Result<(), Impossible>) {
-        let Event::Decided { allowed, rule, source, role, policy, denial, .. } = &entry.event else {
+        let Event::Decided { allowed, rule, source, role, policy, denial, counted, break_glass, .. } = &entry.event
+        else {
             return (self, Err(Impossible::Again));
         };
         let (at, policy) = (entry.wall, policy.clone());
@@ -111,7 +113,16 @@ impl Access {
             other => return (other, Err(Impossible::Again)),
         };
         let next = if *allowed {
-            Self::Allowed(Allowed { asked, at, rule: rule.clone(), source: source.clone(), role: role.clone(), policy })
+            Self::Allowed(Allowed {
+                asked,
+                at,
+                rule: rule.clone(),
+                source: source.clone(),
+                role: role.clone(),
+                policy,
+                counted: *counted,
+                break_glass: break_glass.is_some(),
+            })
         } else {
             Self::Denied(Denied { asked, at, policy, denial: denial.clone() })
         };

@@ -53,6 +53,7 @@ pub(super) fn requested(access: u8) -> Event {
         digest: "00".repeat(32),
         tty: 0,
         pid: 7,
+        break_glass: false,
     }
 }
 
@@ -66,6 +67,8 @@ pub(super) fn decided(access: u8, allowed: bool) -> Event {
         policy: "4f".to_owned(),
         denial: None,
         joined: vec![],
+        counted: None,
+        break_glass: None,
     }
 }
 
@@ -190,6 +193,7 @@ fn role_requested(access: u8) -> Event {
                 digest,
                 tty,
                 pid,
+                break_glass: false,
             }
         }
         other => other,
@@ -360,10 +364,13 @@ fn over_accesses_are_forgotten_beyond_the_bound_live_ones_never() {
             digest,
             tty: 0,
             pid: 1,
+            break_glass: false,
         };
         state.apply(&entry(1, asked));
-        let Event::Decided { rule, source, role, policy, .. } = decided(1, false) else { unreachable!() };
-        let no = Event::Decided { id, allowed: false, rule, source, role, policy, denial: None, joined: vec![] };
+        let mut no = decided(1, false);
+        if let Event::Decided { id: decided, .. } = &mut no {
+            *decided = id;
+        }
         state.apply(&entry(1, no));
     }
     assert_eq!(state.all().count(), MAX_OVER + 1);
@@ -396,6 +403,7 @@ fn requests_that_nobody_decides_are_bounded() {
             digest,
             tty: 0,
             pid: 1,
+            break_glass: false,
         };
         state.apply(&entry(1, asked));
     }
@@ -692,4 +700,53 @@ proptest! {
     fn any_bytes_read_as_an_entry_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = Entry::read(&bytes);
     }
+}
+
+/// Allowed by break-glass, and counted for an hour.
+fn used(access: u8) -> Vec<Event> {
+    let mut decided = decided(access, true);
+    if let Event::Decided { counted, break_glass, .. } = &mut decided {
+        *counted = Some(3600);
+        *break_glass = Some(crate::decision::Glass { reviewers: vec!["@security".into()], tell: vec![] });
+    }
+    vec![requested(access), decided, activating(access)]
+}
+
+fn proven(access: u8) -> Event {
+    Event::Authenticated { session: session(access, 1), user: "alice".to_owned(), remembered: false }
+}
+
+fn waits(events: impl IntoIterator<Item = Event>) -> usize {
+    fold(events).past().unreviewed().count()
+}
+
+#[test]
+fn use_waits_until_it_is_reviewed() {
+    let reviewed = |access| Event::Reviewed { id: id(access), note: "sound".into() };
+    let closed = [starting(1, 1), proven(1), exit(1, 1, Ending::Exited(0)), ended(1), Event::Closed { id: id(1) }];
+    let way: Vec<Event> = used(1).into_iter().chain(closed).collect();
+    for steps in 3..=way.len() {
+        assert_eq!(waits(way.iter().take(steps).cloned()), 1, "after {steps} events");
+    }
+    let state = fold(way.iter().cloned().chain([reviewed(1)]));
+    assert_eq!((state.past().unreviewed().count(), state.anomaly_count()), (0, 0));
+    assert_eq!(why(&fold(way.iter().cloned().chain([reviewed(1), reviewed(1)]))), [Impossible::TooLate]);
+    assert_eq!(why(&fold([reviewed(1)])), [Impossible::TooLate], "nothing is reviewed in advance");
+    // Nothing was given: a wrong password, a spawner that refuses. What was proven counts, also where nothing ran.
+    let refused = Event::ActivationFailed { id: id(1), cause: "x".into() };
+    assert_eq!(waits(used(1).into_iter().chain([refused])), 0);
+    let not_started = || [exit(1, 1, Ending::NotStarted(13)), ended(1)];
+    assert_eq!(waits(used(1).into_iter().chain([starting(1, 1)]).chain(not_started())), 0);
+    assert_eq!(waits(used(1).into_iter().chain([starting(1, 1), proven(1)]).chain(not_started())), 1);
+}
+
+#[test]
+fn what_counts_survives_a_snapshot_and_ends_with_the_access() {
+    let mut state = fold(used(1).into_iter().chain([starting(1, 1), exit(1, 1, Ending::Exited(0))]));
+    state = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
+    state.apply(&entry(30, ended(1)));
+    let text = serde_json::to_value(state.past()).unwrap();
+    assert_eq!(text["uses"][0]["since"], text["uses"][0]["newest"]);
+    assert_eq!(text["uses"][0]["until"], serde_json::to_value(entry(30, ended(1)).wall).unwrap());
+    assert_eq!((text["uses"][0]["count"].as_u64(), text["uses"][0]["keep"].as_u64()), (Some(1), Some(3600)));
 }

@@ -246,7 +246,10 @@ impl Access {
 
     /// A decision on what waits: it goes on by the new one's word, or is denied.
     pub(super) fn decide_again(self, entry: &Entry) -> Self {
-        let Event::Decided { allowed, rule, source, role, policy, denial, .. } = &entry.event else { return self };
+        let Event::Decided { allowed, rule, source, role, policy, denial, counted, break_glass, .. } = &entry.event
+        else {
+            return self;
+        };
         let by = |was: Allowed| Allowed {
             asked: was.asked,
             at: entry.wall,
@@ -254,6 +257,8 @@ impl Access {
             source: source.clone(),
             role: role.clone(),
             policy: policy.clone(),
+            counted: *counted,
+            break_glass: break_glass.is_some(),
         };
         let no = |was: Allowed| {
             Self::Denied(Denied { asked: was.asked, at: entry.wall, policy: policy.clone(), denial: denial.clone() })

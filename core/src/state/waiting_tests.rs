@@ -181,6 +181,8 @@ fn new_decision_on_what_waits_is_the_one_that_counts() {
             joined,
             rule: Some("new".to_owned()),
             policy: "5a".to_owned(),
+            counted: None,
+            break_glass: None,
         },
         _ => unreachable!(),
     };

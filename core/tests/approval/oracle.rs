@@ -1,6 +1,7 @@
 //! A second opinion on answers, written from the manual's sentences: it knows humans instead of accounts, writes every way through an
 //! expression out, and tries every way of seating people.
 
+use jitsudo_core::past::Past;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -145,7 +146,9 @@ type Opinion = (Vec<bool>, bool, bool);
 fn real(world: &World) -> Opinion {
     let policy = policy(&world.rules);
     let requester = facts(&world.requester);
-    let asking = jitsudo_core::approval::asking(Some(&policy), &requester, &command("/usr/bin/id"), now()).unwrap();
+    let asking =
+        jitsudo_core::approval::asking(Some(&policy), &requester, &command("/usr/bin/id"), &Past::default(), now())
+            .unwrap();
     let people: Vec<Facts> = world.voices.iter().map(facts).collect();
     let answers: Vec<Answer<'_>> = world
         .voices

@@ -73,6 +73,8 @@ pub struct Terms {
     pub reason: Option<u64>,
     pub ticket: bool,
     pub record: Option<usize>,
+    /// per, time, uses: times in minutes.
+    pub budget: Option<(u64, Option<u64>, Option<u64>)>,
 }
 
 #[derive(Clone, Default, Debug)]
@@ -82,6 +84,8 @@ pub struct Rule {
     pub roles: Words,
     pub terms: Terms,
     pub break_glass: bool,
+    /// Uses that may wait for a review.
+    pub uses: u64,
     pub only_this_path: bool,
 }
 
@@ -173,6 +177,12 @@ fn terms(random: &mut Random) -> Terms {
         reason: random.maybe(6, |random| 1 + random.below(6) as u64),
         ticket: random.one_in(9),
         record: random.maybe(3, |random| random.below(3)),
+        budget: random.maybe(6, |random| {
+            let per = 30 * (1 + random.below(8) as u64);
+            let time = random.maybe(2, |random| 1 + random.below(90) as u64);
+            let uses = if time.is_none() || random.one_in(3) { Some(1 + random.below(4) as u64) } else { None };
+            (per, time, uses)
+        }),
     }
 }
 
@@ -216,6 +226,7 @@ pub fn model(random: &mut Random, allows: usize) -> Model {
         };
         rule.when.who.get_or_insert_with(|| vec!["alice", "%g1", "ALL"]);
         rule.break_glass = random.one_in(6);
+        rule.uses = 1 + random.below(2) as u64;
         model.allows.push(rule);
     }
     for at in 0..random.below(3) {
@@ -274,6 +285,11 @@ fn terms_keys(terms: &Terms) -> Vec<String> {
     keys.extend(terms.approvals.map(|count| format!("approval = {{ by = \"@team\", count = {count} }}")));
     keys.extend(terms.reason.map(|length| format!("reason = {{ min-length = {length} }}")));
     keys.extend(terms.record.map(|record| format!("record = \"{}\"", RECORD[record])));
+    if let Some((per, time, uses)) = terms.budget {
+        let time = time.map_or_else(String::new, |time| format!(", time = \"{time}m\""));
+        let uses = uses.map_or_else(String::new, |uses| format!(", uses = {uses}"));
+        keys.push(format!("budget = {{ per = \"{per}m\"{time}{uses} }}"));
+    }
     if terms.ticket {
         keys.push("ticket = { pattern = \"^T[0-9]+$\" }".to_owned());
     }
@@ -325,7 +341,8 @@ pub fn tables(model: &Model) -> Vec<String> {
                 keys.push("only-this-path = true".to_owned());
             }
             if rule.break_glass {
-                keys.push("break-glass = { window = \"7m\", reviewers = \"@team\" }".to_owned());
+                let uses = rule.uses;
+                keys.push(format!("break-glass = {{ window = \"7m\", uses = {uses}, reviewers = \"@team\" }}"));
             }
             tables.push(format!("[[{verb}]]\n{}\n", keys.join("\n")));
         }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use jitsudo_bytes::Bytes;
 use jitsudo_core::facts::{Executable, Fact, Facts, Group, Origin, Requester, Target};
+use jitsudo_core::id::AccessId;
 use jitsudo_core::name::{Gid, Uid};
+use jitsudo_core::past::{Past, Unreviewed, Use};
 use jitsudo_core::request::{Kind, Request};
 
 use super::model::{Model, Random};
@@ -206,9 +208,71 @@ pub fn aim(random: &mut Random, model: &Model, facts: &mut Facts, request: &mut 
     }
 }
 
+/// Something that was given before: by which rule, to whom, from which to which minute before now (negative: still to come).
+#[derive(Clone, Debug)]
+pub struct Earlier {
+    pub rule: String,
+    pub uid: u32,
+    pub user: &'static str,
+    pub from: i64,
+    pub to: i64,
+}
+
+/// Whose break-glass waits for a review.
+pub type Waiting = (u32, &'static str);
+
+/// What happened before, as plain lists.
+#[derive(Clone, Default, Debug)]
+pub struct Before {
+    pub given: Vec<Earlier>,
+    pub waiting: Vec<Waiting>,
+}
+
+const ACCOUNTS: [Waiting; 3] = [(1001, "alice"), (1002, "bob"), (1003, "carol")];
+
+fn before(random: &mut Random, model: &Model) -> Before {
+    let mut before = Before::default();
+    for _ in 0..random.below(5) {
+        let (uid, user) = ACCOUNTS[random.below(3)];
+        let rule = model.allows[random.below(model.allows.len())].name.clone();
+        let from = random.below(240) as i64;
+        before.given.push(Earlier { rule, uid, user, from, to: from - 1 - random.below(60) as i64 });
+    }
+    if random.one_in(3) {
+        before.waiting.extend((0..=random.below(2)).map(|_| ACCOUNTS[random.below(3)]));
+    }
+    before
+}
+
+/// The same as the evaluator has it.
+pub fn past(before: &Before, now: jiff::Timestamp) -> Past {
+    let mut past = Past::default();
+    let at = |minutes: i64| now - jiff::SignedDuration::from_mins(minutes);
+    let id = |number: usize| AccessId::new(number as u64, [7; 10]);
+    for (number, one) in before.given.iter().enumerate() {
+        assert!(past.count(Use {
+            id: id(number),
+            rule: one.rule.clone(),
+            uid: Uid(one.uid),
+            user: Some(one.user.to_owned()),
+            count: 1,
+            since: at(one.from),
+            newest: at(one.from),
+            until: at(one.to),
+            keep: 1 << 30,
+        }));
+    }
+    for (number, (uid, user)) in before.waiting.iter().enumerate() {
+        let (uid, user) = (Uid(*uid), Some((*user).to_owned()));
+        let rule = "any".to_owned();
+        past.wait_for_review(Unreviewed { id: id(number), rule, uid, user, loginuid: None, at: now, proven: true });
+    }
+    past
+}
+
 /// A whole case.
-pub fn case(random: &mut Random, model: &Model) -> (Facts, Request, jiff::Timestamp) {
+pub fn case(random: &mut Random, model: &Model) -> (Facts, Request, Before, jiff::Timestamp) {
     let (mut facts, mut request, now) = (facts(random), request(random), now(random));
     aim(random, model, &mut facts, &mut request);
-    (facts, request, now)
+    (facts, request, before(random, model), now)
 }

@@ -31,7 +31,7 @@ pub(crate) fn words(line: &Line, view: &View) -> (String, String) {
 
 fn of_entry(entry: &Entry, view: &View) -> (String, String) {
     let (label, text) = match &entry.event {
-        Event::Requested { uid, user, kind, argv, argv_cut, target, role, reason, ticket, .. } => {
+        Event::Requested { uid, user, kind, argv, argv_cut, target, role, reason, ticket, break_glass, .. } => {
             let who = user.as_deref().map_or_else(|| format!("#{}", uid.0), visible);
             let mut text = format!("{who}: {}", asked(*kind, argv, role.as_deref()));
             if *argv_cut {
@@ -45,6 +45,9 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             {
                 text.push_str(&format!(" by role {}", visible(role)));
             }
+            if *break_glass {
+                text.push_str(" by break-glass");
+            }
             if let Some(reason) = reason {
                 text.push_str(&format!(" \"{}\"", visible(reason)));
             }
@@ -53,7 +56,7 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             }
             ("asked".to_owned(), text)
         }
-        Event::Decided { allowed: true, rule, source, role, policy, joined: requires, .. } => {
+        Event::Decided { allowed: true, rule, source, role, policy, joined: requires, break_glass, .. } => {
             let mut text = "allowed".to_owned();
             if let Some(rule) = rule {
                 text.push_str(&format!(" by rule \"{}\"", visible(rule)));
@@ -63,6 +66,9 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             }
             if let Some(role) = role {
                 text.push_str(&format!(", role {}", visible(role)));
+            }
+            if break_glass.is_some() {
+                text.push_str(", BREAK-GLASS, to be reviewed");
             }
             if !requires.is_empty() {
                 text.push_str(&format!(", joined by {}", joined(requires)));
@@ -189,6 +195,10 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             };
             ("edited".to_owned(), text)
         }
+        Event::Reviewed { note, .. } => {
+            let by = entry.actor.name.as_deref().map_or_else(|| "another".to_owned(), visible);
+            ("reviewed".to_owned(), format!("by {by}: \"{}\"", visible(note)))
+        }
         Event::Ended { cause, .. } => ("ended".to_owned(), end_cause(*cause).to_owned()),
         Event::Closed { .. } => ("closed".to_owned(), "verified: nothing of it remains".to_owned()),
         Event::CleanupFailed { cause, .. } => {
@@ -298,6 +308,7 @@ fn of_host(event: &Event) -> (String, String) {
         | Event::Refused { .. }
         | Event::Lapsed { .. }
         | Event::Withdrawn { .. }
+        | Event::Reviewed { .. }
         | Event::SpawnerRefused { .. } => ("", String::new()),
     };
     (label.to_owned(), text)
@@ -350,6 +361,8 @@ pub(crate) fn refusal(denial: &Denial) -> String {
         Cause::ReasonNeeded => "a reason is needed",
         Cause::TicketNeeded => "a ticket is needed",
         Cause::WindowTooLong => "the asked window is too long",
+        Cause::BudgetUsed => "the budget of its rule is used up",
+        Cause::ReviewNeeded => "an earlier break-glass was not reviewed",
         Cause::UnsafeProgram => "others can write the program",
         Cause::UnknownTarget => "no such account or group here",
         Cause::NoGroup => "a group that the role lends is not here",

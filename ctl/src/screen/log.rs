@@ -170,6 +170,7 @@ impl Summary {
             | Event::ResidueAcknowledged { .. }
             | Event::Authenticated { .. }
             | Event::AuthenticationFailed { .. }
+            | Event::Reviewed { .. }
             | Event::HeadPublished { .. } => {}
         }
     }

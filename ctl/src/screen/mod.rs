@@ -7,6 +7,7 @@ pub(crate) mod grants;
 pub(crate) mod log;
 pub(crate) mod policy;
 pub(crate) mod residue;
+pub(crate) mod reviews;
 pub(crate) mod roles;
 pub(crate) mod sessions;
 pub(crate) mod standing;

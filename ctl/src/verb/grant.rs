@@ -28,6 +28,9 @@ pub(super) fn request(what: Request, json: bool) -> Result<(), Failure> {
             command.arg(format!("{option}={value}"));
         }
     }
+    if what.break_glass {
+        command.arg("--break-glass");
+    }
     Err(Failure::File { what: format!("start {JITSUDO}"), cause: command.exec() })
 }
 

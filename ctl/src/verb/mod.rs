@@ -7,6 +7,7 @@ mod doctor;
 mod grant;
 mod look;
 mod residue;
+mod review;
 mod signatures;
 mod verify;
 
@@ -33,6 +34,7 @@ pub(crate) fn run(arguments: Arguments, view: &View) -> Result<(), Failure> {
             residue::acknowledge(what, json)
         }
         Some(Verb::Residue(which)) => residue::show(&which, json, view),
+        Some(Verb::Review(what)) => review::run(what, json, view),
         Some(Verb::Roles) => look::roles(json, view),
         Some(Verb::Log(log)) => look::log(log, json, view),
         Some(Verb::Sessions(sessions)) => look::sessions(&sessions, json, view),

@@ -51,7 +51,10 @@ impl Daemon {
     /// The spawner says something.
     pub(crate) fn spawner_said(&mut self, message: FromSpawner) {
         match message {
-            FromSpawner::Ready { policy, memory, grants } => self.spawner_is_ready(policy, memory, grants),
+            FromSpawner::Ready { policy, memory, grants, reviews } => {
+                self.spawner.is_now_ready(policy.clone(), grants, reviews);
+                self.spawner_is_ready(policy.as_deref(), memory);
+            }
             FromSpawner::Looked { number, peer, facts, process } => {
                 self.looked(number, peer, *facts, process.as_deref());
             }
@@ -79,6 +82,7 @@ impl Daemon {
             FromSpawner::Applied { number, outcome } => self.applied(number, outcome),
             FromSpawner::Forgotten { number } => self.forgotten(number),
             FromSpawner::Signed { number, outcome } => self.signature_arrived(number, outcome),
+            FromSpawner::Reviewed { number, outcome } => self.reviewed(number, outcome),
             FromSpawner::Ending { number, known } => self.end_has_begun(number, known),
             FromSpawner::Spooled => self.look_at_spool(),
             FromSpawner::SessionGone { session } => {
@@ -89,9 +93,8 @@ impl Daemon {
         }
     }
 
-    fn spawner_is_ready(&mut self, policy: Option<String>, memory: Option<Memory>, grants: bool) {
-        let differs = policy.as_deref() != self.policy.digest();
-        self.spawner.is_now_ready(policy, grants);
+    fn spawner_is_ready(&mut self, policy: Option<&str>, memory: Option<Memory>) {
+        let differs = policy != self.policy.digest();
         self.take_memory(memory);
         if differs {
             self.reload_policy();
@@ -153,7 +156,15 @@ impl Daemon {
             let outcome = finished.outcome.map(|written| self.tell_written(written));
             match after {
                 None => {}
-                Some(After::Start(prepared)) => self.recorded(*prepared, outcome),
+                Some(After::Start(prepared)) => {
+                    let counts = prepared.counts;
+                    self.recorded(*prepared, outcome);
+                    // Who waited for it to be counted goes on.
+                    if counts && !self.loads.are_under_way() {
+                        self.resume_held();
+                    }
+                }
+                Some(After::Reviewed { client, id }) => self.review_recorded(client, &id, outcome),
                 Some(After::Spool(names)) => {
                     self.spool.settled(&names);
                     if outcome.is_ok() {

@@ -105,7 +105,7 @@ impl Daemon {
         }
         let HeldStart { start, entries, priority } = held;
         let ticket = self.ledger.append(entries, priority);
-        self.after.insert(ticket, After::Start(Box::new(Prepared { client, act, start })));
+        self.after.insert(ticket, After::Start(Box::new(Prepared { client, act, start, counts: false })));
     }
 
     /// Why a role that is allowed cannot be held, if so.

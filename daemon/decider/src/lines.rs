@@ -50,6 +50,7 @@ pub(crate) fn of_entry(seq: u64, entry: &Entry, json: &str, access: Option<&Acce
     add("JITSUDO_ROLE", given.and_then(|allowed| allowed.role.clone()));
     add("JITSUDO_POLICY", policy(&entry.event).or_else(|| given.map(|allowed| allowed.policy.clone())));
     add("JITSUDO_STATUS", status(&entry.event));
+    add("JITSUDO_BREAK_GLASS", is_break_glass(&entry.event, given).then(|| "1".to_owned()));
     let signed = signed(&entry.event);
     add("JITSUDO_KEY", signed.map(|signed| signed.key.clone()));
     add("JITSUDO_SIGNATURE", signed.map(|signed| signed.signature.clone()));
@@ -91,6 +92,10 @@ fn policy(event: &Event) -> Option<String> {
     }
 }
 
+fn is_break_glass(event: &Event, given: Option<&jitsudo_core::state::Allowed>) -> bool {
+    given.is_some_and(|allowed| allowed.break_glass) || matches!(event, Event::Requested { break_glass: true, .. })
+}
+
 fn signed(event: &Event) -> Option<&Signed> {
     match event {
         Event::SegmentSealed { signed, .. } | Event::HeadPublished { signed, .. } => signed.as_ref(),
@@ -111,7 +116,7 @@ fn status(event: &Event) -> Option<String> {
 
 fn severity(event: &Event) -> Severity {
     match event {
-        Event::RolledBack { .. } => Severity::Alert,
+        Event::RolledBack { .. } | Event::Decided { allowed: true, break_glass: Some(_), .. } => Severity::Alert,
         Event::SpawnerRefused { .. } | Event::CleanupFailed { .. } | Event::ChainCut { .. } => Severity::Error,
         Event::ActivationFailed { .. }
         | Event::PolicyRefused { .. }
@@ -123,6 +128,7 @@ fn severity(event: &Event) -> Severity {
         | Event::Residue { .. } => Severity::Warning,
         Event::Decided { allowed: false, .. }
         | Event::Edited { outcome: EditOutcome::Written, .. }
+        | Event::Reviewed { .. }
         | Event::PolicyApplied { .. } => Severity::Notice,
         Event::Acknowledged { .. } => Severity::Warning,
         Event::Approved { .. } | Event::Refused { .. } => Severity::Notice,
@@ -161,14 +167,28 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
     let visible = |text: &str| Bytes::from(text).visible();
     let quoted = |text: &Option<String>| visible(text.as_deref().unwrap_or_default());
     match &entry.event {
-        Event::Requested { uid, user, kind, argv, program, target, role, reason, .. } => {
+        Event::Requested { uid, user, kind, argv, program, target, role, reason, break_glass, .. } => {
             let who = user.as_deref().map_or_else(|| format!("uid {}", uid.0), visible);
             let target = target.as_deref().map_or_else(|| "root".to_owned(), visible);
             let program = program.as_ref().map(Bytes::visible);
             let act = words::act(*kind, argv, program, &target, role.as_deref());
             let why =
                 reason.as_deref().map_or_else(String::new, |reason| format!(" (reason: \"{}\")", visible(reason)));
-            format!("requested: {who} asks for {act}{why}")
+            let glass = if *break_glass { " by break-glass" } else { "" };
+            format!("requested: {who} asks for {act}{glass}{why}")
+        }
+        Event::Decided { allowed: true, rule, role, break_glass: Some(glass), .. } => {
+            let asked = access.map(jitsudo_core::state::Access::asked_for);
+            let who = asked.map_or_else(String::new, |asked| quoted(&asked.user));
+            let reason = asked.map_or_else(String::new, |asked| quoted(&asked.reason));
+            let tell = if glass.tell.is_empty() { String::new() } else { format!("; tell {}", glass.tell.join(", ")) };
+            format!(
+                "BREAK-GLASS: {who} by rule \"{}\", role {}: \"{reason}\"; to be reviewed by {}{}",
+                quoted(rule),
+                quoted(role),
+                visible(&glass.reviewers.join(", ")),
+                visible(&tell)
+            )
         }
         Event::Decided { allowed: true, rule, role, .. } => {
             format!("allowed: by rule \"{}\", role {}", quoted(rule), quoted(role))
@@ -270,6 +290,9 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
         Event::Ended { cause, .. } => {
             let cause = serde_json::to_value(cause).ok();
             format!("ended: {}", cause.as_ref().and_then(Value::as_str).unwrap_or_default().replace('_', " "))
+        }
+        Event::Reviewed { note, .. } => {
+            format!("reviewed by {}: \"{}\"", quoted(&entry.actor.name), visible(note))
         }
         Event::Closed { .. } => {
             let user = access.and_then(|access| access.asked_for().user.as_deref()).unwrap_or_default();

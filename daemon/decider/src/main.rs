@@ -28,6 +28,7 @@ mod policy;
 mod questions;
 mod record;
 mod residue;
+mod reviews;
 mod run;
 mod spawner;
 mod spool;

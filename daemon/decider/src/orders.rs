@@ -52,6 +52,15 @@ impl Daemon {
                 let about = self.about(&[], &None, &None, None);
                 return self.look(client, about, What::Order(order));
             }
+            Order::Review { id, note } => {
+                let letters = note.trim().chars().count();
+                if id.len() > MAX_ID || !(1..=MAX_REASON).contains(&letters) {
+                    return self.fail(client, malformed("cannot review: a note has 1 to 1000 letters, an id is short"));
+                }
+                // Who asks decides, also of root: it may be the one who used it.
+                let about = self.about(&[], &None, &None, None);
+                return self.look(client, about, What::Order(order));
+            }
         };
         if id.len() > MAX_ID || reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
             return self
@@ -81,6 +90,7 @@ impl Daemon {
         let (id, reason) = match order {
             Order::End { id, reason } => (id, reason),
             Order::AcknowledgeResidue { id, reason } => return self.acknowledge_residue(client, &id, reason, facts),
+            Order::Review { id, note } => return self.begin_review(client, &id, note, facts),
             Order::Release { .. } => return,
         };
         if !duties(self.policy.policy(), facts, wall(self.moment)).contains(&Duty::End) {

@@ -77,6 +77,7 @@ impl Daemon {
             Ask::Acknowledge { reason } => self.begin_acknowledge(client, uid, &reason),
             Ask::Standing
             | Ask::Roles
+            | Ask::Reviews
             | Ask::Sessions { all: true, .. }
             | Ask::Grants { all: true }
             | Ask::Residue { all: true }
@@ -171,6 +172,10 @@ impl Daemon {
             Ask::Roles => {
                 let offers = offers(policy, facts, now);
                 let items = offers.iter().filter_map(|offer| serde_json::to_value(offer).ok()).collect();
+                self.give_items(client, items);
+            }
+            Ask::Reviews => {
+                let items = self.reviews(facts);
                 self.give_items(client, items);
             }
             Ask::Sessions { ended, all: _ } => {

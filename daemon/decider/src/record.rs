@@ -90,6 +90,7 @@ impl Asked<'_> {
             digest: self.digest.to_owned(),
             tty: self.process.map_or(0, |process| process.tty),
             pid: self.peer.pid,
+            break_glass: self.request.break_glass,
         }
     }
 
@@ -109,6 +110,8 @@ impl Asked<'_> {
             policy: self.policy.to_owned(),
             denial: Some(denial.clone()),
             joined: Vec::new(),
+            counted: None,
+            break_glass: None,
         };
         vec![self.entry(stamp, &[]), stamp.entry(decided)]
     }
@@ -144,6 +147,8 @@ impl Asked<'_> {
             policy: self.policy.to_owned(),
             denial: None,
             joined: terms.joined.clone(),
+            counted: terms.counted,
+            break_glass: terms.break_glass.clone(),
         };
         let is_role = self.request.kind == Kind::Role;
         let groups = if is_role { terms.groups.clone() } else { Vec::new() };

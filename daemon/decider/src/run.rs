@@ -9,12 +9,12 @@
 use std::rc::Rc;
 
 use jitsudo_core::decision::{Cause, Decision, Denial, Terms};
-use jitsudo_core::evaluate::evaluate;
+use jitsudo_core::evaluate::evaluate_after;
 use jitsudo_core::event::{Ending, Event};
 use jitsudo_core::facts::{Fact, Facts};
 use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_core::name::Uid;
-use jitsudo_core::request::{Kind, Request};
+use jitsudo_core::request::Kind;
 use jitsudo_ledger::{AppendError, Priority};
 use jitsudo_link::facts::{About, Peer, Process};
 use jitsudo_link::spawner::{Start, ToSpawner};
@@ -30,6 +30,7 @@ use crate::client::fault;
 use crate::daemon::{Daemon, wall};
 use crate::limits;
 use crate::record::Asked;
+use crate::reviews::older_spawner;
 use crate::spawner::NotTaken;
 use crate::words::{self, Recorded};
 use crate::work::{After, Pending, Prepared, Started, What};
@@ -109,7 +110,16 @@ impl Daemon {
         if let Some(start) = self.held_start(peer, facts, process, &request, &act) {
             return self.give_held(client, act, start);
         }
-        let decision = evaluate(self.policy.policy(), facts, &request, now);
+        let past = self.ledger.state().past();
+        let decision = evaluate_after(self.policy.policy(), facts, &request, past, now);
+        if let Decision::Allow(terms) = &decision
+            && counts(terms)
+            && self.is_counting()
+        {
+            // What is being recorded at this moment may leave nothing for this one.
+            self.loads.held.push((client, Box::new(act)));
+            return;
+        }
         let Ok(random) = jitsudo_sys::random::bytes::<10>() else {
             return self.fail(client, fault(FaultCode::Internal, "cannot make an id: the kernel has no random bytes"));
         };
@@ -158,7 +168,10 @@ impl Daemon {
             return self.fail(client, words::untrusted_ledger(&cause));
         }
         if terms.approvals > 0 {
-            return self.deny(client, asked, &beyond_this_version(asked.request));
+            return self.deny(client, asked, &needs_approval());
+        }
+        if terms.break_glass.is_some() && !self.spawner.has_reviews() {
+            return self.fail(client, older_spawner());
         }
         let Fact::Is(Some(target)) = &asked.facts.target else {
             return self.deny(client, asked, &Denial { cause: Cause::UnknownTarget, detail: Vec::new(), by: None });
@@ -172,7 +185,9 @@ impl Daemon {
         } else {
             asked.given(&self.stamp(), terms, target, ends_at, ends_boottime_ms)
         };
-        let priority = if terms.when_full { Priority::Essential } else { Priority::Ordinary };
+        // In an emergency the disk may be the emergency.
+        let essential = terms.when_full || terms.break_glass.is_some();
+        let priority = if essential { Priority::Essential } else { Priority::Ordinary };
         let ticket = self.ledger.append(entries, priority);
         let start = Start {
             session: SessionId { access: asked.id.clone(), number: u32::from(!is_role) },
@@ -187,12 +202,18 @@ impl Daemon {
             held: false,
             groups: terms.groups.clone(),
         };
-        self.after.insert(ticket, After::Start(Box::new(Prepared { client, act, start })));
+        let prepared = Prepared { client, act, start, counts: counts(terms) };
+        self.after.insert(ticket, After::Start(Box::new(prepared)));
+    }
+
+    /// Something that counts is on its way into the ledger.
+    fn is_counting(&self) -> bool {
+        self.after.values().any(|after| matches!(after, After::Start(prepared) if prepared.counts))
     }
 
     /// The record of a start is durable, or is not.
     pub(crate) fn recorded(&mut self, prepared: Prepared, outcome: Result<(), AppendError>) {
-        let Prepared { client, act, start } = prepared;
+        let Prepared { client, act, start, counts: _ } = prepared;
         if let Err(error) = outcome {
             return self.fail(client, words::ledger_fault(&error));
         }
@@ -274,12 +295,17 @@ impl Daemon {
             What::Ask(ask) => self.answer_ask(pending.client, ask, &facts),
             What::ExplainOther(ask) => self.explain_other(pending.client, ask, &facts),
             What::Order(order) => self.answer_order(pending.client, order, &facts),
-            What::Start(_) | What::End { .. } | What::Apply { .. } | What::Acknowledge(_) | What::Forget => {}
+            What::Start(_) | What::End { .. } | What::Review(_) => {}
+            What::Apply { .. } | What::Acknowledge(_) | What::Forget => {}
         }
     }
 }
 
-fn beyond_this_version(request: &Request) -> Denial {
-    let what = if request.break_glass { "break-glass" } else { "approval" };
-    Denial { cause: Cause::NotSupported, detail: vec![format!("the rule needs {what}")], by: None }
+fn needs_approval() -> Denial {
+    Denial { cause: Cause::NotSupported, detail: vec!["the rule needs approval".to_owned()], by: None }
+}
+
+/// What is given on these terms takes from what is given later.
+fn counts(terms: &Terms) -> bool {
+    terms.counted.is_some() || terms.break_glass.is_some()
 }

@@ -35,6 +35,7 @@ pub(crate) struct Spawner {
     ready: Option<Option<String>>,
     /// It holds role grants.
     grants: bool,
+    reviews: bool,
     /// Why it is away.
     cause: String,
     /// Since when, CLOCK_BOOTTIME milliseconds.
@@ -76,9 +77,10 @@ impl Spawner {
     }
 
     /// It said that it is ready, and with which policy.
-    pub(crate) fn is_now_ready(&mut self, policy: Option<String>, grants: bool) {
+    pub(crate) fn is_now_ready(&mut self, policy: Option<String>, grants: bool, reviews: bool) {
         self.ready = Some(policy);
         self.grants = grants;
+        self.reviews = reviews;
         self.pause_ms = 0;
     }
 
@@ -100,6 +102,11 @@ impl Spawner {
     /// It is away, and has been so for no longer than it takes to begin it anew.
     pub(crate) fn is_soon_back(&self, now_ms: u64, patience_ms: u64) -> bool {
         self.ready.is_none() && now_ms < self.away_since_ms.saturating_add(patience_ms)
+    }
+
+    /// It is there, and keeps a list of break-glass that nobody has reviewed.
+    pub(crate) fn has_reviews(&self) -> bool {
+        self.ready.is_some() && self.reviews
     }
 
     /// Why it is away.

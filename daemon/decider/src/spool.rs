@@ -126,7 +126,8 @@ fn may_be_spooled(event: &Event) -> bool {
         | Event::Acknowledged { .. }
         | Event::SegmentSealed { .. }
         | Event::HeadPublished { .. }
-        | Event::ResidueAcknowledged { .. } => false,
+        | Event::ResidueAcknowledged { .. }
+        | Event::Reviewed { .. } => false,
     }
 }
 

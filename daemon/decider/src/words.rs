@@ -51,6 +51,8 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
         Cause::ReasonNeeded => format!("a reason is needed: {on}"),
         Cause::TicketNeeded => format!("a ticket is needed: {on}"),
         Cause::WindowTooLong => format!("not for that long: {on}"),
+        Cause::BudgetUsed => format!("the budget is used up: {on}"),
+        Cause::ReviewNeeded => format!("not before a review: {on}"),
         Cause::UnknownTarget => unknown(request),
         Cause::Unrunnable(NoExecutable::NotFound) => format!("{name}: command not found"),
         Cause::Unrunnable(NoExecutable::NotExecutable) => format!("{name}: cannot be executed by the target account"),
@@ -61,7 +63,8 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
     let step = match &denial.cause {
         Cause::NoPolicy => Some("an administrator runs `jitctl policy apply` (as root)".to_owned()),
         // The detail says what to do.
-        Cause::ReasonNeeded | Cause::TicketNeeded | Cause::WindowTooLong => None,
+        Cause::ReasonNeeded | Cause::TicketNeeded | Cause::WindowTooLong | Cause::BudgetUsed => None,
+        Cause::ReviewNeeded => Some("who may review it runs `jitctl review`".to_owned()),
         Cause::UnknownTarget | Cause::NoGroup | Cause::Unrunnable(_) | Cause::NotSupported => None,
         Cause::NotCovered
         | Cause::Denied

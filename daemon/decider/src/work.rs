@@ -6,6 +6,8 @@ use jitsudo_link::spawner::{ApplyOutcome, Start, Wanted};
 use jitsudo_protocol::act::Act;
 use jitsudo_protocol::client::{Ask, Order};
 
+use crate::reviews::Review;
+
 /// What the spawner was asked.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -22,7 +24,7 @@ impl Pending {
     pub(crate) fn outlives_its_client(&self) -> bool {
         match self.what {
             What::Start(_) | What::Apply { .. } | What::Acknowledge(_) => true,
-            What::End { .. } => true,
+            What::End { .. } | What::Review(_) => true,
             What::Run(_) | What::Ask(_) | What::ExplainOther(_) | What::Forget | What::Order(_) => false,
         }
     }
@@ -41,6 +43,8 @@ pub(crate) enum What {
     Forget,
     /// A session.
     Start(Started),
+    /// That a use of break-glass was reviewed.
+    Review(Review),
     /// That an access ends.
     End {
         /// Which.
@@ -84,6 +88,13 @@ pub(crate) enum After {
     Spool(Vec<String>),
     /// Accesses are over.
     Lost,
+    /// A review counts.
+    Reviewed {
+        /// Whose.
+        client: u64,
+        /// Of which access.
+        id: AccessId,
+    },
     /// Root's acknowledgement counts.
     Acknowledged {
         /// Who gave it.
@@ -111,4 +122,6 @@ pub(crate) struct Prepared {
     pub(crate) client: u64,
     pub(crate) act: Act,
     pub(crate) start: Start,
+    /// A budget or a review counts it: what is like it waits until it does.
+    pub(crate) counts: bool,
 }

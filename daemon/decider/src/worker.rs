@@ -280,6 +280,8 @@ mod tests {
             policy: "p".into(),
             denial: Some(denial),
             joined: Vec::new(),
+            counted: None,
+            break_glass: None,
         };
         let mut item = serde_json::to_value(event).unwrap();
         assert!(item.to_string().contains("investigation"));

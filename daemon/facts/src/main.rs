@@ -9,6 +9,7 @@
 //! 3. A peer whose real, effective, saved or filesystem ids differ is refused (`peer_auth_03`, `confused_deputy_06`).
 
 mod account;
+mod entry;
 mod lent;
 mod origin;
 mod peer;
@@ -49,6 +50,9 @@ fn main() -> ExitCode {
 }
 
 fn answer(question: &Question, pidfd: Option<&OwnedFd>) -> Answer {
+    if !question.accounts.is_empty() {
+        return Answer::Accounts(entry::look(&question.accounts));
+    }
     let about = &question.about;
     match (&about.subject, pidfd) {
         (Some(subject), _) => match account::by_name(subject) {

@@ -7,14 +7,17 @@ use jitsudo_core::facts::Facts;
 use jitsudo_core::request::{Kind, Request};
 
 /// How many seconds a command grant lasts from its start, `not_after` aside: the run-time; for a shell or a login the smaller of
-/// run-time and window, and of the window that was asked for. `-T` shortens the run-time. A role lasts for its window.
+/// run-time and window, and of the window that was asked for. `-T` shortens the run-time. A role lasts for its window. All that break-glass
+/// gives lasts for the smaller of run-time and window.
 #[must_use]
 pub fn seconds(terms: &Terms, request: &Request, facts: &Facts) -> u64 {
+    let is_glass = terms.break_glass.is_some();
     if request.kind == Kind::Role {
-        return request.window.map_or(terms.window, |asked| asked.min(terms.window));
+        let window = if is_glass { terms.window.min(terms.run_time) } else { terms.window };
+        return request.window.map_or(window, |asked| asked.min(window));
     }
     let run_time = request.timeout.map_or(terms.run_time, |asked| asked.min(terms.run_time));
-    if is_shell(request, facts) {
+    if is_glass || is_shell(request, facts) {
         let window = request.window.map_or(terms.window, |asked| asked.min(terms.window));
         run_time.min(window)
     } else {

@@ -1,7 +1,9 @@
 //! Spawner ⇄ `jitsudo-facts`: one question a message, one answer a message, two seconds each.
 
+use std::collections::BTreeSet;
+
 use jitsudo_bytes::Bytes;
-use jitsudo_core::facts::Facts;
+use jitsudo_core::facts::{Fact, Facts, Group};
 use serde::{Deserialize, Serialize};
 
 /// The peer of a connection by the kernel: SO_PEERCRED, held by a pidfd.
@@ -22,6 +24,9 @@ pub struct Question {
     pub peer: Peer,
     /// What for.
     pub about: About,
+    /// How these accounts stand now, by uid: nothing else is asked then, and no pidfd attached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<u32>,
 }
 
 /// The part of a question that the decider may choose.
@@ -94,6 +99,36 @@ pub enum Answer {
     Learnt(Box<Learnt>),
     /// The peer is not one that may ask at all; nothing is evaluated.
     Refused(String),
+    /// How accounts stand.
+    Accounts(Vec<Account>),
+}
+
+/// One account as the databases have it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Account {
+    /// What was asked for.
+    pub uid: u32,
+    /// What is there; nothing where no database has it.
+    pub entry: Fact<Option<Entry>>,
+}
+
+/// See [`Account`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Primary group.
+    pub gid: u32,
+    /// Home directory.
+    pub home: String,
+    /// Login shell.
+    pub shell: String,
+    /// Every group that the databases list for it.
+    pub groups: Fact<BTreeSet<Group>>,
+    /// It stands in this host's own passwd(5).
+    pub local: bool,
+    /// It was locked, or is expired, by shadow(5).
+    pub locked: Fact<bool>,
 }
 
 /// The facts of a request.

@@ -20,6 +20,8 @@ pub mod spawner;
 
 /// Where the spawner listens; mode 0600, owned by `_jitsudo`.
 pub const SPAWNER_SOCKET: &str = "/run/jitsudo/spawner";
+/// Where break-glass that nobody has reviewed is noted, root's: on disk, and where that takes nothing.
+pub const UNREVIEWED: [&str; 2] = ["/var/lib/jitsudo/unreviewed", "/run/jitsudo/unreviewed"];
 /// The applied policy in compiled form, root's.
 pub const APPLIED_POLICY: &str = "/var/lib/jitsudo/policy/applied.json";
 /// Directory of the ledger, `_jitsudo`'s.

@@ -75,6 +75,9 @@ pub struct Spec {
     /// Groups that the command is in beyond the target's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lent: Vec<Gid>,
+    /// What was allowed starts before this, CLOCK_BOOTTIME milliseconds: who asks may be long at the prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_by_ms: Option<u64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

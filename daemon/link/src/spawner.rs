@@ -77,6 +77,14 @@ pub enum ToSpawner {
         /// Why.
         cause: EndCause,
     },
+    /// The peer has reviewed a use of break-glass. Attached: the connection, which was looked at before. Only to a spawner whose `Ready` told
+    /// that it has reviews.
+    Review {
+        /// Repeated in the answer.
+        number: u64,
+        /// Which.
+        id: AccessId,
+    },
     /// These spool files are in the ledger, durably.
     Folded {
         /// Their names.
@@ -188,6 +196,9 @@ pub enum FromSpawner {
         /// It holds role grants and ends what it is told to; false = a spawner of an older version.
         #[serde(default)]
         grants: bool,
+        /// It keeps a list of break-glass that nobody has reviewed; false = a spawner of an older version.
+        #[serde(default)]
+        reviews: bool,
     },
     /// Answer to `Look`.
     Looked {
@@ -249,6 +260,13 @@ pub enum FromSpawner {
         /// There was something to end, and its end has begun.
         known: bool,
     },
+    /// Answer to `Review`.
+    Reviewed {
+        /// The order's number.
+        number: u64,
+        /// What happened.
+        outcome: ReviewOutcome,
+    },
     /// A file was put into the spool.
     Spooled,
     /// A session's process is gone (it had written what it had to say).
@@ -256,6 +274,19 @@ pub enum FromSpawner {
         /// Which.
         session: SessionId,
     },
+}
+
+/// What came of a `Review`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReviewOutcome {
+    /// It does not wait here any more.
+    Done {
+        /// It did before.
+        known: bool,
+    },
+    /// The peer may not; in words.
+    Refused(String),
 }
 
 /// Why facts could not be had.
@@ -425,7 +456,7 @@ mod tests {
     #[test]
     fn ready_of_an_older_spawner_has_no_memory() {
         let ready: FromSpawner = serde_json::from_str(r#"{"ready":{"policy":null}}"#).unwrap();
-        assert_eq!(ready, FromSpawner::Ready { policy: None, memory: None, grants: false });
+        assert_eq!(ready, FromSpawner::Ready { policy: None, memory: None, grants: false, reviews: false });
     }
 
     #[test]

@@ -205,6 +205,10 @@ fn start(
         let words = "cannot start the command: its time was over before you had proven who you are".to_owned();
         return Err(Failure::cannot(FaultCode::Authentication, words, Errno::ETIMEDOUT));
     }
+    if spec.start_by_ms.is_some_and(|start_by_ms| now.boottime_ms > start_by_ms) {
+        let words = "cannot start the command: you took longer to prove who you are than the rule waits (start-by)";
+        return Err(Failure::cannot(FaultCode::Authentication, words.to_owned(), Errno::ETIMEDOUT));
+    }
     if recorder.told_to_end().is_some() {
         let words = "cannot start the command: its grant was ended before it began".to_owned();
         return Err(Failure::cannot(FaultCode::NotFound, words, Errno::ECANCELED));

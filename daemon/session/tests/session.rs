@@ -168,6 +168,7 @@ fn spec(act: &Act, spool: &Path) -> Spec {
         secure_path: "/usr/sbin:/usr/bin:/sbin:/bin".into(),
         spool: spool.to_str().unwrap().into(),
         held: false,
+        start_by_ms: None,
     }
 }
 

@@ -6,6 +6,7 @@
 //! 2. A grant is over at the earliest of its two clocks and of another boot, for good (`grant_is_over_by_whichever_clock_is_first`).
 //! 3. What a restarted spawner finds is held no longer than before, and what was ending ends (`restart_keeps_ends_and_endings`).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -147,6 +148,36 @@ impl Grants {
         }
         self.held.push(grant);
         self.held.last().map(Ok)
+    }
+
+    /// Whose they are, and what the accounts were called.
+    pub(crate) fn holders(&self) -> BTreeMap<u32, BTreeSet<String>> {
+        let mut holders: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+        for grant in self.held.iter().filter(|grant| grant.ending.is_none()) {
+            holders.entry(grant.requester).or_default().extend(grant.user.clone());
+        }
+        holders
+    }
+
+    /// Those of an account that may be used.
+    pub(crate) fn of(&self, uid: u32) -> Vec<Grant> {
+        self.held.iter().filter(|grant| grant.requester == uid && grant.ending.is_none()).cloned().collect()
+    }
+
+    /// Ends a grant earlier than it was to end.
+    pub(crate) fn shorten(&mut self, id: &AccessId, at: Timestamp, now: Now) {
+        let Some(grant) = self.held.iter_mut().chain(&mut self.asked).find(|grant| grant.id == *id) else { return };
+        if at >= grant.ends.at {
+            return;
+        }
+        grant.ends.at = at;
+        grant.ends.boottime_ms =
+            grant.ends.boottime_ms.min(jitsudo_link::ends::boottime_ms(at, now.wall, now.boottime_ms));
+        let grant = grant.clone();
+        if self.is_held(id) {
+            // What takes away waits for no record.
+            let _ = self.note(&grant);
+        }
     }
 
     /// Those whose time is over and whose end has not begun.

@@ -5,10 +5,11 @@
 
 use jitsudo_core::Timestamp;
 use jitsudo_core::decision::{Decision, Terms};
-use jitsudo_core::evaluate::evaluate;
+use jitsudo_core::evaluate::evaluate_by;
 use jitsudo_core::facts::{Executable, Fact, Facts, Group, Target};
 use jitsudo_core::held::{Held, under};
 use jitsudo_core::lends::Lends;
+use jitsudo_core::past::Past;
 use jitsudo_core::request::{Kind, Request};
 use jitsudo_link::ends;
 use jitsudo_link::facts::Peer;
@@ -35,19 +36,30 @@ pub(crate) struct Now {
     pub(crate) boottime_ms: u64,
 }
 
+/// What this program knows by itself of what was given before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Own<'a> {
+    /// The role grant that the start's session names, as far as one is held here.
+    pub(crate) grant: Option<&'a Grant>,
+    /// Break-glass that nobody has reviewed.
+    pub(crate) past: &'a Past,
+}
+
 /// What the two clocks may have drifted and been rounded apart between decision and start, milliseconds.
 const CLOCK_SLACK_MS: u64 = 10;
 
-/// Judges a start; in words what does not agree. `grant` is the role grant that the start's session names, as far as one is held here.
+/// Judges a start; in words what does not agree. By the rule that it names alone: budgets are the decider's to count, and so another rule than
+/// the one that would be chosen with all of them unused may be the right one.
 pub(crate) fn judge(
     applied: &Applied,
     peer: Peer,
     facts: &Facts,
     act: &Act,
     start: &Start,
-    grant: Option<&Grant>,
+    own: Own<'_>,
     now: Now,
 ) -> Result<Judged, String> {
+    let Own { grant, past } = own;
     if start.requester != peer.uid {
         return Err(format!("uid {} was named, the connection is uid {}'s", start.requester, peer.uid));
     }
@@ -64,7 +76,7 @@ pub(crate) fn judge(
     let terms = if start.held {
         under_grant(applied, facts, &request, grant, now)?
     } else {
-        match evaluate(applied.policy.as_ref(), facts, &request, now.wall) {
+        match evaluate_by(applied.policy.as_ref(), facts, &request, past, &start.rule, now.wall) {
             Decision::Allow(terms) => terms,
             Decision::Deny(denial) => return Err(format!("the applied policy does not allow it ({:?})", denial.cause)),
         }
@@ -287,7 +299,7 @@ mod tests {
     }
 
     fn terms_of_root() -> Terms {
-        match evaluate(None, &facts(), &jitsudo_link::ask::request(&act()), now().wall) {
+        match jitsudo_core::evaluate::evaluate(None, &facts(), &jitsudo_link::ask::request(&act()), now().wall) {
             Decision::Allow(terms) => *terms,
             Decision::Deny(denial) => panic!("root is root: {denial:?}"),
         }
@@ -296,7 +308,7 @@ mod tests {
     fn judged(change: impl FnOnce(&mut Start, &mut Act, &mut Facts, &mut Peer)) -> Result<Judged, String> {
         let (mut start, mut act, mut facts, mut peer) = (start(), act(), facts(), root());
         change(&mut start, &mut act, &mut facts, &mut peer);
-        judge(&Applied::default(), peer, &facts, &act, &start, None, now())
+        judge(&Applied::default(), peer, &facts, &act, &start, Own { grant: None, past: &Past::default() }, now())
     }
 
     #[test]
@@ -379,7 +391,15 @@ mod tests {
         change(&mut start, &mut act, &mut facts, &mut grant);
         start.digest = digest::of_act(1000, &act);
         let peer = Peer { pid: 7, uid: 1000, gid: 1000 };
-        judge(&applied(policy), peer, &facts, &act, &start, grant.as_ref(), now())
+        judge(
+            &applied(policy),
+            peer,
+            &facts,
+            &act,
+            &start,
+            Own { grant: grant.as_ref(), past: &Past::default() },
+            now(),
+        )
     }
 
     #[test]

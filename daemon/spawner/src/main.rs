@@ -11,6 +11,7 @@
 //! 5. Who has to prove their identity is decided here, by proofs that sessions reported on their own sockets (`remembered`, `sessions`).
 //! 6. What does not agree is written to the spool and told to the journal here, not through the decider (`record`).
 
+mod accounts;
 mod cgroups;
 mod comparison;
 mod decider;
@@ -22,6 +23,7 @@ mod looked;
 mod policy;
 mod record;
 mod remembered;
+mod reviews;
 mod sessions;
 mod signing;
 mod spawner;

@@ -1,6 +1,6 @@
 //! Sessions: one kept warm, each started one known by pidfd and group until nothing of it is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -83,8 +83,8 @@ pub(crate) enum Heard {
     Quiet,
     /// There is something in the spool.
     Spooled,
-    /// Who asks has proven it, or has used a proof.
-    Settled(WhenSettled),
+    /// Who asks has proven it, or has used a proof; and what is to be remembered of that.
+    Settled(Option<WhenSettled>),
     /// Who asks for a role may have it.
     Proved,
 }
@@ -307,7 +307,7 @@ impl Sessions {
                 // Once, and for what this start was about: its own words name nobody.
                 Ok(FromSessionToSpawner::Authenticated) => {
                     live.proving = false;
-                    live.when_settled.take().map_or(Heard::Nothing, Heard::Settled)
+                    Heard::Settled(live.when_settled.take())
                 }
                 Ok(FromSessionToSpawner::Proved) => Heard::Proved,
                 Err(_) => Heard::Nothing,
@@ -406,6 +406,17 @@ impl Sessions {
             }
         }
         any
+    }
+
+    /// Whose sessions there are, as far as that is known.
+    pub(crate) fn requesters(&self) -> impl Iterator<Item = u32> + '_ {
+        self.live.iter().filter_map(|live| live.requester)
+    }
+
+    /// The accesses of an account that have sessions.
+    pub(crate) fn accesses_of(&self, uid: u32) -> BTreeSet<AccessId> {
+        let own = self.live.iter().filter(|live| live.requester == Some(uid));
+        own.map(|live| live.session.access.clone()).collect()
     }
 
     /// Says something to a session; false when it does not listen.
@@ -589,7 +600,7 @@ mod tests {
         // Who has proven it makes room, whether or not that is remembered.
         theirs.send(&serde_json::to_vec(&FromSessionToSpawner::Authenticated).unwrap(), &[]).unwrap();
         let first = sessions.live[0].session.clone();
-        assert_eq!(sessions.readable(&first), Heard::Nothing);
+        assert_eq!(sessions.readable(&first), Heard::Settled(None));
         assert!(sessions.may_be_asked(1000));
     }
 }

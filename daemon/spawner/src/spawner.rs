@@ -1,8 +1,10 @@
 //! The loop: waits for deciders, helpers, sessions and workers, and does one thing at a time.
 
+mod eligible;
 mod held;
 mod looks;
 mod orders;
+mod reviews;
 mod starts;
 
 use std::collections::BTreeMap;
@@ -11,7 +13,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use jitsudo_core::event::Event;
-use jitsudo_core::id::SessionId;
+use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_link::lent::Lendings;
 use jitsudo_link::settings::{self, Settings};
 use jitsudo_link::spawner::{ApplyOutcome, FromSpawner};
@@ -22,6 +24,7 @@ use jitsudo_sys::nix::sys::resource::{Resource, getrlimit, setrlimit};
 use jitsudo_sys::notify::{Notify, watchdog_interval};
 use jitsudo_sys::{clock, trusted};
 
+use crate::accounts::Accounts;
 use crate::comparison::{Compared, Comparison};
 use crate::decider::{self, Decider};
 use crate::effect::Worker;
@@ -32,6 +35,7 @@ use crate::looked::Looked;
 use crate::policy::{self, Applied};
 use crate::record::{self, Recorder};
 use crate::remembered::{self, Remembered};
+use crate::reviews::Reviews;
 use crate::sessions::{self, Sessions};
 use crate::signing::{self, Signing};
 
@@ -55,6 +59,7 @@ enum Token {
     Helper(u64),
     SessionSays(SessionId),
     SessionEnds(SessionId),
+    Accounts,
     Worker,
     Signer,
     Comparer,
@@ -72,6 +77,10 @@ pub(crate) struct Spawner {
     sessions: Sessions,
     grants: Grants,
     lendings: Lendings,
+    reviews: Reviews,
+    accounts: Accounts,
+    /// Roles that wait for the proof of who asks.
+    asked: BTreeMap<AccessId, eligible::Asked>,
     /// Applies a policy; true = a dry run.
     worker: Option<Worker<bool>>,
     signing: Signing,
@@ -102,7 +111,9 @@ impl Spawner {
         let host = settings.host_or(&nodename);
         let mut recorder = Recorder::new(&host);
         let boot = clock::boot_id().unwrap_or_default();
-        let (grants, trouble) = Grants::load(PathBuf::from(jitsudo_link::notes::ENDS), &host, &boot);
+        let (grants, mut trouble) = Grants::load(PathBuf::from(jitsudo_link::notes::ENDS), &host, &boot);
+        let (reviews, more) = Reviews::load(jitsudo_link::UNREVIEWED.map(PathBuf::from).into());
+        trouble.extend(more);
         for cause in trouble {
             recorder.record(Event::SpawnerRefused { id: None, cause });
         }
@@ -118,6 +129,9 @@ impl Spawner {
             sessions: Sessions::prepare(sessions::kept_channels()),
             grants,
             lendings: Lendings::default(),
+            reviews,
+            accounts: Accounts::default(),
+            asked: BTreeMap::new(),
             worker: None,
             signing: Signing::new(clock::boottime_ms()),
             comparison,
@@ -139,6 +153,7 @@ impl Spawner {
 
     /// A policy that cannot be loaded is none: nobody is allowed anything, and the journal says why.
     fn load_policy(&mut self) {
+        self.accounts.look_soon();
         match policy::load(Path::new(APPLIED_POLICY)) {
             Ok(applied) => self.applied = applied,
             Err(cause) => {
@@ -160,9 +175,10 @@ impl Spawner {
             let now = clock::boottime_ms();
             let ends =
                 self.sessions.next_end().into_iter().chain(self.grants.next_end()).chain(self.comparison.next_due());
-            let next = self.helpers.next_deadline().into_iter().chain(ends).min();
+            let next = self.helpers.next_deadline().into_iter().chain(ends).chain(self.accounts.next()).min();
             // The wall clock may be set at any time.
-            let longest = if self.grants.is_empty() { 60_000 } else { TICK_MS };
+            let is_idle = self.grants.is_empty() && self.sessions.requesters().next().is_none();
+            let longest = if is_idle { 60_000 } else { TICK_MS };
             let due = next.map_or(longest, |until| until.saturating_sub(now).min(longest));
             let pause = if self.accept_from_ms > now { ACCEPT_PAUSE_MS } else { 5_000 };
             let timeout = u16::try_from(u128::from(due.min(pause)).min(watchdog)).unwrap_or(5_000);
@@ -194,6 +210,10 @@ impl Spawner {
             let session = session.clone();
             tokens.push(if says { Token::SessionSays(session) } else { Token::SessionEnds(session) });
             entries.push(PollFd::new(descriptor, readable));
+        }
+        if let Some(channel) = self.accounts.channel() {
+            tokens.push(Token::Accounts);
+            entries.push(PollFd::new(channel.as_fd(), readable));
         }
         if let Some(worker) = &self.worker {
             tokens.push(Token::Worker);
@@ -231,6 +251,7 @@ impl Spawner {
                 self.heard(&session, heard);
             }
             Token::SessionEnds(session) => self.session_ended(&session),
+            Token::Accounts => self.accounts_answered(),
             Token::Worker => {
                 if let Some(worker) = self.worker.take() {
                     let (told, outcome) = worker.outcome();
@@ -266,6 +287,7 @@ impl Spawner {
         self.close_what_is_over();
         self.compare_the_host(now);
         self.sessions.keep(now, &self.notify);
+        self.look_at_accounts(now);
         for session in self.sessions.enforce(now) {
             let cause = format!("session {session} ran past its end without ending its command: killed by the spawner");
             self.recorder.record(Event::CleanupFailed { id: session.access, cause });
@@ -321,6 +343,7 @@ impl Spawner {
                     policy: self.applied.digest.clone(),
                     memory: Some(signing::memory()),
                     grants: true,
+                    reviews: true,
                 });
                 self.next_decider += 1;
                 self.deciders.insert(self.next_decider, decider);

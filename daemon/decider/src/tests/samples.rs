@@ -41,6 +41,8 @@ pub(crate) fn terms() -> Terms {
         not_after: None,
         finish: 0,
         warn: vec![300, 60],
+        counted: None,
+        break_glass: None,
         run_as: RunAs {
             env_keep: Vec::new(),
             env_free: false,

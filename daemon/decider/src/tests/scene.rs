@@ -14,7 +14,7 @@ use jitsudo_core::language::{HostLookup, SourceFile, compile};
 use jitsudo_core::name::Uid;
 use jitsudo_link::facts::{About, Peer};
 use jitsudo_link::settings::Settings;
-use jitsudo_link::spawner::{ApplyOutcome, FromSpawner, Memory, SignOutcome, Start, ToSpawner, Wanted};
+use jitsudo_link::spawner::{ApplyOutcome, FromSpawner, Memory, ReviewOutcome, SignOutcome, Start, ToSpawner, Wanted};
 use jitsudo_protocol::VERSION;
 use jitsudo_protocol::act::{Act, ActKind, ActOptions, Assembler, Progress};
 use jitsudo_protocol::client::{Ask, Fault, FromClient, FromDecider, Say};
@@ -243,7 +243,7 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
         decider.set_nonblocking(false).unwrap();
         let say = |message: &FromSpawner| decider.send(&serde_json::to_vec(message).unwrap(), &[]).is_ok();
         std::thread::sleep(play.greets_after);
-        say(&FromSpawner::Ready { policy: policy.clone(), memory: play.memory.clone(), grants: true });
+        say(&FromSpawner::Ready { policy: policy.clone(), memory: play.memory.clone(), grants: true, reviews: true });
         let mut arriving: Option<(u64, Box<Start>, Channel, Progress)> = None;
         while let Ok(Some(message)) = decider.receive() {
             let connection = message.descriptors.into_iter().next().map(Channel::from_descriptor);
@@ -292,6 +292,9 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
                 ToSpawner::EndGrant { number, id, cause } => {
                     let _ = seen.send(Seen::EndGrant(id, cause));
                     say(&FromSpawner::Ending { number, known: true });
+                }
+                ToSpawner::Review { number, id: _ } => {
+                    say(&FromSpawner::Reviewed { number, outcome: ReviewOutcome::Done { known: true } });
                 }
                 ToSpawner::Folded { names } => {
                     let _ = seen.send(Seen::Folded(names));

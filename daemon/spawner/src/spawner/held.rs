@@ -36,10 +36,14 @@ impl Spawner {
         let id = &session.access;
         let moment = clock::now();
         let now = Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms };
-        let activated = match self.grants.activate(id, now) {
+        let given = self.still_gives(id, now);
+        if given.is_err() {
+            self.grants.give_up(id);
+        }
+        let activated = given.and_then(|()| match self.grants.activate(id, now) {
             None => Err("nobody asked for it here".to_owned()),
             Some(activated) => activated.map(|grant| grant.role.clone()),
-        };
+        });
         let activated = activated.and_then(|role| {
             if self.recorder.record(Event::Active { id: id.clone() }) {
                 return Ok(role);
@@ -50,10 +54,13 @@ impl Spawner {
         let word = match activated {
             Ok(role) => SpawnerToSession::Activated { role },
             Err(cause) => {
+                self.reviews.remove(id);
                 self.recorder.record(Event::ActivationFailed { id: id.clone(), cause: cause.clone() });
                 SpawnerToSession::NotActivated(cause)
             }
         };
+        // An account that nobody looked at yet is looked at now.
+        self.accounts.look_soon();
         // Before the requester hears of it: a command that follows finds it held.
         self.say_to_all(&FromSpawner::Spooled);
         // A session that is gone has no requester to tell; the grant is theirs all the same, and ends as it would.

@@ -80,7 +80,7 @@ impl Spawner {
                     let origin = inside.as_ref().unwrap_or(&learnt.facts.origin);
                     Ok(learnt.process.as_ref().and_then(|process| Key::of(peer.uid, process, origin)))
                 }
-                Ok(Answer::Refused(_)) | Err(_) => Err(()),
+                Ok(Answer::Refused(_) | Answer::Accounts(_)) | Err(_) => Err(()),
             };
             match key {
                 Ok(Some(key)) => self.remembered.forget(key),
@@ -111,6 +111,10 @@ impl Spawner {
                     self.looked.remember(connection, peer, about, learnt, clock::boottime_ms());
                 }
                 message
+            }
+            Ok(Answer::Accounts(_)) => {
+                let cause = LookFailure::Failed("jitsudo-facts answered another question".to_owned());
+                FromSpawner::LookFailed { number, cause }
             }
             Ok(Answer::Refused(cause)) => FromSpawner::LookFailed { number, cause: LookFailure::Refused(cause) },
             Err(cause) => FromSpawner::LookFailed { number, cause },

@@ -58,6 +58,7 @@ impl Spawner {
                 self.close_what_is_over();
                 self.say(id, &FromSpawner::Ending { number, known });
             }
+            Ok(ToSpawner::Review { number, id: access }) => self.review(id, number, &access, connection.as_ref()),
             Ok(ToSpawner::Folded { names }) => {
                 for name in names {
                     // A name that cannot be removed is offered again, and folding it again changes nothing.

@@ -5,16 +5,18 @@ use std::net::IpAddr;
 use jitsudo_core::event::{EndCause, Event};
 use jitsudo_core::facts::{Fact, Origin};
 use jitsudo_core::id::SessionId;
+use jitsudo_core::past::Unreviewed;
 use jitsudo_link::lent::Lending;
-use jitsudo_link::session::Spec;
+use jitsudo_link::session::{Authentication, Spec};
 use jitsudo_link::spawner::{FromSpawner, Start};
 use jitsudo_link::{SECURE_PATH, SPOOL, ends};
 use jitsudo_protocol::act::{Act, ActKind};
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::clock;
 
+use super::eligible::Asked;
 use super::{GRACE_MS, Spawner};
-use crate::judge::{self, Now};
+use crate::judge::{self, Now, Own};
 use crate::remembered::{self, Key};
 use crate::sessions::{Gone, Heard};
 use crate::{grants, record};
@@ -39,7 +41,8 @@ impl Spawner {
             return;
         }
         let grant = self.grants.usable(access, now);
-        let judged = match judge::judge(&self.applied, look.peer, facts, act, &start, grant, now) {
+        let own = Own { grant, past: self.reviews.past() };
+        let judged = match judge::judge(&self.applied, look.peer, facts, act, &start, own, now) {
             Ok(judged) => judged,
             Err(cause) => {
                 self.refuse(id, number, &start, &cause, true);
@@ -56,6 +59,26 @@ impl Spawner {
         let (authentication, when_settled) =
             self.remembered.needed(judged.terms.auth, uid, remember, key, now.boottime_ms, remembered::is_alive);
         let finish = ends::finish(&judged.terms, &jitsudo_link::ask::request(act), &look.learnt.facts);
+        // Under a role that is held nothing new is used.
+        if judged.terms.break_glass.is_some() && !start.held {
+            let requester = &look.learnt.facts.requester;
+            self.reviews.begin(Unreviewed {
+                id: access.clone(),
+                rule: judged.terms.rule.clone(),
+                uid: requester.uid,
+                user: requester.name.known().cloned(),
+                loginuid: requester.loginuid.known().copied().flatten(),
+                at: now.wall,
+                proven: false,
+            });
+        }
+        let start_by_ms = now.boottime_ms.saturating_add(judged.terms.start_by.saturating_mul(1000));
+        let asked = (act.options.kind == ActKind::Role).then(|| Asked {
+            facts: look.learnt.facts.clone(),
+            request: jitsudo_link::ask::request(act),
+            rule: judged.terms.rule.clone(),
+            start_by_ms,
+        });
         let spec = Spec {
             session: start.session.clone(),
             host: self.host.clone(),
@@ -83,15 +106,18 @@ impl Spawner {
             spool: SPOOL.to_owned(),
             held: start.held,
             lent: if is_role { Vec::new() } else { start.groups.iter().map(|group| group.gid).collect() },
+            start_by_ms: Some(start_by_ms),
         };
         if is_role {
             if !self.grants.has_room_for(uid) {
                 let cause = format!("this account holds {} roles already", grants::MAX_OF_ACCOUNT);
+                self.reviews.end(&start.session.access);
                 self.refuse(id, number, &start, &cause, false);
                 return;
             }
             self.comparison.begin(&start.session.access, now);
             self.grants.ask(self.grant_of(&start, &spec, act));
+            self.asked.extend(asked.map(|asked| (start.session.access.clone(), asked)));
         }
         let lending = (!spec.lent.is_empty()).then(|| Lending {
             session: start.session.clone(),
@@ -99,16 +125,26 @@ impl Spawner {
             gids: spec.lent.clone(),
         });
         if let Some(Err(error)) = lending.map(|lending| self.lendings.write(&lending)) {
+            self.grants.give_up(&start.session.access);
+            self.reviews.end(&start.session.access);
             let cause = format!("cannot note which groups are lent: {error}");
             self.refuse(id, number, &start, &cause, false);
             return;
         }
+        let (access, proves) = (start.session.access.clone(), spec.authentication == Authentication::Needed);
         match self.sessions.start(spec, look.learnt.facts.origin, when_settled, connection) {
-            Ok(pid) => self.say(id, &FromSpawner::Started { number, pid }),
+            Ok(pid) => {
+                if !proves {
+                    self.uses_break_glass(&access);
+                }
+                self.say(id, &FromSpawner::Started { number, pid });
+            }
             Err(cause) => {
                 self.grants.give_up(&start.session.access);
                 // What stays says that something is lent which nobody has.
                 let _ = self.lendings.remove(&start.session);
+                self.asked.remove(&start.session.access);
+                self.reviews.end(&start.session.access);
                 self.refuse(id, number, &start, &cause, false);
             }
         }
@@ -129,7 +165,10 @@ impl Spawner {
         match heard {
             Heard::Nothing | Heard::Quiet => {}
             Heard::Spooled => self.say_to_all(&FromSpawner::Spooled),
-            Heard::Settled(what) => self.remembered.settled(what, clock::boottime_ms()),
+            Heard::Settled(what) => {
+                what.into_iter().for_each(|what| self.remembered.settled(what, clock::boottime_ms()));
+                self.uses_break_glass(&session.access);
+            }
             Heard::Proved => self.proved(session),
         }
     }
@@ -144,6 +183,8 @@ impl Spawner {
         }
         let mut gone = self.sessions.ended(session);
         let _ = self.lendings.remove(session);
+        self.reviews.end(&session.access);
+        self.asked.remove(&session.access);
         if session.number == 0 && self.grants.give_up(&session.access) {
             // It has said why by itself, unless it crashed.
             if gone == Some(Gone::Lost) {

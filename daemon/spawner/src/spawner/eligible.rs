@@ -1,0 +1,138 @@
+//! Whether what is held may still be held: decided again when another policy is in force, and when accounts changed.
+//!
+//! MUSTs
+//! 1. A grant whose rule does not give it any more ends, and says so (host test `what_is_held_ends_when_its_rule_or_its_requester_does`).
+//! 2. So does everything of an account that is not the one that it was (`identity_nss_01_*`, `identity_nss_02_*`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jitsudo_core::decision::Decision;
+use jitsudo_core::evaluate::evaluate_by;
+use jitsudo_core::event::{EndCause, Event};
+use jitsudo_core::facts::{Fact, Facts, NoExecutable, Requester};
+use jitsudo_core::held::{Held, ends_by, has_lapsed};
+use jitsudo_core::id::AccessId;
+use jitsudo_core::lends::Lends;
+use jitsudo_core::name::{Gid, Uid};
+use jitsudo_core::policy::Policy;
+use jitsudo_core::request::Request;
+use jitsudo_link::ends;
+use jitsudo_link::facts::Entry;
+use jitsudo_link::spawner::FromSpawner;
+use jitsudo_sys::clock;
+
+use super::Spawner;
+use crate::accounts::Verdict;
+use crate::grants::Grant;
+use crate::judge::Now;
+use crate::record;
+
+/// A role that somebody asks for, until they have proven who they are.
+pub(super) struct Asked {
+    pub(super) facts: Facts,
+    pub(super) request: Request,
+    pub(super) rule: String,
+    /// CLOCK_BOOTTIME milliseconds.
+    pub(super) start_by_ms: u64,
+}
+
+impl Spawner {
+    /// Looks at accounts when it is time to.
+    pub(super) fn look_at_accounts(&mut self, now_ms: u64) {
+        let uids: BTreeSet<u32> = self.grants.holders().into_keys().chain(self.sessions.requesters()).collect();
+        // Root is nobody's account to be lost.
+        let uids = uids.into_iter().filter(|uid| *uid != 0).collect();
+        if let Err(cause) = self.accounts.on_time(&uids, now_ms) {
+            self.refuse_silently(&cause);
+        }
+    }
+
+    /// Ends what accounts that are gone hold, and what no rule gives any more to those that are there.
+    pub(super) fn accounts_answered(&mut self) {
+        for (uid, verdict) in self.accounts.answer(&self.grants.holders()) {
+            match verdict {
+                Verdict::There(entry) => self.decide_again(uid, &entry),
+                Verdict::Gone(cause) => {
+                    let held = self.grants.of(uid).into_iter().map(|grant| grant.id);
+                    let all: BTreeSet<AccessId> = held.chain(self.sessions.accesses_of(uid)).collect();
+                    for id in all {
+                        if self.end_grant(&id, EndCause::AccountGone) {
+                            self.recorder.record(Event::SpawnerRefused { id: Some(id), cause: cause.clone() });
+                        }
+                    }
+                    self.remembered.forget_all(uid);
+                    self.say_to_all(&FromSpawner::Spooled);
+                }
+            }
+        }
+        self.close_what_is_over();
+    }
+
+    fn decide_again(&mut self, uid: u32, entry: &Entry) {
+        let moment = clock::now();
+        let now = Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms };
+        let facts = self.facts_of(uid, entry);
+        for grant in self.grants.of(uid) {
+            let held = held(&grant);
+            let policy = self.applied.policy.as_ref();
+            if has_lapsed(policy, &facts, held, now.wall) || policy.is_some_and(|policy| lends_less(policy, &grant)) {
+                self.end_grant(&grant.id, EndCause::RuleGone);
+            } else if let Some(end) = policy.and_then(|policy| ends_by(policy, held, now.wall)) {
+                self.grants.shorten(&grant.id, end, now);
+            }
+        }
+    }
+
+    /// What the databases say of an account, with no process behind it: where it would ask from is not known.
+    fn facts_of(&self, uid: u32, entry: &Entry) -> Facts {
+        Facts {
+            host: self.host.clone(),
+            labels: self.settings.labels.clone(),
+            requester: Requester {
+                uid: Uid(uid),
+                gid: Gid(entry.gid),
+                name: Fact::Is(entry.name.clone()),
+                groups: entry.groups.clone(),
+                process_groups: entry.groups.clone(),
+                lent_groups: BTreeSet::new(),
+                loginuid: Fact::Is(Some(Uid(uid))),
+                login_name: Fact::Is(Some(entry.name.clone())),
+                login_groups: Fact::Unknown,
+                home: Fact::Is(entry.home.clone()),
+                shell: Fact::Is(entry.shell.clone()),
+            },
+            origin: Fact::Unknown,
+            target: Fact::Unknown,
+            executable: Fact::Is(Err(NoExecutable::NotAsked)),
+            rooted_arguments: BTreeSet::new(),
+            cwd: Fact::Unknown,
+            lendable: BTreeMap::new(),
+        }
+    }
+
+    /// Decides again at the moment of activation: a proof may take minutes, and rules, hours and reviews move meanwhile. In words why not.
+    pub(super) fn still_gives(&mut self, id: &AccessId, now: Now) -> Result<(), String> {
+        let Some(Asked { facts, request, rule, start_by_ms }) = self.asked.remove(id) else { return Ok(()) };
+        if now.boottime_ms > start_by_ms {
+            return Err("you took longer to prove who you are than the rule waits (start-by)".to_owned());
+        }
+        let past = self.reviews.past().for_extension_of(id);
+        match evaluate_by(self.applied.policy.as_ref(), &facts, &request, &past, &rule, now.wall) {
+            Decision::Deny(_) => Err("the rules do not give it any more".to_owned()),
+            Decision::Allow(terms) => {
+                self.grants.shorten(id, ends::at(&terms, &request, &facts, now.wall), now);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The role does not lend any more what was lent for it.
+fn lends_less(policy: &Policy, grant: &Grant) -> bool {
+    let lends = Lends::of(policy, &grant.role);
+    grant.groups.iter().any(|group| !lends.groups.contains(group))
+}
+
+fn held(grant: &Grant) -> Held<'_> {
+    Held { rule: &grant.rule, role: &grant.role, reason: grant.reason.as_deref(), ticket: grant.ticket.as_deref() }
+}
