@@ -211,6 +211,12 @@ pub enum NotCounted {
     SamePerson,
 }
 
+/// One person who said yes, by one account or several.
+struct Voice<'a> {
+    behind: Behind<'a>,
+    answers: Vec<&'a Answer<'a>>,
+}
+
 /// What the answers add up to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tally {
@@ -263,51 +269,57 @@ impl Case<'_> {
     #[must_use]
     pub fn tally(&self, answers: &[Answer<'_>]) -> Tally {
         let mut counted: Vec<Result<(), NotCounted>> = Vec::with_capacity(answers.len());
-        let mut voices: Vec<(Behind<'_>, &Answer<'_>)> = Vec::new();
+        let mut people: Vec<Voice<'_>> = Vec::new();
         for answer in answers.iter().take(MAX_ANSWERS) {
             counted.push(self.counts(answer).and_then(|()| {
                 let behind = Behind::of(answer.approver).ok_or(NotCounted::Unknown)?;
-                if voices.iter().any(|(other, _)| other.may_be(&behind, self.policy)) {
+                // By another account they are the same person, who may sit wherever one of the accounts may.
+                if let Some(known) = people.iter_mut().find(|known| known.behind.may_be(&behind, self.policy)) {
+                    known.answers.push(answer);
                     return Err(NotCounted::SamePerson);
                 }
-                voices.push((behind, answer));
+                people.push(Voice { behind, answers: vec![answer] });
                 Ok(())
             }));
         }
         counted.resize(answers.len(), Err(NotCounted::NotInTime));
+        let who = |fits: &dyn Fn(&Answer<'_>) -> bool| {
+            let places = (0u32..).zip(&people).filter(|(_, voice)| voice.answers.iter().any(|answer| fits(answer)));
+            places.fold(0u64, |mask, (place, _)| mask | 1u64.checked_shl(place).unwrap_or(0))
+        };
         let mut demands = Vec::with_capacity(self.asking.needs.len());
         for needed in &self.asking.needs {
             demands.push(Demand::of(&needed.need, &|by| {
-                let fits = |answer: &Answer<'_>| {
-                    self.is_one_of(answer.approver, by) || self.steps_in(needed, answer.approver, answer.at)
-                };
-                let places = (0u32..).zip(&voices).filter(|(_, (_, answer))| fits(answer));
-                places.fold(0u64, |mask, (place, _)| mask | 1u64.checked_shl(place).unwrap_or(0))
+                who(&|answer| self.is_one_of(answer.approver, by) || self.steps_in(needed, answer.approver, answer.at))
             }));
         }
         let all = Seats::can_be_taken(&demands, None);
-        let enough = match self.people_beyond_run_by(&voices) {
+        let enough = match self.run_by() {
             None => all,
-            Some(beyond) => all && Seats::can_be_taken(&demands, Some(beyond)),
+            Some(run_by) => {
+                let beyond = who(&|answer| !self.runs_it(answer.approver, &run_by));
+                all && Seats::can_be_taken(&demands, Some(beyond))
+            }
         };
         Tally { counted, enough, run_by_alone: all && !enough }
     }
 
-    /// Which voices are of people that do not run the service that asks; `None` when it is no service.
-    fn people_beyond_run_by(&self, voices: &[(Behind<'_>, &Answer<'_>)]) -> Option<u64> {
+    /// Who runs the service that asks; `None` when it is no service.
+    fn run_by(&self) -> Option<Vec<&Subject>> {
         let requester = Behind::of(self.requester)?;
         let services = self.policy.content.services.iter();
         let asking: Vec<_> = services.filter(|service| requester.may_be_in(self.policy, service.set)).collect();
-        if asking.is_empty() {
-            return None;
-        }
-        let runs_it = |facts: &Facts| {
-            let who = Identity::of(self.policy, facts);
-            let mut run_by = asking.iter().flat_map(|service| &service.run_by);
-            run_by.any(|subject| who.is(self.policy, subject, Reading::Deny) != Truth::False)
-        };
-        let beyond = (0u32..).zip(voices).filter(|(_, (_, answer))| !runs_it(answer.approver));
-        Some(beyond.fold(0u64, |mask, (place, _)| mask | 1u64.checked_shl(place).unwrap_or(0)))
+        (!asking.is_empty()).then(|| asking.into_iter().flat_map(|service| &service.run_by).collect())
+    }
+
+    /// Whether an account is of somebody who does: named by itself, or by another account of the same person.
+    fn runs_it(&self, approver: &Facts, run_by: &[&Subject]) -> bool {
+        let who = Identity::of(self.policy, approver);
+        let behind = Behind::of(approver);
+        run_by.iter().any(|subject| {
+            who.is(self.policy, subject, Reading::Deny) != Truth::False
+                || behind.as_ref().is_none_or(|behind| behind.shares_a_person_with(self.policy, subject))
+        })
     }
 
     /// The invariants about who speaks.

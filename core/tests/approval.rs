@@ -153,6 +153,28 @@ fn person_in_two_teams_takes_one_seat() {
 }
 
 #[test]
+fn person_with_two_accounts_sits_where_either_may() {
+    let second = "[allow.approval]\nby = \"#1012\"\n";
+    assert!(is_enough(second, &[&bob_adm()]));
+    let both = "[allow.approval]\nall = [{ by = \"bob\" }, { by = [\"#1012\", \"carol\"] }]\n";
+    assert!(!is_enough(both, &[&bob(), &bob_adm()]), "one person, one seat");
+    let late = tally(
+        "[allow.approval]\nany = [{ by = \"#1012\" }, { all = [{ by = \"bob\" }, { by = \"dan\" }] }]\n",
+        &alice(),
+        &[&bob(), &bob_adm()],
+    );
+    assert_eq!(late.counted, [Ok(()), Err(NotCounted::SamePerson)]);
+    assert!(late.enough, "what the second account may give is not lost by the first one's answer");
+}
+
+#[test]
+fn run_by_names_a_person_by_any_account() {
+    // bob runs the service, and #1012 is his as well.
+    assert!(!tally(LEAD, &runner(), &[&bob_adm()]).enough);
+    assert!(!tally(LEAD, &runner(), &[&bob_adm(), &carol()]).enough);
+}
+
+#[test]
 fn nested_expression_is_met_by_either_way_and_not_by_half_of_each() {
     let nested = "[allow.approval]\nany = [{ all = [{ by = \"@leads\", count = 2 }, { by = \"@security\" }] }, { by = \"erin\" }]\n";
     let erin = person(1005, "erin", &[]);

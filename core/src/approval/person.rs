@@ -65,6 +65,23 @@ impl<'a> Behind<'a> {
             || people.iter().any(|person| self.may_be_in(policy, person.set) && other.may_be_in(policy, person.set))
     }
 
+    /// An account that this subject names, by itself or in a set, is of a person who may be this one.
+    pub(super) fn shares_a_person_with(&self, policy: &Policy, subject: &Subject) -> bool {
+        let named: Vec<&Subject> = match subject {
+            Subject::Set(place) => {
+                let set = usize::try_from(*place).ok().and_then(|place| policy.content.sets.get(place));
+                set.into_iter().flat_map(|set| &set.members).collect()
+            }
+            Subject::User(_) | Subject::Uid(_) | Subject::Group(_) | Subject::Gid(_) | Subject::All => vec![subject],
+        };
+        let accounts = |set: u32| {
+            let set = usize::try_from(set).ok().and_then(|place| policy.content.sets.get(place));
+            set.into_iter().flat_map(|set| &set.members)
+        };
+        let mut own = policy.content.people.iter().filter(|person| self.may_be_in(policy, person.set));
+        own.any(|person| accounts(person.set).any(|account| named.contains(&account)))
+    }
+
     /// The account that it acts as and the one that it came in by are certainly one human's.
     pub(super) fn is_one(&self, policy: &Policy) -> bool {
         let Some(came_in) = self.came_in else { return true };

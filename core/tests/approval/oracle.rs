@@ -266,20 +266,21 @@ fn counts(world: &World, rules: &[Rule], voice: &Voice) -> bool {
         && proven
 }
 
-/// Tries every person on every seat. `done` judges who sits.
+/// Tries every person, each by all accounts that said yes, on every seat. `done` judges who sits.
 fn seat(
     seats: &[(usize, Vec<&'static str>)],
     rules: &[Rule],
-    free: &[&Voice],
-    sitting: &mut Vec<Voice>,
-    done: &dyn Fn(&[Voice]) -> bool,
+    free: &[Vec<&Voice>],
+    sitting: &mut Vec<Vec<Voice>>,
+    done: &dyn Fn(&[Vec<Voice>]) -> bool,
 ) -> bool {
     let Some(((rule, by), rest)) = seats.split_first() else { return done(sitting) };
-    for (at, voice) in free.iter().enumerate() {
-        if by.iter().any(|subject| means(subject, voice)) || steps_in(&rules[*rule], voice) {
-            let others: Vec<&Voice> =
-                free.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, one)| *one).collect();
-            sitting.push((*voice).clone());
+    for (at, person) in free.iter().enumerate() {
+        let may_sit = |voice: &&Voice| by.iter().any(|subject| means(subject, voice)) || steps_in(&rules[*rule], voice);
+        if person.iter().any(may_sit) {
+            let others: Vec<Vec<&Voice>> =
+                free.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, one)| one.clone()).collect();
+            sitting.push(person.iter().map(|voice| (*voice).clone()).collect());
             if seat(rest, rules, &others, sitting, done) {
                 return true;
             }
@@ -294,8 +295,9 @@ fn naive(world: &World) -> Opinion {
     let mut humans = BTreeSet::new();
     let counted: Vec<bool> =
         world.voices.iter().map(|voice| counts(world, &rules, voice) && humans.insert(human(voice.account))).collect();
-    let free: Vec<&Voice> =
-        world.voices.iter().zip(&counted).filter(|(_, counts)| **counts).map(|(voice, _)| voice).collect();
+    let valid: Vec<&Voice> = world.voices.iter().filter(|voice| counts(world, &rules, voice)).collect();
+    let of = |who: char| valid.iter().filter(|voice| human(voice.account) == who).copied().collect::<Vec<_>>();
+    let free: Vec<Vec<&Voice>> = humans.iter().map(|who| of(*who)).collect();
     let mut all: Vec<Vec<(usize, Vec<&'static str>)>> = vec![Vec::new()];
     for (at, rule) in rules.iter().enumerate() {
         let more = ways(&rule.need);
@@ -306,7 +308,7 @@ fn naive(world: &World) -> Opinion {
             })
             .collect();
     }
-    let possible = |done: &dyn Fn(&[Voice]) -> bool| {
+    let possible = |done: &dyn Fn(&[Vec<Voice>]) -> bool| {
         all.iter()
             .filter(|seats| seats.len() <= free.len())
             .any(|seats| seat(seats, &rules, &free, &mut Vec::new(), done))
@@ -317,7 +319,7 @@ fn naive(world: &World) -> Opinion {
     let runs_it = |voice: &Voice| ["@a", "%security"].iter().any(|subject| means(subject, voice));
     let anybody = possible(&|_| true);
     if is_service(&world.requester) {
-        let enough = possible(&|sitting| sitting.iter().any(|voice| !runs_it(voice)));
+        let enough = possible(&|sitting| sitting.iter().flatten().any(|voice| !runs_it(voice)));
         (counted, enough, anybody && !enough)
     } else {
         (counted, anybody, false)
