@@ -19,7 +19,7 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct AccessId(String);
+pub struct AccessId([u8; 26]);
 
 impl AccessId {
     /// Makes an id from milliseconds since 1970 (48 bits are used) and ten random bytes.
@@ -27,23 +27,25 @@ impl AccessId {
     pub fn new(milliseconds: u64, random: [u8; 10]) -> Self {
         let low = random.iter().fold(0u128, |word, byte| (word << 8) | u128::from(*byte));
         let value = (u128::from(milliseconds & 0xffff_ffff_ffff) << 80) | low;
-        let text = (0..26).rev().map(|place| {
+        let mut text = [b'0'; 26];
+        for (place, letter) in (0..26).rev().zip(&mut text) {
             let five = (value >> (5 * place)) & 31;
-            char::from(ALPHABET.get(five as usize).copied().unwrap_or(b'0'))
-        });
-        Self(text.collect())
+            *letter = ALPHABET.get(five as usize).copied().unwrap_or(b'0');
+        }
+        Self(text)
     }
 
     /// The whole id, 26 characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        // Of the alphabet, and so of ASCII.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
     /// The six characters that people see and type.
     #[must_use]
     pub fn short(&self) -> &str {
-        self.0.get(20..).unwrap_or(&self.0)
+        self.as_str().get(20..).unwrap_or_default()
     }
 }
 
@@ -64,7 +66,8 @@ impl FromStr for AccessId {
         let sound = text.len() == 26
             && text.bytes().all(|byte| ALPHABET.contains(&byte))
             && text.as_bytes().first().is_some_and(|first| *first <= b'7');
-        sound.then(|| Self(text.to_owned())).ok_or(NotAnId)
+        let bytes = text.as_bytes().try_into().map_err(|_| NotAnId)?;
+        sound.then_some(Self(bytes)).ok_or(NotAnId)
     }
 }
 impl TryFrom<String> for AccessId {
@@ -75,17 +78,17 @@ impl TryFrom<String> for AccessId {
 }
 impl From<AccessId> for String {
     fn from(id: AccessId) -> Self {
-        id.0
+        id.as_str().to_owned()
     }
 }
 impl fmt::Display for AccessId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 impl fmt::Debug for AccessId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 

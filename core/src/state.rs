@@ -22,6 +22,7 @@ use crate::past::Past;
 use crate::residue::Item;
 
 mod access;
+mod accesses;
 mod advance;
 mod counting;
 mod recent;
@@ -36,6 +37,8 @@ pub use recent::Recent;
 pub use waiting::{
     Approved, Lapsed, MAX_WAITING, MAX_WAITING_OF_ACCOUNT, Refused, TooManyWait, Waiting, Withdrawn, Yes,
 };
+
+use accesses::Accesses;
 
 /// Accesses that are over and still remembered.
 pub const MAX_OVER: usize = 1000;
@@ -64,7 +67,7 @@ pub const MAX_DENIED_ACCOUNTS: usize = 1024;
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct State {
     /// Every access that is not over.
-    accesses: BTreeMap<AccessId, Access>,
+    accesses: Accesses,
     /// Those that are, oldest first.
     over: Recent<Access, MAX_OVER>,
     policy: Option<PolicyInForce>,
@@ -300,14 +303,13 @@ impl State {
             return Err(Impossible::Again);
         }
         let asked = Access::asked(entry).ok_or(Impossible::UnknownAccess)?;
-        self.accesses.insert(id.clone(), asked);
-        if self.accesses.values().filter(|access| !access.is_live()).count() <= MAX_PENDING {
+        self.accesses.insert(asked);
+        if self.accesses.pending_count() <= MAX_PENDING {
             return Ok(());
         }
         // Ids begin with their time: the first one is the oldest. What people are asked about goes last.
-        let mut pending = self.accesses.iter().filter(|(_, access)| !access.is_live());
-        let oldest = pending.clone().find(|(_, access)| !access.is_waiting()).or_else(|| pending.next());
-        let oldest = oldest.map(|(id, _)| id.clone());
+        let unasked = self.accesses.pending().find(|access| !access.is_waiting());
+        let oldest = unasked.or_else(|| self.accesses.pending().next()).map(|access| access.id().clone());
         if let Some(oldest) = oldest {
             self.accesses.remove(&oldest);
         }
@@ -334,7 +336,7 @@ impl State {
         if access.is_over() {
             self.over.push(access);
         } else {
-            self.accesses.insert(id.clone(), access);
+            self.accesses.insert(access);
         }
         outcome
     }
@@ -411,25 +413,25 @@ impl State {
 
     /// Everything remembered: what is not over by id, then what is, newest first.
     pub fn all(&self) -> impl Iterator<Item = &Access> {
-        self.accesses.values().chain(self.over.iter().rev())
+        self.accesses.iter().chain(self.over.iter().rev())
     }
 
     /// Accesses that may have rights or processes on the host: set up, active, ended and not yet verified. By id.
     pub fn live_accesses(&self) -> impl Iterator<Item = &Access> {
-        self.accesses.values().filter(|access| access.is_live())
+        self.accesses.iter().filter(|access| access.is_live())
     }
 
     /// Role grants of an account that may be used now, by id.
     pub fn held_by(&self, uid: Uid) -> impl Iterator<Item = &Given> {
-        self.accesses.values().filter_map(move |access| match access {
-            Access::Active(given) if given.is_role() && given.allowed.asked.uid == uid => Some(given),
+        self.accesses.roles_of(uid).filter_map(|access| match access {
+            Access::Active(given) => Some(given),
             _ => None,
         })
     }
 
     /// Requests that wait for other people, or for being used once these have said yes, by id.
     pub fn waiting(&self) -> impl Iterator<Item = &Waiting> {
-        self.accesses.values().filter_map(Access::waiting)
+        self.accesses.pending().filter_map(Access::waiting)
     }
 
     /// Whether one more request of an account may wait: nobody's questions crowd out another's.
@@ -452,6 +454,16 @@ impl State {
     #[must_use]
     pub fn past(&self) -> &Past {
         &self.past
+    }
+
+    /// Role grants of an account that may have rights or processes on the host, by id.
+    pub fn roles_of(&self, uid: Uid) -> impl Iterator<Item = &Access> {
+        self.accesses.roles_of(uid)
+    }
+
+    /// Live accesses of other boots than this one, and those whose end came by `boottime_ms` on its clock: found without a walk through all.
+    pub fn ended_by<'a>(&'a self, boot: &'a str, boottime_ms: u64) -> impl Iterator<Item = &'a Access> {
+        self.accesses.ended_by(boot, boottime_ms)
     }
 
     /// Why nothing may start for an account, if so.

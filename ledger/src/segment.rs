@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read as _};
 use crate::line::{Flaw, Hash, Head, Line};
 
 /// Longest line, newline included. Only snapshots come near it.
-pub(crate) const MAX_LINE_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_LINE_BYTES: u64 = 256 << 20;
 
 /// Name of a segment's file.
 pub(crate) fn name(number: u32) -> String {

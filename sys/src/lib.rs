@@ -12,6 +12,7 @@ pub mod child;
 pub mod clock;
 pub mod descendants;
 pub mod environment;
+pub mod failpoint;
 pub mod files;
 pub mod fork;
 pub mod identity;

@@ -24,6 +24,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   setup                       install what tests and packages need (Debian 12 or 13, root)
   lint                        fmt, clippy, licences and sources, manifests, documents, manuals
   package [--profile dev]     write target/package/jitsudo_VERSION_ARCH.deb
+  package --failpoints        one for tests alone, whose programs die where they are told to
   test [--all] [--check-times] [FILTER]
                               run everything; --all with long sweeps, --check-times fails over budget
   demo                        boot a throwaway host and play the story with real nginx
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         ["setup"] => setup::run(),
         ["lint"] => lint::run(),
         ["package"] => package::run(package::Profile::Release).map(drop),
+        ["package", "--failpoints"] => package::run(package::Profile::Failpoints).map(drop),
         ["package", "--profile", "dev"] => package::run(package::Profile::Dev).map(drop),
         ["test", options @ ..] => suite::Options::read(options).and_then(|options| suite::run(&options)),
         ["demo"] => demo::run(),

@@ -33,20 +33,34 @@ pub(crate) enum Profile {
     Release,
     /// Quickly, for tests.
     Dev,
+    /// The same, with points at which the daemon's programs die on request (`sys/src/failpoint.rs`); never shipped.
+    Failpoints,
 }
+
+/// Programs that have such points.
+const WITH_POINTS: &[&str] =
+    &["jitsudod", "jitsudo-spawn", "jitsudo-facts", "jitsudo-session", "jitsudo-effects", "jitsudo-sweep"];
 
 impl Profile {
     fn folder(self) -> &'static str {
         match self {
             Self::Release => "release",
-            Self::Dev => "debug",
+            Self::Dev | Self::Failpoints => "debug",
+        }
+    }
+
+    /// Where its package is put: what is for tests alone lies apart from what may be shipped.
+    fn place(self) -> &'static str {
+        match self {
+            Self::Release | Self::Dev => "package",
+            Self::Failpoints => "package-failpoints",
         }
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Release => "release",
-            Self::Dev => "dev",
+            Self::Dev | Self::Failpoints => "dev",
         }
     }
 }
@@ -66,6 +80,9 @@ fn build(files: &[Installed], profile: Profile) -> Result<(), Failure> {
     for installed in files {
         let words = ["build", "--locked", "--profile", profile.name(), "--package"];
         match &installed.source {
+            Source::Program(name) if profile == Profile::Failpoints && WITH_POINTS.contains(&name.as_str()) => {
+                step(cargo(&words).args([name, "--features", "failpoints"]))?;
+            }
             Source::Program(name) | Source::Module(name) => step(cargo(&words).arg(name))?,
             // A target must be named, or the flags would reach build scripts and macros too.
             Source::StaticProgram(name) => {
@@ -80,7 +97,7 @@ fn build(files: &[Installed], profile: Profile) -> Result<(), Failure> {
 }
 
 fn assemble(files: &[Installed], profile: Profile) -> Result<PathBuf, Failure> {
-    let folder = target().join("package");
+    let folder = target().join(profile.place());
     let tree = folder.join(format!("tree-{}", profile.name()));
     if tree.exists() {
         fs::remove_dir_all(&tree).map_err(cannot(format!("empty {}", tree.display())))?;
@@ -106,7 +123,7 @@ fn assemble(files: &[Installed], profile: Profile) -> Result<PathBuf, Failure> {
     settle(&tree)?;
     let package = folder.join(format!("jitsudo_{version}_{architecture}.deb"));
     // Unpacking is much of a host test's time: packages for tests are not compressed at all.
-    let compression: &[&str] = if profile == Profile::Dev { &["-Znone"] } else { &["-Zxz", "-z2"] };
+    let compression: &[&str] = if profile == Profile::Release { &["-Zxz", "-z2"] } else { &["-Znone"] };
     let words = ["--root-owner-group", "--build"];
     read(
         Command::new("dpkg-deb")

@@ -62,9 +62,11 @@ fn run_stages(options: &Options, stages: &mut Stages) -> Result<(), Failure> {
     // A failure in one kind of test must not hide the other kind.
     let unit = stages
         .time("unit tests", || step(nextest("not package(jitsudo-tests)", filter, seed.as_deref()).args(threads(2))));
-    let package = stages.time("package", || package::run(Profile::Release))?;
+    let (package, failpoints) =
+        stages.time("package", || Ok((package::run(Profile::Release)?, package::run(Profile::Failpoints)?)))?;
     let hosts = stages.time("host tests", || {
         let mut command = nextest("package(jitsudo-tests)", filter, seed.as_deref());
+        command.env("JITSUDO_TEST_FAILPOINTS", &failpoints);
         step(command.args(threads(4)).env("JITSUDO_TEST_PACKAGE", &package))
     });
     let measured = if options.all { measure(filter, &package) } else { Ok(()) };

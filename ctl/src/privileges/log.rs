@@ -124,7 +124,6 @@ impl Log {
         let Some(access) = self.state.access(id) else { return Support::Never };
         let since = |at: Timestamp| milliseconds(now.wall.duration_since(at).as_millis());
         let over = match access {
-            Access::Asked(_) | Access::Allowed(_) | Access::Denied(_) => return Support::Never,
             Access::Waiting(_) | Access::Approved(_) => return Support::Never,
             Access::Refused(_) | Access::Lapsed(_) | Access::Withdrawn(_) => return Support::Never,
             Access::Failed(failed) => since(failed.at),
@@ -134,6 +133,8 @@ impl Log {
                 None => return Support::Live,
                 Some(over) => over,
             },
+            // Nothing was given, whatever becomes of it.
+            _ => return Support::Never,
         };
         match access.given().and_then(|given| given.unclean.clone()) {
             Some(cause) => Support::Unclean(cause),

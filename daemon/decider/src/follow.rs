@@ -216,6 +216,7 @@ impl Daemon {
     }
 
     fn folded(&mut self, names: Vec<String>) {
+        jitsudo_sys::failpoint::reach("decider.folded");
         // While it is away the files stay, and are told of at the next look.
         let _ = self.spawner.order(&ToSpawner::Folded { names }, None);
         self.watch_spawner();
@@ -326,7 +327,11 @@ impl Daemon {
         let stamp = self.stamp();
         let clock = Clock { now_ms, boot: &self.boot, last_word_ms: self.patience.last_word_ms };
         let (state, gone) = (self.ledger.state(), &self.gone);
-        let lost = state.live_accesses().map(|access| last_words(access, &clock, gone));
+        // Of all others nobody has anything to say: they are not looked at.
+        let overdue = state.ended_by(&self.boot, now_ms.saturating_sub(OVERDUE_MS));
+        let of_gone = gone.keys().filter_map(|session| state.access(&session.access)).filter(|access| access.is_live());
+        let concerned: BTreeMap<_, _> = overdue.chain(of_gone).map(|access| (access.id(), access)).collect();
+        let lost = concerned.values().map(|access| last_words(access, &clock, gone));
         let entries: Vec<Entry> = lost.flatten().map(|event| stamp.entry(event)).collect();
         self.gone.retain(|session, _| {
             let access = state.access(&session.access);

@@ -35,11 +35,7 @@ impl Daemon {
     /// True while events of the spool are on their way into the ledger that may say that a role of this account is held.
     pub(crate) fn is_becoming_active(&self, uid: u32) -> bool {
         let waits = self.after.values().any(|after| matches!(after, After::Spool(_)));
-        waits
-            && self.ledger.state().live_accesses().any(|access| match access {
-                Access::Activating(given) => given.is_role() && given.allowed.asked.uid == Uid(uid),
-                _ => false,
-            })
+        waits && self.ledger.state().roles_of(Uid(uid)).any(|access| matches!(access, Access::Activating(_)))
     }
 
     /// The start of an act under the role that lasts longest of those that are held and give it.

@@ -139,6 +139,7 @@ impl Ledger {
             }
             lines.push((entry, json));
         }
+        jitsudo_sys::failpoint::reach("decider.append");
         self.waiting.insert(ticket, lines);
         let done = self.done();
         match &self.committer {
@@ -167,6 +168,7 @@ impl Ledger {
         while let Ok(done) = self.receiver.try_recv() {
             match done {
                 Done::Batch(ticket, outcome) => {
+                    jitsudo_sys::failpoint::reach("decider.durable");
                     let lines = self.waiting.remove(&ticket).unwrap_or_default();
                     finished.push(Finished { ticket, outcome: self.settle(lines, outcome) });
                 }

@@ -227,6 +227,7 @@ impl Daemon {
         orders.extend(more.into_iter().map(|more| ToSpawner::More { number, more }));
         match self.spawner.orders(&orders, Some(&channel)) {
             Ok(()) => {
+                jitsudo_sys::failpoint::reach("decider.start.told");
                 let until_ms = self.now_ms().saturating_add(self.patience.work_ms);
                 self.pending.insert(number, Pending { client, what: What::Start(started), until_ms });
             }

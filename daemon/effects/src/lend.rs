@@ -67,16 +67,21 @@ fn try_to_apply(notes: &Notes, note: Note, effect: &Effect) -> Result<bool, Stri
     let noted = |applied| Noted { effect: effect.clone(), gid: before.gid, ours: before.ours, applied };
     note.set(noted(false));
     notes.write(&note).map_err(|error| format!("cannot note {effect} before it is lent: {error}"))?;
+    jitsudo_sys::failpoint::reach("effects.noted");
     let made = match effect {
         Effect::Membership(_) if before.is_there => Ok(()),
         Effect::Membership(group) => membership::add(&note, group, lock.as_ref()),
         Effect::Sudoers(lines) => sudoers::put(&note, lines),
         Effect::Login(_) => Ok(()),
     };
+    jitsudo_sys::failpoint::reach("effects.made");
     note.set(noted(true));
     let made = made.and_then(|()| notes.write(&note).map_err(|error| format!("cannot note {effect}: {error}")));
     match made {
-        Ok(()) => Ok(before.ours),
+        Ok(()) => {
+            jitsudo_sys::failpoint::reach("effects.lent");
+            Ok(before.ours)
+        }
         Err(cause) => {
             // `undo` takes the lock itself.
             drop(lock);
@@ -114,10 +119,12 @@ fn try_to_undo(notes: &Notes, note: Note, effect: &Effect) -> Result<Removed, St
         // Not noted, or the host had it before.
         (None, Effect::Membership(_) | Effect::Sudoers(_) | Effect::Login(_), _) => nothing,
     };
+    jitsudo_sys::failpoint::reach("effects.unmade");
     note.forget(effect);
     if is_noted {
         notes.write(&note).map_err(|error| format!("{effect} is taken back, but cannot be struck out: {error}"))?;
     }
+    jitsudo_sys::failpoint::reach("effects.forgotten");
     Ok(removed)
 }
 

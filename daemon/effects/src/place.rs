@@ -15,7 +15,9 @@ pub(crate) fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         std::os::unix::fs::fchown(&file, None, Some(fs::metadata(directory)?.gid()))?;
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.sync_all()?;
+        jitsudo_sys::failpoint::reach("effects.file.synced");
         fs::rename(&temporary, path)?;
+        jitsudo_sys::failpoint::reach("effects.file.renamed");
         File::open(directory)?.sync_all()
     };
     write().inspect_err(|_| {

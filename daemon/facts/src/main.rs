@@ -35,6 +35,7 @@ fn main() -> ExitCode {
             Ok(None) => return ExitCode::SUCCESS,
             Err(_) => return ExitCode::FAILURE,
         };
+        jitsudo_sys::failpoint::reach("facts.asked");
         let answer = match (serde_json::from_slice::<Question>(&message.bytes), message.descriptors.into_iter().next())
         {
             (Ok(question), pidfd) => answer(&question, pidfd.as_ref()),
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         let Ok(text) = serde_json::to_vec(&answer) else {
             return ExitCode::FAILURE;
         };
+        jitsudo_sys::failpoint::reach("facts.found");
         if channel.send(&text, &[]).is_err() {
             return ExitCode::FAILURE;
         }

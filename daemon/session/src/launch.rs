@@ -95,6 +95,7 @@ pub(crate) fn launch(parts: Parts<'_>) -> Result<Running, Failure> {
         }
         None => None,
     };
+    jitsudo_sys::failpoint::reach("session.start");
     let (pid, interpreter) =
         start(spec, executable, told, act, &descriptors, &directory, &authority, &processes, client, pty.as_ref())?;
     // The command has its own copies; kept here they would hold pipes open after it. What is no pipe stays (`descriptors`).
@@ -107,6 +108,7 @@ pub(crate) fn launch(parts: Parts<'_>) -> Result<Running, Failure> {
             return Err(Failure::trouble("make the terminal's stream", &error));
         }
     };
+    jitsudo_sys::failpoint::reach("session.started");
     client.send(&FromSession::Started { stream: stream.is_some() }, stream);
     Ok(Running {
         pid,

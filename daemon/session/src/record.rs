@@ -101,6 +101,7 @@ impl Recorder {
 
     /// Records one event.
     pub(crate) fn event(&mut self, event: Event) {
+        let kind = event.name();
         let moment = clock::now();
         let microseconds = i64::try_from(moment.wall_ns.div_euclid(1000)).unwrap_or(0);
         let entry = Entry {
@@ -117,9 +118,11 @@ impl Recorder {
             return;
         };
         self.written += 1;
+        jitsudo_sys::failpoint::reach_with("session.record", kind);
         self.waiting.push((format!("{}.{}", self.session, self.written), json.clone()));
         self.copy_to_journal(&json, "5");
         self.flush();
+        jitsudo_sys::failpoint::reach_with("session.recorded", kind);
     }
 
     /// Records one event that something waits for; true when it is durable. One that is not is tried again like any other.

@@ -20,7 +20,9 @@ const ACTIVATION_MS: u64 = 10_000;
 
 /// Has the grant made, and tells its requester.
 pub(crate) fn settle(spec: &Spec, client: &Client, recorder: &mut Recorder) {
+    jitsudo_sys::failpoint::reach("session.proved");
     recorder.tell(FromSessionToSpawner::Proved);
+    jitsudo_sys::failpoint::reach("session.proved.told");
     match word(recorder, clock::boottime_ms().saturating_add(ACTIVATION_MS)) {
         Some(SpawnerToSession::Activated { role }) => {
             let line = notice::granted(&role, spec.ends_at, spec.session.access.short());

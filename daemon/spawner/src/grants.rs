@@ -143,9 +143,11 @@ impl Grants {
         if grant.is_over(now, &self.boot) {
             return Some(Err("its time was over before you had proven who you are".to_owned()));
         }
+        jitsudo_sys::failpoint::reach("spawner.grant");
         if let Err(error) = self.note(&grant) {
             return Some(Err(format!("its note cannot be written: {error}")));
         }
+        jitsudo_sys::failpoint::reach("spawner.grant.noted");
         self.held.push(grant);
         self.held.last().map(Ok)
     }
@@ -203,6 +205,7 @@ impl Grants {
         let grant = grant.clone();
         // Taking away waits for no record: without it only a restarted spawner would know its first end alone.
         let _ = self.note(&grant);
+        jitsudo_sys::failpoint::reach("spawner.end.noted");
         true
     }
 
@@ -212,6 +215,7 @@ impl Grants {
         self.over.push(id.clone());
         // A note that stays ends the grant once more at the next start, which changes nothing.
         let _ = fs::remove_file(self.notes.join(id.as_str()));
+        jitsudo_sys::failpoint::reach("spawner.closed");
     }
 
     /// When [`Self::due`] has something next, CLOCK_BOOTTIME milliseconds.

@@ -69,6 +69,8 @@ impl Recorder {
 
     /// Records an event; true once that is durable. What is over, or was not given, does not wait for it.
     pub(crate) fn record(&mut self, event: Event) -> bool {
+        let kind = event.name();
+        jitsudo_sys::failpoint::reach_with("spawner.record", kind);
         let moment = clock::now();
         self.written += 1;
         let entry = Entry {
@@ -86,6 +88,7 @@ impl Recorder {
         };
         let name = format!("spawn.{}.{}.{}", self.boot.get(..8).unwrap_or("noboot"), self.started_ms, self.written);
         let spooled = jitsudo_ledger::spool::write(Path::new(jitsudo_link::SPOOL), &name, &json);
+        jitsudo_sys::failpoint::reach_with("spawner.recorded", kind);
         if let Some(journal) = &self.journal {
             let message = match &spooled {
                 Ok(()) => json.clone(),

@@ -479,6 +479,7 @@ fn hand_over(
             let made = groups
                 .make(supervisor, until_ms)
                 .map_err(|error| format!("cannot make the session's cgroup: {error}"))?;
+            jitsudo_sys::failpoint::reach("spawner.session.grouped");
             spec.cgroup = Some(groups.path().to_string_lossy().into_owned());
             Some(made)
         }
@@ -492,6 +493,7 @@ fn hand_over(
     let mut attached = vec![sessions_end.as_fd()];
     attached.extend(command_group.as_ref().map(|group| group.as_fd()));
     warm.channel.send(&text, &attached).map_err(|error| format!("cannot reach jitsudo-session: {error}"))?;
+    jitsudo_sys::failpoint::reach("spawner.session.told");
     let message = FromDecider::HandOver { session: spec.session.to_string() };
     let text = serde_json::to_vec(&message).map_err(|error| error.to_string())?;
     client.send_now(&text, &[clients_end.as_fd()]).map_err(|error| format!("cannot reach the client: {error}"))

@@ -47,7 +47,11 @@ impl Recorder {
             event,
         };
         let Ok(json) = serde_json::to_string(&entry) else { return false };
-        match jitsudo_ledger::spool::write(Path::new(SPOOL), &format!("sweep.{id}.{part}"), &json) {
+        let kind = entry.event.name();
+        jitsudo_sys::failpoint::reach_with("sweep.record", kind);
+        let written = jitsudo_ledger::spool::write(Path::new(SPOOL), &format!("sweep.{id}.{part}"), &json);
+        jitsudo_sys::failpoint::reach_with("sweep.recorded", kind);
+        match written {
             // Known: an earlier sweep wrote it, or this one met the same again.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => true,
             Ok(()) => {

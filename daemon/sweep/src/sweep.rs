@@ -36,6 +36,7 @@ fn end(notes: &Notes, recorder: &Recorder, note: &Note, cause: EndCause) -> bool
     for noted in &note.effects {
         match undo::undo(note, &noted.effect) {
             Ok((removed, remark)) => {
+                jitsudo_sys::failpoint::reach("sweep.undone");
                 if let Some(remark) = remark {
                     recorder.say(&format!("{id}: {} taken back; {remark}", noted.effect));
                 }

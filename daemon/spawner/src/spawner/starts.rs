@@ -137,6 +137,7 @@ impl Spawner {
                 if !proves {
                     self.uses_break_glass(&access);
                 }
+                jitsudo_sys::failpoint::reach("spawner.session.handed");
                 self.say(id, &FromSpawner::Started { number, pid });
             }
             Err(cause) => {
