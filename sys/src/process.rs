@@ -43,26 +43,78 @@ pub fn read(pid: u32) -> io::Result<Process> {
     parse(&status, &String::from_utf8_lossy(&stat)).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
+/// Whom a process acts as.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ids {
+    /// Real, effective, saved and filesystem uid.
+    pub uids: [u32; 4],
+    /// Real, effective, saved and filesystem gid.
+    pub gids: [u32; 4],
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// Reads whom a process acts as.
+///
+/// # Errors
+/// It is gone, or /proc is not what proc(5) says (`InvalidData`).
+pub fn ids(pid: u32) -> io::Result<Ids> {
+    // comm may hold any byte.
+    let status = std::fs::read(path(pid, "status"))?;
+    parse_ids(&String::from_utf8_lossy(&status)).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// Every process that there is. One that is born meanwhile may be missing.
+///
+/// # Errors
+/// /proc cannot be read.
+pub fn all() -> io::Result<Vec<u32>> {
+    let entries = std::fs::read_dir("/proc")?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// The audit session of a process; `None` where it has none, or the kernel keeps none.
+///
+/// # Errors
+/// It is gone.
+pub fn audit_session(pid: u32) -> io::Result<Option<u32>> {
+    let text = std::fs::read_to_string(path(pid, "sessionid"))?;
+    Ok(text.trim().parse().ok().filter(|session| *session != u32::MAX))
+}
+
 /// The path of a file of a process.
 #[must_use]
 pub fn path(pid: u32, file: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{file}"))
 }
 
-fn parse(status: &str, stat: &str) -> Option<Process> {
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
-    let four = |name: &str| -> Option<[u32; 4]> {
-        let numbers: Option<Vec<u32>> = field(name)?.split_whitespace().map(|number| number.parse().ok()).collect();
-        numbers?.try_into().ok()
+/// The value of a line of /proc/PID/status.
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+fn parse_ids(status: &str) -> Option<Ids> {
+    let numbers = |name: &str| -> Option<Vec<u32>> {
+        field(status, name)?.split_whitespace().map(|number| number.parse().ok()).collect()
     };
+    Some(Ids {
+        uids: numbers("Uid")?.try_into().ok()?,
+        gids: numbers("Gid")?.try_into().ok()?,
+        groups: numbers("Groups")?,
+    })
+}
+
+fn parse(status: &str, stat: &str) -> Option<Process> {
+    let field = |name: &str| field(status, name);
+    let Ids { uids, gids, groups } = parse_ids(status)?;
     // The name in parentheses may itself hold parentheses, blanks and newlines: what follows the last one counts.
     let after: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().collect();
     // proc(5) numbers the fields from 1; the third one is the first after the name.
     let number = |place: usize| after.get(place - 3);
     Some(Process {
-        uids: four("Uid")?,
-        gids: four("Gid")?,
-        groups: field("Groups")?.split_whitespace().map(|number| number.parse().ok()).collect::<Option<_>>()?,
+        uids,
+        gids,
+        groups,
         umask: u32::from_str_radix(field("Umask")?, 8).ok()?,
         no_new_privs: field("NoNewPrivs")? != "0",
         seccomp_filters: field("Seccomp_filters").map_or(Some(0), |count| count.parse().ok())?,

@@ -1,8 +1,10 @@
 //! Groups that roles lend to the processes of a session: there, nowhere else, in no decision, and gone at the end.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
+use std::time::Duration;
+
 use jitsudo_tests::story::{apply_policy, installed_host};
-use jitsudo_tests::{Host, Output, package_file};
+use jitsudo_tests::{Host, Output, Stopwatch, package_file, wait_until};
 
 /// alice may use containers; whoever is in the group docker by the databases may read the journal, and nobody who is may play.
 const POLICY: &str = r#"[roles.docker]
@@ -15,6 +17,8 @@ groups = ["ghost"]
 run = ["/usr/bin/id -u", "/usr/bin/id -Gn"]
 groups = ["adm"]
 as = ["root", "bob"]
+[roles.root]
+run = ["/usr/local/bin/flee"]
 [roles.members]
 run = ["/usr/bin/whoami"]
 [roles.games]
@@ -23,7 +27,7 @@ run = ["/usr/bin/tty"]
 [[allow]]
 name = "alice uses containers"
 who = ["alice"]
-roles = ["docker", "ghost", "logs", "games"]
+roles = ["docker", "ghost", "logs", "games", "root"]
 window = "1h"
 auth = "none"
 
@@ -83,6 +87,10 @@ fn alice(host: &Host, line: &str) -> Output {
 fn log(host: &Host, id: &str) -> Vec<serde_json::Value> {
     let log = host.run(&["jitctl", "log", id, "--json"]).ok().unwrap();
     log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn is_nothing_lent(host: &Host) -> bool {
+    host.sh("ls -A /run/jitsudo/lent").ok().unwrap().is_empty()
 }
 
 /// Asks for the role; its id.
@@ -151,4 +159,160 @@ fn group_is_there_for_the_sessions_processes_and_nowhere_else() {
     assert_eq!(alice(&host, &format!("jitctl release {id}")).status, 0);
     assert_eq!(host.sh("sha256sum /etc/group /etc/gshadow /etc/passwd").ok().unwrap(), before);
     host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
+}
+
+#[test]
+fn what_was_lent_counts_in_no_decision() {
+    let host = host("groups-lent");
+    // A rule for members, a deny for members, and -P: inside the session, and under a group that it took for its own.
+    let asks = "jitsudo whoami; jitsudo tty </dev/null; jitsudo -P id -Gn";
+    let outside = alice(&host, asks).both();
+    assert!(
+        outside.starts_with("not a tty\nroot adm oncall alice\njitsudo: not allowed: /usr/bin/whoami as root"),
+        "{outside}"
+    );
+    let hint = |text: String| text.lines().filter(|line| !line.contains("hint")).collect::<Vec<_>>().join("\n");
+    for inside in ["sh -c", "sg docker -c", "setsid -w sh -c"] {
+        let inside = alice(&host, &format!("jitsudo --role docker {inside} '{asks}; docker'"));
+        let (both, outside) = (hint(inside.both()), hint(outside.replace("alice\n", "alice\ncontainers\n")));
+        assert_eq!(both, outside);
+    }
+    // Who is a member for good is one, inside and outside, also where it was lent as well.
+    host.sh("gpasswd -a alice docker").ok().unwrap();
+    for line in [asks.to_owned(), format!("jitsudo --role docker sh -c '{asks}'")] {
+        let member = alice(&host, &line);
+        assert!(member.stdout.starts_with("root\nroot adm docker oncall alice\n"), "{line}: {}", member.both());
+        assert!(member.stderr.contains("not allowed: /usr/bin/tty"), "{line}: {}", member.both());
+    }
+    host.sh("gpasswd -d alice docker").ok().unwrap();
+    // What cannot be read is unknown: a deny matches, an allow for a group does not, and -P has nothing to keep.
+    host.sh("mkdir -p /run/jitsudo/lent/damaged").ok().unwrap();
+    let unknown = alice(&host, asks).stderr;
+    assert!(
+        unknown.contains("not allowed: /usr/bin/whoami") && unknown.contains("not allowed: /usr/bin/tty"),
+        "{unknown}"
+    );
+    assert!(unknown.contains("your groups are not known, and -P keeps them"), "{unknown}");
+    host.sh("rmdir /run/jitsudo/lent/damaged").ok().unwrap();
+    assert!(wait_until(Duration::from_secs(5), || is_nothing_lent(&host)));
+}
+
+/// Everything that a session can leave: in other sessions and process groups, twice forked, with the group as its own, and by a file.
+const LEAVE: &str = "#!/bin/sh
+cp /usr/bin/sleep /home/alice/kept && chgrp docker /home/alice/kept && chmod 2755 /home/alice/kept
+exec >/dev/null 2>&1
+setsid sleep 4721 &
+nohup sleep 4721 &
+sg docker -c 'setsid sleep 4721' &
+/home/alice/kept 4721 &
+python3 -c \"import os, time; os.fork() or os.setsid() or os.fork() or os.execvp('sleep', ['sleep', '4721'])\" &
+sleep 4722 &
+exec sleep 4720
+";
+
+fn count(host: &Host, pattern: &str) -> usize {
+    host.sh(&format!("pgrep -xf '{pattern}' | wc -l")).ok().unwrap().trim().parse().unwrap()
+}
+
+/// Takes the processes of that command line out of their cgroup, as root alone can.
+fn take_out(host: &Host, pattern: &str) {
+    let line = format!(
+        "mkdir -p /sys/fs/cgroup/away; for pid in $(pgrep -xf '{pattern}'); do echo $pid >/sys/fs/cgroup/away/cgroup.procs; done"
+    );
+    host.sh(&line).ok().unwrap();
+}
+
+/// The services that run, with their processes; ours are restarted here.
+fn services(host: &Host) -> String {
+    let running = "systemctl list-units --type=service --state=running --plain --no-legend | cut -d' ' -f1";
+    host.sh(&format!("systemctl show --property=Id,MainPID $({running} | grep -v '^user@\\|^run-\\|^jitsudo')"))
+        .ok()
+        .unwrap()
+}
+
+#[test]
+fn group_grant_04_nothing_keeps_the_group_past_the_end() {
+    let host = host("groups-end");
+    host.write("/usr/local/bin/leave", 0o755, LEAVE).unwrap();
+    let before = services(&host);
+    for restart in ["true", "systemctl restart jitsudo-spawn", "systemctl restart jitsudo-spawn jitsudod"] {
+        let id = request(&host, "docker");
+        std::thread::scope(|scope| {
+            let client = scope.spawn(|| alice(&host, "timeout 50 jitsudo --role docker leave"));
+            let runs = || (count(&host, "sleep 472[012]"), count(&host, "/home/alice/kept 4721"));
+            assert!(wait_until(Duration::from_secs(15), || runs() == (6, 1)), "{:?}", runs());
+            // One is out of reach of the cgroup, one has the group by the file alone, one never had it.
+            take_out(&host, "sleep 4722");
+            alice(&host, "exec >/dev/null 2>&1; setsid -f /home/alice/kept 4723; setsid -f sleep 4724");
+            assert!(host.sh("ls /run/jitsudo/lent").ok().unwrap().contains(".1\n"));
+            host.sh(restart).ok().unwrap();
+            assert!(wait_until(Duration::from_secs(10), || alice(&host, "jitctl grants").stdout.contains(&id)));
+            assert_eq!(alice(&host, &format!("jitctl release {id}")).status, 0);
+            let watch = Stopwatch::start();
+            let left = || count(&host, "(sleep|/home/alice/kept) 472[0-3]");
+            assert!(wait_until(Duration::from_secs(10), || left() == 0), "{} left after {restart}", left());
+            let took = watch.elapsed();
+            assert!(took < Duration::from_secs(2), "{took:?} after {restart}");
+            eprintln!("after {restart}: gone in {took:?}");
+            client.join().unwrap();
+        });
+        assert!(wait_until(Duration::from_secs(10), || {
+            log(&host, &id).last().is_some_and(|event| event["event"] == "closed")
+        }));
+        assert!(log(&host, &id).iter().any(|event| event["event"] == "signalled" && event["signal"] == 9));
+        assert!(is_nothing_lent(&host));
+        assert_eq!(alice(&host, "docker").stdout, "refused\n");
+        // What is hers is left alone, and so is everybody else's.
+        assert_eq!(count(&host, "sleep 4724"), 1);
+        host.sh("pkill -xf 'sleep 4724'").ok().unwrap();
+    }
+    assert_eq!(services(&host), before);
+    host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
+}
+
+/// Leaves the session's cgroup, as root can, and starts something by the host's own manager.
+const FLEE: &str = "#!/bin/sh
+exec >/dev/null 2>&1
+mkdir -p /sys/fs/cgroup/fled
+(echo 0 >/sys/fs/cgroup/fled/cgroup.procs; exec setsid sleep 4731) &
+systemd-run -q sleep 4732
+exec sleep $1
+";
+
+#[test]
+fn session_end_03_who_left_the_cgroup_ends_with_the_session_and_the_hosts_own_do_not() {
+    let host = host("groups-fled");
+    host.write("/usr/local/bin/flee", 0o755, FLEE).unwrap();
+    apply_policy(&host, &POLICY.replace("/usr/local/bin/flee", "/usr/local/bin/flee <int:0-9999>")).unwrap();
+    let before = services(&host);
+    let fled = || count(&host, "sleep 4731");
+    for restart in ["true", "systemctl restart jitsudo-spawn"] {
+        let id = request(&host, "root");
+        std::thread::scope(|scope| {
+            let client = scope.spawn(|| alice(&host, "timeout 50 jitsudo flee 4730"));
+            let runs = || count(&host, "(/usr/bin/)?sleep 473[0-2]");
+            assert!(wait_until(Duration::from_secs(15), || runs() == 3), "{}", host.sh("ps -ef").ok().unwrap());
+            host.sh(restart).ok().unwrap();
+            assert!(wait_until(Duration::from_secs(10), || alice(&host, "jitctl grants").stdout.contains(&id)));
+            assert_eq!(fled(), 1);
+            assert_eq!(alice(&host, &format!("jitctl release {id}")).status, 0);
+            let watch = Stopwatch::start();
+            assert!(wait_until(Duration::from_secs(10), || fled() == 0), "after {restart}");
+            assert!(watch.elapsed() < Duration::from_secs(3), "{:?}", watch.elapsed());
+            client.join().unwrap();
+        });
+        assert_eq!(count(&host, "(/usr/bin/)?sleep 4732"), 1, "the host's own runs on");
+        host.sh("pkill -xf '(/usr/bin/)?sleep 4732'").ok().unwrap();
+        assert!(wait_until(Duration::from_secs(10), || {
+            log(&host, &id).last().is_some_and(|event| event["event"] == "closed")
+        }));
+    }
+    // Its command is over, and what it left may run as long as the role is held.
+    let id = request(&host, "root");
+    assert_eq!(alice(&host, "jitsudo flee 0").both(), "");
+    host.sh("sleep 2.5").ok().unwrap();
+    assert_eq!(fled(), 1);
+    assert_eq!(alice(&host, &format!("jitctl release {id}")).status, 0);
+    assert!(wait_until(Duration::from_secs(3), || fled() == 0));
+    assert_eq!(services(&host), before);
 }

@@ -293,7 +293,12 @@ impl Access {
             return Err(Impossible::Again);
         };
         let gives = id.number == 0 && self.asked_for().kind == Kind::Role;
-        if gives && matches!(entry.event, Event::Authenticated { .. } | Event::AuthenticationFailed { .. }) {
+        if gives
+            && matches!(
+                entry.event,
+                Event::Authenticated { .. } | Event::AuthenticationFailed { .. } | Event::Signalled { .. }
+            )
+        {
             // The conversation in which a role is given runs nothing: it is no session to be remembered.
             return Ok(());
         }

@@ -132,6 +132,8 @@ pub enum FromSessionToSpawner {
     /// The requester's identity is settled, by a proof now or a remembered one, and the account may be used. Said once, and only where
     /// the spec wanted either.
     Authenticated,
+    /// The audit session that the login uid which it wrote itself made: what carries it is its own. An older spawner does not listen.
+    Audited(u32),
     /// Whoever asks for a role may have it, as far as PAM goes. Said once, and only where a role was asked for.
     Proved,
 }

@@ -45,7 +45,7 @@ use std::rc::Rc;
 
 use jitsudo_core::event::EndCause;
 use jitsudo_link::INHERITED_FD;
-use jitsudo_link::session::Spec;
+use jitsudo_link::session::{FromSessionToSpawner, Spec};
 use jitsudo_protocol::act::ActKind;
 use jitsudo_protocol::client::FaultCode;
 use jitsudo_protocol::session::FromSession;
@@ -183,6 +183,9 @@ fn start(
     let descriptors = descriptors::sort(told.descriptors, told.act.options.terminal)?;
     let home = processes::Home::of(spec)?;
     let audit_session = audit::take_identity(&spec.requester);
+    if let Some(audit_session) = audit_session {
+        recorder.tell(FromSessionToSpawner::Audited(audit_session));
+    }
     let wording = Wording::of(&told.beginning.prompt, spec, authority::requester(spec)?);
     let dialogue = Rc::new(Dialogue::new(Rc::clone(client), wording, told.act.options.non_interactive));
     let admitted = authority::admit(spec, Rc::clone(&dialogue), recorder)?;

@@ -16,6 +16,7 @@ mod cgroups;
 mod comparison;
 mod decider;
 mod effect;
+mod escapes;
 mod grants;
 mod helpers;
 mod judge;

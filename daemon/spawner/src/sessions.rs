@@ -16,6 +16,7 @@ use jitsudo_sys::nix::libc::{SIGKILL, SIGTERM};
 use jitsudo_sys::notify::{self, Notify};
 
 use crate::cgroups::{self, Groups, Supervisor};
+use crate::escapes;
 use crate::remembered::WhenSettled;
 
 /// Most sessions of one account but root's: each is a few descriptors and a process here, and all accounts share these.
@@ -56,6 +57,8 @@ pub(crate) struct Live {
     finishes: bool,
     /// It was told to end before its time.
     told_to_end: bool,
+    /// The audit session that its own login uid made, as far as it is known.
+    audit_session: Option<u32>,
     /// When its channel is to be kept, CLOCK_BOOTTIME milliseconds; absent once it is.
     keep_ms: Option<u64>,
 }
@@ -144,6 +147,9 @@ impl Sessions {
             (Ok(session), Some(pidfd)) => {
                 let origin = Fact::Unknown;
                 let channel = kept.remove(&session);
+                // The session's own process has it; what this program was started with is nobody's of ours.
+                let of = |pid: Option<u32>| pid.and_then(|pid| jitsudo_sys::process::audit_session(pid).ok().flatten());
+                let audit_session = of(process).filter(|_| of(Some(std::process::id())).is_none());
                 self.live.push(Live {
                     session,
                     requester: None,
@@ -158,6 +164,7 @@ impl Sessions {
                     until_ms,
                     finishes: false,
                     told_to_end: false,
+                    audit_session,
                     keep_ms: None,
                 });
             }
@@ -262,6 +269,7 @@ impl Sessions {
             until_ms,
             finishes,
             told_to_end: false,
+            audit_session: None,
             keep_ms: Some(jitsudo_sys::clock::boottime_ms().saturating_add(KEPT_FROM_MS)),
         });
         Ok(pid)
@@ -309,6 +317,10 @@ impl Sessions {
                     live.proving = false;
                     Heard::Settled(live.when_settled.take())
                 }
+                Ok(FromSessionToSpawner::Audited(number)) => {
+                    live.audit_session = Some(number);
+                    Heard::Nothing
+                }
                 Ok(FromSessionToSpawner::Proved) => Heard::Proved,
                 Err(_) => Heard::Nothing,
             },
@@ -319,6 +331,35 @@ impl Sessions {
                 Heard::Quiet
             }
         }
+    }
+
+    /// By what is known what a session leaves, once it is gone.
+    pub(crate) fn traces_of(&self, session: &SessionId) -> Option<escapes::Gone> {
+        let live = self.live.iter().find(|live| live.session == *session)?;
+        Some(escapes::Gone {
+            // Who is given a role runs nothing.
+            audit_session: live.audit_session.filter(|_| session.number != 0),
+            released: live.released,
+            until_ms: if live.told_to_end { 0 } else { live.until_ms.saturating_sub(PATIENCE_MS) },
+        })
+    }
+
+    /// Those that have groups here and no process of their own.
+    pub(crate) fn left(&self) -> BTreeSet<SessionId> {
+        let names = self.base.as_deref().map(cgroups::left_over).unwrap_or_default();
+        let sessions = names.into_iter().filter_map(|name| SessionId::try_from(name).ok());
+        sessions.filter(|session| !self.is_live(session)).collect()
+    }
+
+    /// True for one whose process lives.
+    pub(crate) fn is_live(&self, session: &SessionId) -> bool {
+        self.live.iter().any(|live| live.session == *session)
+    }
+
+    /// Tells in which of our groups a process is; `None` where none can be made.
+    pub(crate) fn whereabouts(&self) -> Option<impl Fn(u32) -> Option<String> + use<>> {
+        let base = self.base.clone()?;
+        Some(move |pid| cgroups::session_of(&base, pid))
     }
 
     /// A session's process is gone and has said its last: whatever of its command is left goes as well, unless it was given to the host.
@@ -523,6 +564,7 @@ mod tests {
             until_ms: 0,
             finishes: false,
             told_to_end: false,
+            audit_session: None,
             keep_ms: None,
         };
         let sessions = Sessions {
@@ -553,6 +595,7 @@ mod tests {
             until_ms: 0,
             finishes: false,
             told_to_end: false,
+            audit_session: None,
             keep_ms: None,
         };
         let mut sessions = Sessions {
@@ -587,6 +630,7 @@ mod tests {
             until_ms: 0,
             finishes: false,
             told_to_end: false,
+            audit_session: None,
             keep_ms: None,
         };
         let live = (0..MAX_PROVING_OF_ACCOUNT).map(&mut one).collect();

@@ -28,6 +28,7 @@ use crate::accounts::Accounts;
 use crate::comparison::{Compared, Comparison};
 use crate::decider::{self, Decider};
 use crate::effect::Worker;
+use crate::escapes::Escapes;
 use crate::grants::Grants;
 use crate::helpers::Helpers;
 use crate::judge::Now;
@@ -76,7 +77,7 @@ pub(crate) struct Spawner {
     remembered: Remembered,
     sessions: Sessions,
     grants: Grants,
-    lendings: Lendings,
+    escapes: Escapes,
     reviews: Reviews,
     accounts: Accounts,
     /// Roles that wait for the proof of who asks.
@@ -118,6 +119,12 @@ impl Spawner {
             recorder.record(Event::SpawnerRefused { id: None, cause });
         }
         let comparison = Comparison::load(|id| grants.knows(id), clock::boottime_ms());
+        let sessions = Sessions::prepare(sessions::kept_channels());
+        let running = |session: &SessionId| sessions.is_live(session);
+        let (escapes, trouble) = Escapes::load(Lendings::default(), running, sessions.left(), clock::boottime_ms());
+        if let Err(cause) = trouble {
+            recorder.record(Event::SpawnerRefused { id: None, cause });
+        }
         let mut spawner = Self {
             listener,
             decider_uid: decider::uid_of_decider(&std::fs::read_to_string("/etc/passwd").unwrap_or_default()),
@@ -126,9 +133,9 @@ impl Spawner {
             helpers: Helpers::default(),
             looked: Looked::default(),
             remembered: Remembered::default(),
-            sessions: Sessions::prepare(sessions::kept_channels()),
+            sessions,
             grants,
-            lendings: Lendings::default(),
+            escapes,
             reviews,
             accounts: Accounts::default(),
             asked: BTreeMap::new(),
@@ -175,7 +182,14 @@ impl Spawner {
             let now = clock::boottime_ms();
             let ends =
                 self.sessions.next_end().into_iter().chain(self.grants.next_end()).chain(self.comparison.next_due());
-            let next = self.helpers.next_deadline().into_iter().chain(ends).chain(self.accounts.next()).min();
+            let next = self
+                .helpers
+                .next_deadline()
+                .into_iter()
+                .chain(ends)
+                .chain(self.accounts.next())
+                .chain(self.escapes.next())
+                .min();
             // The wall clock may be set at any time.
             let is_idle = self.grants.is_empty() && self.sessions.requesters().next().is_none();
             let longest = if is_idle { 60_000 } else { TICK_MS };
@@ -284,6 +298,7 @@ impl Spawner {
         for (id, cause) in self.grants.due(Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms }) {
             self.end_grant(&id, cause);
         }
+        self.look_for_escapes(now);
         self.close_what_is_over();
         self.compare_the_host(now);
         self.sessions.keep(now, &self.notify);

@@ -9,6 +9,7 @@ use jitsudo_protocol::act::Act;
 use jitsudo_sys::clock;
 
 use super::{GRACE_MS, Spawner};
+use crate::escapes::Inside;
 use crate::grants::Grant;
 use crate::judge::Now;
 use crate::record;
@@ -78,6 +79,7 @@ impl Spawner {
             self.say_to_all(&FromSpawner::Spooled);
         }
         let began = self.grants.begin_end(id, cause);
+        self.escapes.access_ended(id, clock::boottime_ms());
         let ends = self.end_sessions(id, cause);
         if began {
             self.recorder.record(Event::Ended { id: id.clone(), cause });
@@ -90,10 +92,23 @@ impl Spawner {
         self.sessions.end_all(id, cause, clock::boottime_ms(), GRACE_MS)
     }
 
+    /// Goes on looking for what got away from sessions that have ended.
+    pub(super) fn look_for_escapes(&mut self, now_ms: u64) {
+        let whereabouts = self.sessions.whereabouts();
+        let inside = whereabouts.as_ref().map(|inside| inside as Inside<'_>);
+        let events = self.escapes.step(inside, now_ms);
+        if !events.is_empty() {
+            events.into_iter().for_each(|event| {
+                self.recorder.record(event);
+            });
+            self.say_to_all(&FromSpawner::Spooled);
+        }
+    }
+
     /// Role grants that are ending, and of which nothing is left.
     pub(super) fn close_what_is_over(&mut self) {
         for (id, _) in self.grants.ending() {
-            if !self.sessions.remains(&id) {
+            if !self.sessions.remains(&id) && !self.escapes.remains(&id) {
                 self.recorder.record(Event::Closed { id: id.clone() });
                 self.grants.close(&id);
                 self.say_to_all(&FromSpawner::Spooled);

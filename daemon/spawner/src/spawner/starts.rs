@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use jitsudo_core::event::{EndCause, Event};
 use jitsudo_core::facts::{Fact, Origin};
 use jitsudo_core::id::SessionId;
+use jitsudo_core::name::{Gid, Uid};
 use jitsudo_core::past::Unreviewed;
 use jitsudo_link::lent::Lending;
 use jitsudo_link::session::{Authentication, Spec};
@@ -119,12 +120,8 @@ impl Spawner {
             self.grants.ask(self.grant_of(&start, &spec, act));
             self.asked.extend(asked.map(|asked| (start.session.access.clone(), asked)));
         }
-        let lending = (!spec.lent.is_empty()).then(|| Lending {
-            session: start.session.clone(),
-            uid: spec.target.uid,
-            gids: spec.lent.clone(),
-        });
-        if let Some(Err(error)) = lending.map(|lending| self.lendings.write(&lending)) {
+        let lending = lending(&spec);
+        if let Some(Err(error)) = lending.map(|lending| self.escapes.lend(lending)) {
             self.grants.give_up(&start.session.access);
             self.reviews.end(&start.session.access);
             let cause = format!("cannot note which groups are lent: {error}");
@@ -142,8 +139,7 @@ impl Spawner {
             }
             Err(cause) => {
                 self.grants.give_up(&start.session.access);
-                // What stays says that something is lent which nobody has.
-                let _ = self.lendings.remove(&start.session);
+                self.escapes.not_begun(&start.session);
                 self.asked.remove(&start.session.access);
                 self.reviews.end(&start.session.access);
                 self.refuse(id, number, &start, &cause, false);
@@ -182,10 +178,13 @@ impl Spawner {
                 heard => self.heard(session, heard),
             }
         }
+        let traces = self.sessions.traces_of(session);
         let mut gone = self.sessions.ended(session);
-        let _ = self.lendings.remove(session);
         self.reviews.end(&session.access);
         self.asked.remove(&session.access);
+        if let Some(traces) = traces {
+            self.escapes.session_ended(session, traces, clock::boottime_ms());
+        }
         if session.number == 0 && self.grants.give_up(&session.access) {
             // It has said why by itself, unless it crashed.
             if gone == Some(Gone::Lost) {
@@ -211,6 +210,14 @@ impl Spawner {
         self.say_to_all(&FromSpawner::Spooled);
         self.say_to_all(&FromSpawner::SessionGone { session: session.clone() });
     }
+}
+
+/// What a session is lent that its account has not by itself. Root needs no group, and nothing of root's is ever looked for.
+fn lending(spec: &Spec) -> Option<Lending> {
+    let own = |gid: &Gid| spec.target.groups.contains(gid) && !spec.requester.lent_groups.contains(gid);
+    let gids: Vec<Gid> = spec.lent.iter().copied().filter(|gid| !own(gid)).collect();
+    let noted = !gids.is_empty() && spec.target.uid != Uid::ROOT;
+    noted.then(|| Lending { session: spec.session.clone(), uid: spec.target.uid, gids })
 }
 
 /// The address that a login came from, where root recorded one.
