@@ -155,5 +155,20 @@ fn command_finishes_by_a_bound_of_its_own_and_nothing_starts_meanwhile() {
         assert!(running.join().unwrap().stderr.contains("the grant was given back; "));
     });
     assert!(is_closed(&host, &id));
+
+    // What a role that starts daemons leaves is the host's, by name; what another one leaves ends with it.
+    host.write("/usr/local/bin/plain", 0o755, "#!/bin/sh\nsleep 6300 >/dev/null 2>&1 &\n").unwrap();
+    for (leaves, said, left) in [("false", 1, "0"), ("true", 0, "1")] {
+        apply_policy(&host, &WARNED.replace("shell = true", &format!("leaves = {leaves}"))).unwrap();
+        let id = request(&host, "web-operator --for 10m");
+        let output = alice(&host, "jitsudo plain");
+        assert_eq!(output.stderr.matches("1 program still runs under this grant and will be ended at ").count(), said);
+        alice(&host, &format!("jitctl release {id}"));
+        assert!(is_closed(&host, &id));
+        assert_eq!(host.sh("pgrep -xf 'sleep 6300' | wc -l").ok().unwrap().trim(), left);
+        let lines = events(&host, &id);
+        let told = lines.iter().find(|line| line["event"] == "left_running").unwrap();
+        assert_eq!((told["released"].to_string().as_str(), &told["programs"][0]), (leaves, &"sleep".into()));
+    }
     host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
 }

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Ok(Effect::Picture { ids, since, since_boottime_ms }) => {
             serde_json::to_vec(&residue::before(&ids, (since, since_boottime_ms)))
         }
-        Ok(Effect::LookBack { host, ids }) => serde_json::to_vec(&residue::after(&host, &ids)),
+        Ok(Effect::LookBack { host, over, forget }) => serde_json::to_vec(&residue::after(&host, &over, &forget)),
         // All outcomes have this word.
         Err(error) => serde_json::to_vec(&ApplyOutcome::Failed(format!("cannot read the order: {error}"))),
     };

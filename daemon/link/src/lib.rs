@@ -42,7 +42,8 @@ pub const MAX_STATE_BYTES: u64 = 16 * 1024;
 pub const SUDOERS: &str = "/run/jitsudo/sudoers.d";
 /// Notes of the sessions that run, the spawner's.
 pub const SESSIONS: &str = "/run/jitsudo/sessions";
-/// Pictures of the host from before role grants, the effect worker's: `before/ID`.
+/// Pictures of the host from before role grants, the effect worker's: names `ID.WALL.BOOT` of one file for all grants that began on a host
+/// that looked the same.
 pub const BEFORE: &str = "/run/jitsudo/before";
 /// Where the policy's files are.
 pub const POLICY_FILES: &str = "/etc/jitsudo/policy.d";

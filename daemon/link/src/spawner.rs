@@ -386,7 +386,10 @@ pub enum Effect {
         /// The host's name, for what is recorded.
         host: String,
         /// Which.
-        ids: Vec<AccessId>,
+        over: Vec<Over>,
+        /// Grants that nothing came of: only to be forgotten.
+        #[serde(default)]
+        forget: Vec<AccessId>,
     },
     /// Take it back, and forget it in the note: one [`TakenBack`]. What is gone already is fine.
     UndoEffect {
@@ -408,6 +411,16 @@ pub enum Lent {
     },
     /// It is not there, in words why; where the words say that it could not be taken back either, the note still names it.
     Failed(String),
+}
+
+/// A grant that is over.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Over {
+    /// Which.
+    pub id: AccessId,
+    /// When nothing of it was left, as far as that is known: what changed later is another's.
+    #[serde(default)]
+    pub closed: Option<jitsudo_core::Timestamp>,
 }
 
 /// What came of a `Picture`.

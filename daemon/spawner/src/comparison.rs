@@ -4,13 +4,13 @@
 //! worker compares and tells in the spool what is not as it was. Pictures lie in `/run/jitsudo/before`: a spawner that begins anew finds
 //! there which grants are over and were not compared. A reboot takes them away.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 
+use jitsudo_core::Timestamp;
 use jitsudo_core::id::AccessId;
 use jitsudo_link::BEFORE;
-use jitsudo_link::spawner::{Effect, LookedBack, Pictured};
+use jitsudo_link::spawner::{Effect, LookedBack, Over, Pictured};
 use jitsudo_sys::channel::Channel;
 
 use crate::effect::{Told, Worker};
@@ -18,8 +18,9 @@ use crate::judge::Now;
 
 /// How long after the end of a grant the host is looked at: those that end together are compared together, and processes have gone.
 const SETTLE_MS: u64 = 2_000;
-/// Between two comparisons: each reads every file's status.
-const PAUSE_MS: u64 = 10_000;
+/// Between two comparisons, at least; each reads every file's status, and so a long one is followed by ten times its length.
+const PAUSE_MS: u64 = 5_000;
+const PAUSE_FACTOR: u64 = 10;
 /// After one that failed.
 const RETRY_MS: u64 = 60_000;
 /// Most grants of one worker's order.
@@ -48,17 +49,22 @@ pub(crate) enum Compared {
 pub(crate) struct Comparison {
     before: Vec<AccessId>,
     since: Option<Now>,
-    after: BTreeSet<AccessId>,
+    /// With when it was closed, where an own hand did that.
+    after: BTreeMap<AccessId, Option<Timestamp>>,
     after_from_ms: u64,
+    /// Their pictures go with the next comparison.
+    forget: Vec<AccessId>,
     worker: Option<Worker<What>>,
+    /// When the last comparison began.
+    started_ms: u64,
 }
 
 impl Comparison {
     /// Finds the grants that ended and were not compared.
-    pub(crate) fn load(is_live: impl Fn(&AccessId) -> bool, now_ms: u64) -> Self {
+    pub(crate) fn load(live: &BTreeSet<&AccessId>, now_ms: u64) -> Self {
         let names = fs::read_dir(BEFORE).into_iter().flatten().flatten().map(|entry| entry.file_name());
-        let ids = names.filter_map(|name| name.to_str()?.parse::<AccessId>().ok());
-        let after = ids.filter(|id| !is_live(id)).collect();
+        let ids = names.filter_map(|name| name.to_str()?.split('.').next()?.parse::<AccessId>().ok());
+        let after = ids.filter(|id| !live.contains(id)).map(|id| (id, None)).collect();
         Self { after, after_from_ms: now_ms.saturating_add(PAUSE_MS), ..Self::default() }
     }
 
@@ -71,16 +77,15 @@ impl Comparison {
     /// Nothing came of it.
     pub(crate) fn forget(&mut self, id: &AccessId) {
         self.before.retain(|one| one != id);
-        // One that stays is compared by the next spawner, and tells little.
-        let _ = fs::remove_file(Path::new(BEFORE).join(id.as_str()));
+        self.forget.push(id.clone());
     }
 
     /// The grant is over.
-    pub(crate) fn end(&mut self, id: AccessId, now_ms: u64) {
+    pub(crate) fn end(&mut self, id: AccessId, now: Now) {
         if self.after.is_empty() {
-            self.after_from_ms = self.after_from_ms.max(now_ms.saturating_add(SETTLE_MS));
+            self.after_from_ms = self.after_from_ms.max(now.boottime_ms.saturating_add(SETTLE_MS));
         }
-        self.after.insert(id);
+        self.after.insert(id, Some(now.wall));
     }
 
     /// Starts a worker where one is due.
@@ -97,9 +102,12 @@ impl Comparison {
             let order = Effect::Picture { ids, since: since.wall, since_boottime_ms: since.boottime_ms };
             (order, What::Before)
         } else if !self.after.is_empty() && now_ms >= self.after_from_ms {
-            self.after_from_ms = now_ms.saturating_add(PAUSE_MS);
-            let ids: Vec<AccessId> = self.after.iter().take(MAX_AT_ONCE).cloned().collect();
-            (Effect::LookBack { host: host.to_owned(), ids: ids.clone() }, What::After(ids))
+            self.started_ms = now_ms;
+            let over = self.after.iter().take(MAX_AT_ONCE);
+            let over: Vec<Over> = over.map(|(id, closed)| Over { id: id.clone(), closed: *closed }).collect();
+            let ids = over.iter().map(|over| over.id.clone()).collect();
+            let forget = std::mem::take(&mut self.forget);
+            (Effect::LookBack { host: host.to_owned(), over, forget }, What::After(ids))
         } else {
             return Compared::Nothing;
         };
@@ -131,8 +139,9 @@ impl Comparison {
         let (told, outcome) = worker.outcome::<LookedBack>();
         match (outcome, told.what) {
             (Ok(LookedBack::Done { recorded }), What::After(ids)) => {
-                self.after.retain(|id| !ids.contains(id));
-                self.after_from_ms = now_ms.saturating_add(PAUSE_MS);
+                self.after.retain(|id, _| !ids.contains(id));
+                let took = now_ms.saturating_sub(self.started_ms).saturating_mul(PAUSE_FACTOR);
+                self.after_from_ms = now_ms.saturating_add(took.max(PAUSE_MS));
                 if recorded > 0 { Compared::Spooled } else { Compared::Nothing }
             }
             (Ok(LookedBack::Done { .. }), What::Before) => Compared::Nothing,
@@ -194,8 +203,8 @@ mod tests {
         comparison.forget(&id(1));
         assert_eq!(comparison.before, [id(2)]);
         (comparison.before, comparison.since) = (Vec::new(), None);
-        comparison.end(id(3), 1_000);
-        comparison.end(id(4), 2_000);
+        comparison.end(id(3), now(1_000));
+        comparison.end(id(4), now(2_000));
         assert_eq!(comparison.next_due(), Some(3_000), "others that end put nothing off");
         assert_eq!(comparison.start_due("h", 2_999), Compared::Nothing);
         assert!(comparison.worker.is_none());

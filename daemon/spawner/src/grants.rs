@@ -223,6 +223,11 @@ impl Grants {
         self.held.iter().filter(|grant| grant.ending.is_none()).map(|grant| grant.ends.boottime_ms).min()
     }
 
+    /// All of them.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &AccessId> {
+        self.asked.iter().chain(&self.held).map(|grant| &grant.id)
+    }
+
     /// Those that were closed, and those that were not given, each told once.
     pub(crate) fn gone(&mut self) -> (Vec<AccessId>, Vec<AccessId>) {
         (std::mem::take(&mut self.over), std::mem::take(&mut self.given_up))

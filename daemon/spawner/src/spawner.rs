@@ -118,7 +118,7 @@ impl Spawner {
         for cause in trouble {
             recorder.record(Event::SpawnerRefused { id: None, cause });
         }
-        let comparison = Comparison::load(|id| grants.knows(id), clock::boottime_ms());
+        let comparison = Comparison::load(&grants.ids().collect(), clock::boottime_ms());
         let sessions = Sessions::prepare(sessions::kept_channels());
         let running = |session: &SessionId| sessions.is_live(session);
         let (escapes, trouble) = Escapes::load(Lendings::default(), running, sessions.left(), clock::boottime_ms());
@@ -300,7 +300,7 @@ impl Spawner {
         }
         self.look_for_escapes(now);
         self.close_what_is_over();
-        self.compare_the_host(now);
+        self.compare_the_host(Now { wall: record::wall(moment), boottime_ms: now });
         self.sessions.keep(now, &self.notify);
         self.look_at_accounts(now);
         for session in self.sessions.enforce(now) {
@@ -318,9 +318,10 @@ impl Spawner {
     }
 
     /// What role grants may have left: nobody waits for it, and nothing hangs on it.
-    fn compare_the_host(&mut self, now_ms: u64) {
+    fn compare_the_host(&mut self, now: Now) {
+        let now_ms = now.boottime_ms;
         let (over, given_up) = self.grants.gone();
-        over.into_iter().for_each(|id| self.comparison.end(id, now_ms));
+        over.into_iter().for_each(|id| self.comparison.end(id, now));
         given_up.iter().for_each(|id| self.comparison.forget(id));
         let late = self.comparison.give_up_the_late(now_ms);
         self.compared(late);

@@ -11,32 +11,31 @@
 
 mod accounts;
 mod compare;
+mod kept;
 mod mounts;
 mod picture;
 mod places;
 mod running;
 mod setid;
 
-use std::fs::{self, DirBuilder};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::Path;
 
-use jitsudo_core::Timestamp;
 use jitsudo_core::event::{Actor, Entry, Event};
 use jitsudo_core::id::AccessId;
 use jitsudo_core::lends::Effect;
 use jitsudo_core::residue::{Change, Item, Kind};
+use jitsudo_core::{SignedDuration, Timestamp};
 use jitsudo_link::notes::Notes;
-use jitsudo_link::spawner::{LookedBack, Pictured};
+use jitsudo_link::spawner::{LookedBack, Over, Pictured};
 use jitsudo_link::{BEFORE, SPOOL};
-use jitsudo_sys::{clock, limits, trusted};
+use jitsudo_sys::{clock, limits};
 
 use accounts::Members;
-use picture::Picture;
+use picture::{Picture, Since};
 
-/// Largest picture, bytes.
-const MAX_PICTURE_BYTES: u64 = 16 << 20;
+/// What another process wrote a moment later may be by the grant's word; and clocks are stepped.
+const LATE: SignedDuration = SignedDuration::from_secs(2);
 /// Most items of one event.
 const MAX_ITEMS: usize = 100;
 /// Milliseconds for files with setuid and setgid.
@@ -46,76 +45,55 @@ const MAX_FILES: u64 = 3_000_000;
 
 /// Takes a picture for these accesses, which begin about now.
 pub(crate) fn before(ids: &[AccessId], since: (Timestamp, u64)) -> Pictured {
-    let picture = Picture::take(Path::new("/"), since);
-    match keep(Path::new(BEFORE), ids, &picture) {
+    let since = Since { wall_ns: since.0.as_nanosecond(), boottime_ms: since.1 };
+    match kept::keep(Path::new(BEFORE), ids, since, &Picture::take(Path::new("/"))) {
         Ok(()) => Pictured::Done,
         Err(error) => Pictured::Failed(format!("cannot keep a picture of the host in {BEFORE}: {error}")),
     }
 }
 
-/// One file with a name for each.
-fn keep(folder: &Path, ids: &[AccessId], picture: &Picture) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    let fresh = folder.join(format!(".{}", std::process::id()));
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    file.write_all(&serde_json::to_vec(picture)?)?;
-    let linked = ids.iter().try_for_each(|id| match fs::hard_link(&fresh, folder.join(id.as_str())) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    });
-    fs::remove_file(&fresh)?;
-    linked
-}
-
 /// Compares the host with these accesses' pictures, writes what is to be told into the spool, and forgets the pictures.
-pub(crate) fn after(host: &str, ids: &[AccessId]) -> LookedBack {
+pub(crate) fn after(host: &str, over: &[Over], forget: &[AccessId]) -> LookedBack {
     // Nobody waits for it, and others may.
     let _ = limits::set_nice(19);
     let folder = Path::new(BEFORE);
-    let pictures: Vec<(&AccessId, Result<Picture, String>)> = ids.iter().map(|id| (id, read(folder, id))).collect();
-    let known = pictures.iter().filter_map(|(_, picture)| picture.as_ref().ok());
-    let now = Picture::take(Path::new("/"), moment());
-    let earliest = known.map(|picture| picture.since_ns(&now)).min();
+    let kept = kept::names(folder);
+    let (wall, boottime_ms) = moment();
+    let now = Since { wall_ns: wall.as_nanosecond(), boottime_ms };
+    let is = Picture::take(Path::new("/"));
+    let earliest = over.iter().filter_map(|over| kept.get(&over.id)).map(|kept| kept.since.by_files(now)).min();
     let setid = earliest.map(|since| setid::changed_since(&mounts::local(), since, SETID_MS, MAX_FILES));
     let (files, remark) = setid.unwrap_or_default();
     let lent = lent();
     let mut recorded = 0;
-    for (id, picture) in pictures {
-        let event = match picture {
-            Ok(before) => {
-                let mut items = compare::compare(&before, &now, &lent);
-                items.extend(setid::since(&files, before.since_ns(&now)));
-                event(id, items, remark.clone())
+    for Over { id, closed } in over {
+        let before = kept.get(id).ok_or_else(|| "there is no picture of it from before".to_owned());
+        let items = match before.and_then(|kept| Ok((kept.since, kept.read(folder)?))) {
+            Ok((since, before)) => {
+                let mut items = compare::compare(&before, &is, &lent);
+                items.extend(setid::since(&files, since.by_files(now)));
+                items.retain(|item| !is_later(item, *closed));
+                items
             }
-            Err(why) => event(id, vec![unknown(why)], remark.clone()),
+            Err(why) => vec![unknown(why)],
         };
-        match event.map_or(Ok(false), |event| record(host, id, event).map(|()| true)) {
+        match event(id, items, remark.clone()).map_or(Ok(false), |event| record(host, id, event).map(|()| true)) {
             Ok(told) => recorded += u32::from(told),
             // It is looked at again by the next spawner.
             Err(error) => return LookedBack::Failed(format!("cannot record what {id} may have left: {error}")),
         }
-        // One that stays is looked at once more, and told once.
-        let _ = fs::remove_file(folder.join(id.as_str()));
+        if let Some(kept) = kept.get(id) {
+            kept.forget(folder);
+        }
     }
+    forget.iter().filter_map(|id| kept.get(id)).for_each(|kept| kept.forget(folder));
+    kept::tidy(folder);
     LookedBack::Done { recorded }
 }
 
 fn moment() -> (Timestamp, u64) {
     let moment = clock::now();
     (Timestamp::from_nanosecond(moment.wall_ns).unwrap_or(Timestamp::UNIX_EPOCH), moment.boottime_ms)
-}
-
-fn read(folder: &Path, id: &AccessId) -> Result<Picture, String> {
-    let bytes = trusted::read(&folder.join(id.as_str()), MAX_PICTURE_BYTES).map_err(|error| error.to_string())?;
-    let bytes = bytes.ok_or("there is no picture of it from before")?;
-    serde_json::from_slice(&bytes).map_err(|error| format!("its picture cannot be read: {error}"))
 }
 
 /// Entries of the group file that live grants own.
@@ -127,6 +105,11 @@ fn lent() -> Members {
         Effect::Membership(_) | Effect::Sudoers(_) | Effect::Login(_) => None,
     })
     .collect()
+}
+
+/// Changed when nothing of the grant was there any more.
+fn is_later(item: &Item, closed: Option<Timestamp>) -> bool {
+    item.at.zip(closed).is_some_and(|(at, closed)| at.duration_since(closed) > LATE)
 }
 
 /// Somebody has to look all the more.

@@ -1,8 +1,7 @@
 use super::*;
+use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
-
-const SINCE: i64 = 1_800_000_000;
 
 /// A small host in a folder of its own.
 fn host(name: &str) -> PathBuf {
@@ -30,7 +29,7 @@ fn write(root: &Path, path: &str, text: &str) {
 }
 
 fn picture(root: &Path) -> Picture {
-    Picture::take(root, (Timestamp::from_second(SINCE).unwrap(), 1000))
+    Picture::take(root)
 }
 
 fn told(root: &Path, before: &Picture, lent: &Members) -> Vec<String> {
@@ -141,28 +140,53 @@ fn setid_files_are_told_by_when_they_changed_and_bounds_are_said() {
 }
 
 #[test]
-fn clock_that_was_set_back_hides_nothing() {
-    let root = host("clock");
-    let before = picture(&root);
-    let at = |wall: i64, boottime_ms: u64| Picture::take(&root, (Timestamp::from_second(wall).unwrap(), boottime_ms));
-    let since = |now: &Picture| before.since_ns(now).div_euclid(1_000_000_000) - i128::from(SINCE);
-    assert_eq!(since(&at(SINCE + 60, 61_000)), -1, "a tick before");
-    assert_eq!(since(&at(SINCE - 3600, 61_000)), -3661);
-    assert_eq!(since(&at(SINCE + 9999, 61_000)), -1);
-    fs::remove_dir_all(root).unwrap();
+fn what_changed_after_the_grant_is_anothers() {
+    let at = |second: i64| Some(Timestamp::from_second(second).unwrap());
+    let item = |at| Item { kind: Kind::Cron, change: Change::New, name: "x".into(), detail: None, at };
+    assert!(is_later(&item(at(103)), at(100)));
+    for (changed, closed) in [(at(99), at(100)), (at(102), at(100)), (None, at(100)), (at(103), None)] {
+        assert!(!is_later(&item(changed), closed), "{changed:?} {closed:?}");
+    }
 }
 
 #[test]
-fn picture_is_kept_once_for_many_and_found_by_each() {
+fn clock_that_was_set_back_hides_nothing() {
+    let at = |second: i128, boottime_ms: u64| Since { wall_ns: second * 1_000_000_000, boottime_ms };
+    let since = |now: Since| at(10_000, 1000).by_files(now).div_euclid(1_000_000_000);
+    assert_eq!(since(at(10_060, 61_000)), 9_999, "a tick before");
+    assert_eq!(since(at(6_400, 61_000)), 6_339);
+    assert_eq!(since(at(99_999, 61_000)), 9_999);
+}
+
+#[test]
+fn picture_is_kept_once_for_all_that_look_the_same_and_found_by_each() {
     let root = host("kept");
     let folder = root.join("before");
     let ids: Vec<AccessId> = (1..=3).map(|number| AccessId::new(1, [number; 10])).collect();
-    let picture = picture(&root);
-    keep(&folder, &ids, &picture).unwrap();
-    keep(&folder, &ids, &picture).unwrap();
-    assert!(ids.iter().all(|id| read(&folder, id).as_ref() == Ok(&picture)));
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
-    assert!(read(&folder, &AccessId::new(1, [9; 10])).unwrap_err().contains("no picture"));
+    let first = picture(&root);
+    let since = |boottime_ms: u64| Since { wall_ns: 7_000_000_000, boottime_ms };
+    kept::keep(&folder, &ids[..2], since(1), &first).unwrap();
+    kept::keep(&folder, &ids[..2], since(1), &first).unwrap();
+    write(&root, "etc/crontab", "# another\n");
+    let second = picture(&root);
+    kept::keep(&folder, &ids[2..], since(2), &second).unwrap();
+    let names = kept::names(&folder);
+    assert_eq!(names.keys().cloned().collect::<Vec<_>>(), ids);
+    assert!(names[&ids[0]].since == since(1) && names[&ids[2]].since == since(2));
+    assert!(
+        names[&ids[1]].read(&folder).as_ref() == Ok(&first) && names[&ids[2]].read(&folder).as_ref() == Ok(&second)
+    );
+    let files = || {
+        kept::tidy(&folder);
+        fs::read_dir(&folder).unwrap().count()
+    };
+    assert_eq!(files(), 5, "three names, two pictures");
+    names[&ids[2]].forget(&folder);
+    names[&ids[0]].forget(&folder);
+    assert_eq!(files(), 2, "one name and its picture");
+    assert!(names[&ids[2]].read(&folder).unwrap_err().contains("gone"));
+    names[&ids[1]].forget(&folder);
+    assert_eq!(files(), 0);
     fs::remove_dir_all(root).unwrap();
 }
 
