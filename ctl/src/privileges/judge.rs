@@ -434,6 +434,13 @@ impl Judge<'_> {
                 add(*uid, gid, group, ids.iter().cloned().collect());
             }
         }
+        let name_of = |gid: u32| {
+            let line = self.seen.groups.iter().find(|line| line.gid == Some(gid));
+            line.map_or_else(|| gid.to_string(), |line| line.name.clone())
+        };
+        for ((uid, gid), ids) in &self.log.lent_gids {
+            add(*uid, *gid, &name_of(*gid), ids.iter().cloned().collect());
+        }
         for note in self.seen.notes.iter().filter_map(|(_, note)| note.as_ref().ok()) {
             for group in &note.groups {
                 if let Some(gid) = gid_of(group) {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use jitsudo_core::event::{EndCause, Entry, Event};
+use jitsudo_core::facts::Group;
 use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_core::lends::Effect;
 use jitsudo_core::state::{Access, Given, State};
@@ -24,6 +25,8 @@ pub(crate) struct Log {
     pub(crate) report: Report,
     /// Groups that accounts were ever lent, and by which grants.
     pub(crate) lent: BTreeMap<(u32, String), BTreeSet<AccessId>>,
+    /// Gids that processes for accounts were ever lent, and by which grants.
+    pub(crate) lent_gids: BTreeMap<(u32, u32), BTreeSet<AccessId>>,
     /// Audit sessions that ended commands had on this boot.
     pub(crate) audit_sessions: BTreeMap<u32, (String, SessionId)>,
     /// Until when commands may run that may finish past the end of their grant.
@@ -100,7 +103,9 @@ impl Log {
                     self.lent.entry(key).or_default().insert(id.clone());
                 }
             }
-            Event::SessionStarting { session, under, .. } => {
+            Event::Activating { id, groups, .. } => self.lend(id, groups),
+            Event::SessionStarting { session, under, groups, .. } => {
+                self.lend(&session.access, groups);
                 let of_grant = self.given(&session.access).filter(|given| !given.is_role());
                 let until = of_grant.and_then(Given::processes_end_at);
                 if let Some(until) = until.or_else(|| under.as_ref().and_then(|under| under.processes_end_at)) {
@@ -111,6 +116,13 @@ impl Log {
                 self.audit_sessions.insert(*audit, (entry.boot.clone(), session.clone()));
             }
             _ => {}
+        }
+    }
+
+    fn lend(&mut self, id: &AccessId, groups: &[Group]) {
+        let Some(uid) = self.state.access(id).map(|access| access.asked_for().uid.0) else { return };
+        for group in groups {
+            self.lent_gids.entry((uid, group.gid.0)).or_default().insert(id.clone());
         }
     }
 

@@ -336,6 +336,27 @@ fn process_with_a_lent_gid_is_found_when_nobody_lends_it() {
 }
 
 #[test]
+fn process_with_a_gid_that_sessions_were_lent_is_found_outside_of_them() {
+    let world = |ms| {
+        let mut world = World::sane();
+        let groups = r#","groups":[{"gid":999,"name":"docker"}]}"#;
+        let event = serde_json::to_string(&starting(2)).unwrap();
+        world.happens(20, serde_json::from_str(&event.replace('}', groups)).unwrap());
+        let mut world = world.later(ms);
+        (world.seen.notes, world.seen.drop_ins, world.seen.sessions) = Default::default();
+        world.seen.groups = groups_of_the_host();
+        world.seen.processes = vec![process(45, 1001, &[1001, 999]), process(46, 1002, &[999])];
+        world
+    };
+    assert!(world(60_000).verdict().holds(), "{:?}", world(60_000).verdict());
+    world(END_MS + 2_100).only(Kind::Process, "process 45 (sh): it has gid 999 of group docker");
+}
+
+fn groups_of_the_host() -> Vec<Group> {
+    groups("/etc/group", 2, "adm:x:4:\nalice:x:1001:\ndocker:x:999:bob\n")
+}
+
+#[test]
 fn process_of_an_ended_command_is_found_by_its_audit_session() {
     let mut world = World::sane();
     let exit = format!(
