@@ -8,7 +8,6 @@ use crate::facts::{Fact, Facts};
 use crate::name::Uid;
 use crate::policy::Policy;
 use crate::state::Residue;
-use crate::subject::Subject;
 
 /// What kind of thing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -122,22 +121,8 @@ fn is_own(policy: Option<&Policy>, facts: &Facts, residue: &Residue) -> bool {
     let of = [residue.uid.map(|uid| (uid, residue.user.as_deref())), residue.loginuid.map(|uid| (uid, None))];
     let is_account = |uid: Uid| uid != Uid::ROOT && uid.is_account();
     let mut pairs = own.iter().flatten().flat_map(|one| of.iter().flatten().map(move |other| (*one, *other)));
-    pairs.any(|(one, other)| is_account(one.0) && is_account(other.0) && are_one_person(policy, one, other))
-}
-
-type Account<'a> = (Uid, Option<&'a str>);
-
-fn are_one_person(policy: Option<&Policy>, one: Account<'_>, other: Account<'_>) -> bool {
-    let belongs = |set: u32, account: Account<'_>| {
-        let set = policy.zip(usize::try_from(set).ok()).and_then(|(policy, place)| policy.content.sets.get(place));
-        set.is_some_and(|set| {
-            set.members.iter().any(|member| match member {
-                Subject::Uid(uid) => *uid == account.0.0,
-                Subject::User(user) => account.1 == Some(user),
-                Subject::Group(_) | Subject::Gid(_) | Subject::Set(_) | Subject::All => false,
-            })
-        })
-    };
-    let mut people = policy.into_iter().flat_map(|policy| &policy.content.people);
-    one.0 == other.0 || people.any(|person| belongs(person.set, one) && belongs(person.set, other))
+    pairs.any(|(one, other)| {
+        let same = || policy.map_or(one.0 == other.0, |policy| policy.are_one_person(one, other));
+        is_account(one.0) && is_account(other.0) && same()
+    })
 }

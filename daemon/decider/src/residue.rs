@@ -2,7 +2,7 @@
 //!
 //! MUSTs
 //! 1. Own ones are shown to their requester, others' need the duty `see` (host test `session_end_03_what_reached_another_manager_is_named_until_another_acknowledges_it`).
-//! 2. Nobody acknowledges their own, by whichever account (`core::residue`, same host test).
+//! 2. Nobody acknowledges their own, by whichever account (`nobody_acknowledges_what_a_grant_of_their_own_left`, same host test).
 
 use jitsudo_core::event::Event;
 use jitsudo_core::facts::Facts;
