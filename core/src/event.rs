@@ -106,6 +106,43 @@ pub enum EditOutcome {
     Failed,
 }
 
+/// A login to a gated account, as the PAM module told it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Entrance {
+    /// The account that was to be entered.
+    pub account: String,
+    /// Its uid.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub account_uid: Option<Uid>,
+    /// The PAM service.
+    pub service: String,
+    /// The person, as the policy names them, or their account; absent when that could not be settled.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub person: Option<String>,
+    /// How the person was settled: `owner`, `caller`, or how sshd authenticated the login, keys by their fingerprint's text.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<String>,
+    /// Terminal, as the service says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub terminal: Option<String>,
+    /// Remote host, as the service says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub remote_host: Option<String>,
+    /// Remote user, as the other side says: nothing follows from it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub remote_user: Option<String>,
+    /// Process that asked.
+    pub pid: u32,
+}
+
+impl std::fmt::Display for Entrance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} through {}", self.account, self.service)?;
+        self.person.iter().try_for_each(|person| write!(f, " by {person}"))?;
+        self.remote_host.iter().try_for_each(|host| write!(f, " from {host}"))
+    }
+}
+
 /// Why a session or grant was ended from outside the command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -393,6 +430,39 @@ pub enum Event {
         /// The signal.
         signal: u8,
     },
+    /// A gated account is entered under a role that is held.
+    LoginOpened {
+        /// The access.
+        id: AccessId,
+        /// Which account, by whom, from where.
+        #[serde(flatten)]
+        login: Box<Entrance>,
+    },
+    /// A login under a role that was held is over, and nothing of it is left.
+    LoginClosed {
+        /// The access.
+        id: AccessId,
+        /// The account that was entered.
+        account: String,
+        /// The process that asked then.
+        pid: u32,
+        /// Processes that had to be killed; they ended by themselves when it is 0.
+        killed: u32,
+    },
+    /// A gated account was not entered.
+    LoginRefused {
+        /// Which account, by whom, from where.
+        #[serde(flatten)]
+        login: Box<Entrance>,
+        /// Why not.
+        cause: String,
+    },
+    /// A gated account that its service file calls a rescue account was entered without a grant.
+    RescueUsed {
+        /// Which account, from where.
+        #[serde(flatten)]
+        login: Box<Entrance>,
+    },
     /// A file of an `-e`. `writing` is durable before the file is replaced, and `written` or `failed` follows it: a `writing` without
     /// either (power, kill -9) says what the file holds if it was replaced, and what if it was not.
     Edited {
@@ -625,7 +695,7 @@ fn is_unlimited(limits: &Limits) -> bool {
 
 impl Event {
     /// Every name that this version writes and reads.
-    pub const NAMES: [&str; 39] = [
+    pub const NAMES: [&str; 43] = [
         "requested",
         "decided",
         "activating",
@@ -643,6 +713,10 @@ impl Event {
         "session_exit",
         "left_running",
         "signalled",
+        "login_opened",
+        "login_closed",
+        "login_refused",
+        "rescue_used",
         "edited",
         "ended",
         "closed",
@@ -688,6 +762,10 @@ impl Event {
             Self::SessionExit { .. } => "session_exit",
             Self::LeftRunning { .. } => "left_running",
             Self::Signalled { .. } => "signalled",
+            Self::LoginOpened { .. } => "login_opened",
+            Self::LoginClosed { .. } => "login_closed",
+            Self::LoginRefused { .. } => "login_refused",
+            Self::RescueUsed { .. } => "rescue_used",
             Self::Edited { .. } => "edited",
             Self::Ended { .. } => "ended",
             Self::Closed { .. } => "closed",
@@ -726,6 +804,8 @@ impl Event {
             | Self::EffectUndone { id, .. }
             | Self::Extended { id, .. }
             | Self::Released { id, .. }
+            | Self::LoginOpened { id, .. }
+            | Self::LoginClosed { id, .. }
             | Self::Ended { id, .. }
             | Self::Closed { id }
             | Self::Asked { id, .. }
@@ -746,6 +826,8 @@ impl Event {
             | Self::Edited { session, .. } => Some(&session.access),
             Self::SpawnerRefused { id, .. } => id.as_ref(),
             Self::PolicyApplied { .. }
+            | Self::LoginRefused { .. }
+            | Self::RescueUsed { .. }
             | Self::Locked { .. }
             | Self::Unlocked { .. }
             | Self::PolicyRefused { .. }

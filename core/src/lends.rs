@@ -12,7 +12,8 @@ pub enum Effect {
     Membership(String),
     /// These lines for the requester in a drop-in of the host's sudo.
     Sudoers(Vec<String>),
-    /// Leave to enter these gated accounts; `@self` is the other accounts of the requester's person.
+    /// Leave to enter these gated accounts; `@self` is the accounts of the requester's person but the first. The gate reads it; nothing on
+    /// the host changes.
     Login(Vec<String>),
 }
 

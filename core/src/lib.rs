@@ -20,6 +20,7 @@ pub mod evaluate;
 pub mod event;
 pub mod explain;
 pub mod facts;
+pub mod gate;
 pub mod held;
 mod hours;
 pub mod id;

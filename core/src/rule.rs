@@ -31,6 +31,9 @@ pub(crate) struct NamedSet<T> {
 pub(crate) struct Person {
     /// Place of the set of accounts.
     pub(crate) set: u32,
+    /// The accounts but the one that is written first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) others: Vec<Subject>,
     /// Public keys behind `ssh root@host`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) ssh_keys: Vec<String>,

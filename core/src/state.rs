@@ -226,6 +226,8 @@ impl State {
             | Event::EffectUndone { id, .. }
             | Event::Extended { id, .. }
             | Event::Released { id, .. }
+            | Event::LoginOpened { id, .. }
+            | Event::LoginClosed { id, .. }
             | Event::Ended { id, .. }
             | Event::Closed { id }
             | Event::Asked { id, .. }
@@ -291,6 +293,8 @@ impl State {
                 }
             }
             Event::SpawnerRefused { .. }
+            | Event::LoginRefused { .. }
+            | Event::RescueUsed { .. }
             | Event::PolicyRefused { .. }
             | Event::ClockStepped { .. }
             | Event::ChainCut { .. }

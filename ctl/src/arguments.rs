@@ -46,6 +46,9 @@ pub(crate) enum Verb {
     /// Prove the records
     #[command(subcommand)]
     Audit(Audit),
+    /// Put the gate before admin accounts into services, and take it out (root only)
+    #[command(subcommand)]
+    Gate(Gate),
     /// Show the health of the daemon
     Status,
     /// Look for what is broken on this host, with the command that mends it
@@ -62,6 +65,43 @@ pub(crate) enum Policy {
     Explain(Explain),
     /// Say which policy is in force
     Status,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Gate {
+    /// Keep gated accounts out of these services without a grant
+    Enable(GateEnable),
+    /// Take it out of these services
+    Disable(GateDisable),
+    /// Say which services are gated
+    Status,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GateEnable {
+    /// Services, as their files in /etc/pam.d are called
+    #[arg(required = true, value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// This account enters there without a grant, loudly [default: root in login, none elsewhere]
+    #[arg(long, value_name = "ACCOUNT", value_parser = account_name)]
+    pub(crate) rescue: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GateDisable {
+    /// Services
+    #[arg(required_unless_present = "all", value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    /// Every service
+    #[arg(long, conflicts_with = "services")]
+    pub(crate) all: bool,
+}
+
+/// A name that stands in a line of PAM's as one word.
+fn account_name(text: &str) -> Result<String, String> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let sound = !text.is_empty() && text.len() <= 32 && text.bytes().all(is_name);
+    if sound { Ok(text.to_owned()) } else { Err("this is no account's name".to_owned()) }
 }
 
 #[derive(Args, Debug)]

@@ -12,15 +12,25 @@ struct Entry {
 /// All descendants that have not ended. One that is born during the reading may be missing: ask again until nothing is left.
 #[must_use]
 pub fn all() -> Vec<u32> {
+    of(std::process::id())
+}
+
+fn listed() -> HashMap<u32, Entry> {
     let mut entries = HashMap::new();
-    let Ok(listing) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(listing) = std::fs::read_dir("/proc") else { return entries };
     for pid in listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
         let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
         if let Some(entry) = parse(&String::from_utf8_lossy(&stat)) {
             entries.insert(pid, entry);
         }
     }
-    below(std::process::id(), &entries)
+    entries
+}
+
+/// All descendants of another process that have not ended, nearest kin of [`all`].
+#[must_use]
+pub fn of(root: u32) -> Vec<u32> {
+    below(root, &listed())
 }
 
 fn below(root: u32, entries: &HashMap<u32, Entry>) -> Vec<u32> {

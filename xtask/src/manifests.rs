@@ -18,7 +18,18 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("seal", &[]),
     ("sys", &[]),
     ("client", &["jitsudo-bytes", "jitsudo-protocol", "jitsudo-sys"]),
-    ("ctl", &["jitsudo-bytes", "jitsudo-core", "jitsudo-ledger", "jitsudo-protocol", "jitsudo-seal", "jitsudo-sys"]),
+    (
+        "ctl",
+        &[
+            "jitsudo-bytes",
+            "jitsudo-core",
+            "jitsudo-ledger",
+            "jitsudo-login-wire",
+            "jitsudo-protocol",
+            "jitsudo-seal",
+            "jitsudo-sys",
+        ],
+    ),
     // Inside sshd and su too.
     ("pam-module", &["jitsudo-login-wire"]),
     ("daemon/link", &["jitsudo-bytes", "jitsudo-core", "jitsudo-protocol"]),
@@ -34,6 +45,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
             "jitsudo-core",
             "jitsudo-ledger",
             "jitsudo-link",
+            "jitsudo-login-wire",
             "jitsudo-protocol",
             "jitsudo-seal",
             "jitsudo-sys",
@@ -50,8 +62,15 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-const DAEMON: &[&str] =
-    &["jitsudo-bytes", "jitsudo-core", "jitsudo-ledger", "jitsudo-link", "jitsudo-protocol", "jitsudo-sys"];
+const DAEMON: &[&str] = &[
+    "jitsudo-bytes",
+    "jitsudo-core",
+    "jitsudo-ledger",
+    "jitsudo-link",
+    "jitsudo-login-wire",
+    "jitsudo-protocol",
+    "jitsudo-sys",
+];
 
 /// Crates that only one member may name.
 const ONLY: &[(&str, &str)] = &[("tokio", "daemon/decider"), ("zbus", "daemon/decider")];

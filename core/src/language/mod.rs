@@ -8,6 +8,7 @@ mod check;
 mod collect;
 mod conditions;
 mod diagnostic;
+mod logins;
 mod people;
 mod reader;
 mod roles;
@@ -181,6 +182,7 @@ fn translate<'a>(
     denies.sort_by(|one, other| one.rule.name.cmp(&other.rule.name));
     duties.sort_by(|one, other| (&one.rule.name, &one.rule.source).cmp(&(&other.rule.name, &other.rule.source)));
     check::roles(&mut build, &roles);
+    logins::check(&mut build, &people, &roles);
     check::allows(&mut build, &allows, &roles, &denies);
     check::denies(&mut build, &denies);
     check::requires(&mut build, &requires);

@@ -35,11 +35,12 @@ pub(super) fn read(build: &mut Build<'_>, sets: &[Head<'_>], hosts: &[Head<'_>])
     Sets { sets: named.collect(), host_sets, people, services }
 }
 
-fn accounts(build: &mut Build<'_>, table: &mut Table<'_>, head: &Head<'_>) -> Vec<Subject> {
+/// All of them, and those behind the first.
+fn accounts(build: &mut Build<'_>, table: &mut Table<'_>, head: &Head<'_>) -> (Vec<Subject>, Vec<Subject>) {
     let Some(entry) = table.take("accounts") else {
         let hint = Some("accounts = [\"alice\"]".to_owned());
         build.findings.error(&head.name.place, format!("{} has no accounts", head.name.value), "names nobody", hint);
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
     let names = texts(&entry, &mut build.findings);
     for name in names.iter().filter(|name| name.value.starts_with(['%', '@']) || name.value == "ALL") {
@@ -52,7 +53,8 @@ fn accounts(build: &mut Build<'_>, table: &mut Table<'_>, head: &Head<'_>) -> Ve
     }
     let accounts: Vec<Text> =
         names.into_iter().filter(|name| !name.value.starts_with(['%', '@']) && name.value != "ALL").collect();
-    build.subjects(&accounts)
+    let others = build.subjects(accounts.get(1..).unwrap_or_default());
+    (build.subjects(&accounts), others)
 }
 
 fn keys(build: &mut Build<'_>, entry: Option<Entry<'_>>) -> Vec<Text> {
@@ -67,7 +69,7 @@ fn keys(build: &mut Build<'_>, entry: Option<Entry<'_>>) -> Vec<Text> {
 
 fn person(build: &mut Build<'_>, head: &Head<'_>, index: u32, people: &mut Vec<Person>) -> Vec<Subject> {
     let Some(mut table) = Table::of(&head.entry, "a person", &mut build.findings) else { return Vec::new() };
-    let members = accounts(build, &mut table, head);
+    let (members, others) = accounts(build, &mut table, head);
     let entry = table.take("ssh-keys");
     let ssh = keys(build, entry);
     let entry = table.take("approval-keys");
@@ -83,13 +85,13 @@ fn person(build: &mut Build<'_>, head: &Head<'_>, index: u32, people: &mut Vec<P
     }
     table.finish(&mut build.findings);
     let plain = |keys: Vec<Text>| keys.into_iter().map(|key| key.value).collect();
-    people.push(Person { set: index, ssh_keys: plain(ssh), approval_keys: plain(approval) });
+    people.push(Person { set: index, others, ssh_keys: plain(ssh), approval_keys: plain(approval) });
     members
 }
 
 fn service(build: &mut Build<'_>, head: &Head<'_>, index: u32, services: &mut Vec<Service>) -> Vec<Subject> {
     let Some(mut table) = Table::of(&head.entry, "a service", &mut build.findings) else { return Vec::new() };
-    let members = accounts(build, &mut table, head);
+    let (members, _) = accounts(build, &mut table, head);
     let run_by = table.take("run-by").map(|entry| one_or_more(&entry, &mut build.findings)).unwrap_or_default();
     let run_by = build.subjects(&run_by);
     table.finish(&mut build.findings);

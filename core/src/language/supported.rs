@@ -15,12 +15,10 @@ pub(super) enum Context {
 const NOT_YET: &[(Context, &str)] = &[
     (Context::Role, "membership"),
     (Context::Role, "sudoers"),
-    (Context::Role, "login"),
     (Context::Role, "pam"),
     (Context::Role, "caps"),
     (Context::Condition, "membership"),
     (Context::Condition, "sudoers"),
-    (Context::Condition, "login"),
     (Context::Term, "approval"),
     (Context::Term, "watch"),
     (Context::Term, "extend"),

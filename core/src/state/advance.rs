@@ -40,6 +40,11 @@ impl Access {
             Event::Extended { ends_at, ends_boottime_ms, .. } => {
                 self.extend(Ends { at: *ends_at, boottime_ms: *ends_boottime_ms, boot: entry.boot.clone() })
             }
+            // A login is the kernel's and logind's to list; what it was is in the record.
+            Event::LoginOpened { .. } | Event::LoginClosed { .. } => {
+                let outcome = if self.is_live() { Ok(()) } else { Err(Impossible::TooLate) };
+                (self, outcome)
+            }
             Event::Released { .. } => {
                 // What follows from it is `ended`.
                 let outcome = if self.is_live() { Ok(()) } else { Err(Impossible::TooLate) };
@@ -65,6 +70,8 @@ impl Access {
             Event::CleanupFailed { cause, .. } => self.remain(cause),
             Event::Closed { .. } => self.close(entry.wall),
             Event::Requested { .. }
+            | Event::LoginRefused { .. }
+            | Event::RescueUsed { .. }
             | Event::SpawnerRefused { .. }
             | Event::Locked { .. }
             | Event::Unlocked { .. }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::decision::Record;
-use crate::event::{Actor, Concern, EndCause, Ending, EntryError, Signed};
+use crate::event::{Actor, Concern, EndCause, Ending, Entrance, EntryError, Signed};
 use crate::lends::Effect;
 use crate::name::Gid;
 use crate::request::Kind as Asks;
@@ -563,6 +563,14 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         }),
         1 => (access(), number(), any::<u32>()).prop_map(|(access, number, count)| Event::Signalled {
             session: session(access, number), count, signal: 9 }),
+        2 => access().prop_map(|access| Event::LoginOpened { id: id(access), login: Box::new(entrance()) }),
+        1 => access().prop_map(|access| Event::LoginClosed {
+            id: id(access), account: "alice-adm".to_owned(), pid: 7, killed: 0 }),
+        1 => any::<bool>().prop_map(|refused| if refused {
+            Event::LoginRefused { login: Box::new(entrance()), cause: "no grant".to_owned() }
+        } else {
+            Event::RescueUsed { login: Box::new(entrance()) }
+        }),
         2 => access().prop_map(ended),
         6 => super::waiting_tests::any_answer(),
         2 => access().prop_map(role_requested),
@@ -595,6 +603,20 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         1 => (any::<u64>(), proptest::bool::ANY).prop_map(|(head_seq, by)| Event::HeadPublished {
             head_seq, head: String::new(), signed: by.then(signed) }),
     ]
+}
+
+fn entrance() -> Entrance {
+    Entrance {
+        account: "alice-adm".to_owned(),
+        account_uid: Some(Uid(1002)),
+        service: "sshd".to_owned(),
+        person: Some("alice".to_owned()),
+        by: None,
+        terminal: None,
+        remote_host: Some("192.0.2.7".to_owned()),
+        remote_user: None,
+        pid: 7,
+    }
 }
 
 #[test]

@@ -199,6 +199,15 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             let by = entry.actor.name.as_deref().map_or_else(|| "another".to_owned(), visible);
             ("reviewed".to_owned(), format!("by {by}: \"{}\"", visible(note)))
         }
+        Event::LoginOpened { login, .. } => ("login".to_owned(), visible(&login.to_string())),
+        Event::LoginClosed { account, killed, .. } => {
+            let how = if *killed == 0 {
+                "ended by itself".to_owned()
+            } else {
+                format!("{} killed", counted(u64::from(*killed), "program"))
+            };
+            ("logged out".to_owned(), format!("{}: {how}", visible(account)))
+        }
         Event::Ended { cause, .. } => ("ended".to_owned(), end_cause(*cause).to_owned()),
         Event::Closed { .. } => ("closed".to_owned(), "verified: nothing of it remains".to_owned()),
         Event::CleanupFailed { cause, .. } => {
@@ -226,6 +235,10 @@ fn lent(groups: &[Group]) -> String {
 /// Events that belong to the host and no access.
 fn of_host(event: &Event) -> (String, String) {
     let (label, text) = match event {
+        Event::LoginRefused { login, cause } => {
+            ("no login", format!("{}: {}", visible(&login.to_string()), visible(cause)))
+        }
+        Event::RescueUsed { login } => ("rescue", format!("{} entered without a grant", visible(&login.to_string()))),
         Event::PolicyApplied { policy, rules, roles, files, previous } => {
             let before = previous.as_deref().map_or_else(|| "none".to_owned(), digest);
             let text = format!(
@@ -297,6 +310,8 @@ fn of_host(event: &Event) -> (String, String) {
         | Event::SessionExit { .. }
         | Event::LeftRunning { .. }
         | Event::Signalled { .. }
+        | Event::LoginOpened { .. }
+        | Event::LoginClosed { .. }
         | Event::Edited { .. }
         | Event::Ended { .. }
         | Event::Closed { .. }

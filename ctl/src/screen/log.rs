@@ -147,7 +147,13 @@ impl Summary {
             }
             Event::Lapsed { .. } => self.results.push((false, "its time went by".to_owned())),
             Event::Withdrawn { .. } => self.results.push((false, "withdrawn".to_owned())),
-            Event::Activating { .. }
+            Event::LoginOpened { login, .. } => {
+                self.results.push((true, format!("login: {}", visible(&login.to_string()))));
+            }
+            Event::LoginClosed { .. }
+            | Event::LoginRefused { .. }
+            | Event::RescueUsed { .. }
+            | Event::Activating { .. }
             | Event::Active { .. }
             | Event::EffectApplied { .. }
             | Event::EffectUndone { .. }

@@ -4,6 +4,7 @@ mod acknowledge;
 mod apply;
 mod check;
 mod doctor;
+mod gate;
 mod grant;
 mod look;
 mod residue;
@@ -39,6 +40,7 @@ pub(crate) fn run(arguments: Arguments, view: &View) -> Result<(), Failure> {
         Some(Verb::Log(log)) => look::log(log, json, view),
         Some(Verb::Sessions(sessions)) => look::sessions(&sessions, json, view),
         Some(Verb::Doctor(what)) => doctor::run(&what, json, view),
+        Some(Verb::Gate(what)) => gate::run(&what, json),
         Some(Verb::Status) => look::status(json, view),
         Some(Verb::Audit(Audit::Verify(what))) => verify::run(&what, json, view),
         Some(Verb::Audit(Audit::Acknowledge(what))) => acknowledge::run(what, json),

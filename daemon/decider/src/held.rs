@@ -7,7 +7,7 @@ use jitsudo_core::evaluate::ROOT_IS_ROOT;
 use jitsudo_core::facts::{Fact, Facts};
 use jitsudo_core::held::under;
 use jitsudo_core::id::{AccessId, SessionId};
-use jitsudo_core::lends::Lends;
+use jitsudo_core::lends::{Effect, Lends};
 use jitsudo_core::name::Uid;
 use jitsudo_core::request::Request;
 use jitsudo_core::state::Access;
@@ -110,7 +110,8 @@ impl Daemon {
             return Some("root holds no role: it runs everything without one".to_owned());
         }
         let lends = self.policy.policy().map(|policy| Lends::of(policy, &terms.role)).unwrap_or_default();
-        if !lends.effects.is_empty() {
+        // The gate reads `login` from the table of held roles: nothing is to be made.
+        if lends.effects.iter().any(|effect| !matches!(effect, Effect::Login(_))) {
             return Some(format!("role {} changes the host; only commands and groups can be held", terms.role));
         }
         let old = self.spawner.is_of_before_grants();

@@ -116,7 +116,9 @@ fn status(event: &Event) -> Option<String> {
 
 fn severity(event: &Event) -> Severity {
     match event {
-        Event::RolledBack { .. } | Event::Decided { allowed: true, break_glass: Some(_), .. } => Severity::Alert,
+        Event::RolledBack { .. }
+        | Event::RescueUsed { .. }
+        | Event::Decided { allowed: true, break_glass: Some(_), .. } => Severity::Alert,
         Event::SpawnerRefused { .. } | Event::CleanupFailed { .. } | Event::ChainCut { .. } => Severity::Error,
         Event::ActivationFailed { .. }
         | Event::PolicyRefused { .. }
@@ -127,6 +129,8 @@ fn severity(event: &Event) -> Severity {
         | Event::LeftRunning { .. }
         | Event::Residue { .. } => Severity::Warning,
         Event::Decided { allowed: false, .. }
+        | Event::LoginOpened { .. }
+        | Event::LoginRefused { .. }
         | Event::Edited { outcome: EditOutcome::Written, .. }
         | Event::Reviewed { .. }
         | Event::PolicyApplied { .. } => Severity::Notice,
@@ -147,6 +151,7 @@ fn severity(event: &Event) -> Severity {
         | Event::Authenticated { .. }
         | Event::SessionExit { .. }
         | Event::Signalled { .. }
+        | Event::LoginClosed { .. }
         | Event::Edited { .. }
         | Event::Ended { .. }
         | Event::Closed { .. }
@@ -287,6 +292,15 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
         Event::Signalled { session, count, signal } => {
             format!("session {}: {count} processes got signal {signal}", session.number)
         }
+        Event::LoginOpened { login, .. } => format!("login: {}", visible(&login.to_string())),
+        Event::LoginClosed { account, killed, .. } => {
+            let how = if *killed == 0 { String::new() } else { format!(", {killed} processes killed") };
+            format!("login over: {}{how}", visible(account))
+        }
+        Event::LoginRefused { login, cause } => {
+            format!("login refused: {}: {}", visible(&login.to_string()), visible(cause))
+        }
+        Event::RescueUsed { login } => format!("rescue account entered: {}", visible(&login.to_string())),
         Event::Ended { cause, .. } => {
             let cause = serde_json::to_value(cause).ok();
             format!("ended: {}", cause.as_ref().and_then(Value::as_str).unwrap_or_default().replace('_', " "))

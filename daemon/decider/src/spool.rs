@@ -95,6 +95,10 @@ fn may_be_spooled(event: &Event) -> bool {
         | Event::SessionExit { .. }
         | Event::LeftRunning { .. }
         | Event::Signalled { .. }
+        | Event::LoginOpened { .. }
+        | Event::LoginClosed { .. }
+        | Event::LoginRefused { .. }
+        | Event::RescueUsed { .. }
         | Event::Edited { .. }
         | Event::Ended { .. }
         | Event::Closed { .. }

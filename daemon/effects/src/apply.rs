@@ -13,7 +13,7 @@ use jitsudo_link::{APPLIED_POLICY, POLICY_FILES};
 use jitsudo_protocol::digest;
 use jitsudo_sys::nix::libc;
 
-use crate::{files, host, place};
+use crate::{files, gate, host, place};
 
 /// Most of a compiler's text that is passed on, bytes.
 const MAX_TEXT_BYTES: usize = 24 * 1024;
@@ -43,7 +43,13 @@ pub(crate) fn apply(dry_run: bool, expect: Option<&str>) -> ApplyOutcome {
         Ok(in_force) => in_force,
         Err(error) => return ApplyOutcome::Failed(format!("cannot read {APPLIED_POLICY}: {error}")),
     };
+    let gated = Path::new(jitsudo_login_wire::GATED);
+    let list_before = if dry_run { None } else { Some(gate::put(gated, &policy)) };
+    if let Some(Err(cause)) = list_before {
+        return ApplyOutcome::Failed(format!("{cause}; the policy before it stays in force"));
+    }
     if !dry_run && let Err(error) = place::put(Path::new(APPLIED_POLICY), &compiled, 0o640) {
+        list_before.iter().flatten().for_each(|before| gate::put_back(gated, before));
         return ApplyOutcome::Failed(format!(
             "cannot write {APPLIED_POLICY}: {error}; the policy before it stays in force"
         ));

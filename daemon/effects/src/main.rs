@@ -14,6 +14,7 @@
 mod accounts;
 mod apply;
 mod files;
+mod gate;
 mod host;
 mod key;
 mod lend;

@@ -45,6 +45,8 @@ pub const SESSIONS: &str = "/run/jitsudo/sessions";
 /// Pictures of the host from before role grants, the effect worker's: names `ID.WALL.BOOT` of one file for all grants that began on a host
 /// that looked the same.
 pub const BEFORE: &str = "/run/jitsudo/before";
+/// Notes of logins to gated accounts that a role is held for, the spawner's.
+pub const LOGINS: &str = "/run/jitsudo/logins";
 /// Where the policy's files are.
 pub const POLICY_FILES: &str = "/etc/jitsudo/policy.d";
 /// The daemon's settings.

@@ -117,6 +117,11 @@ impl Grants {
         self.held.iter().find(usable)
     }
 
+    /// Those that may be used now.
+    pub(crate) fn all_usable(&self, now: Now) -> impl Iterator<Item = &Grant> {
+        self.held.iter().filter(move |grant| grant.ending.is_none() && !grant.is_over(now, &self.boot))
+    }
+
     /// True while this account may have one more.
     pub(crate) fn has_room_for(&self, uid: u32) -> bool {
         self.asked.iter().chain(&self.held).filter(|grant| grant.requester == uid).count() < MAX_OF_ACCOUNT

@@ -8,7 +8,7 @@ use jitsudo_core::decision::{Decision, Terms};
 use jitsudo_core::evaluate::evaluate_by;
 use jitsudo_core::facts::{Executable, Fact, Facts, Group, Target};
 use jitsudo_core::held::{Held, under};
-use jitsudo_core::lends::Lends;
+use jitsudo_core::lends::{Effect, Lends};
 use jitsudo_core::past::Past;
 use jitsudo_core::request::{Kind, Request};
 use jitsudo_link::ends;
@@ -153,7 +153,9 @@ fn may_be_held(applied: &Applied, terms: &Terms) -> Result<(), String> {
     if !policy.has_role(&terms.role) {
         return Err(format!("{:?} is no role", terms.role));
     }
-    if !Lends::of(policy, &terms.role).effects.is_empty() {
+    // The gate reads `login` from the table of held roles: nothing is to be made.
+    let is_change = |effect: &Effect| !matches!(effect, Effect::Login(_));
+    if Lends::of(policy, &terms.role).effects.iter().any(is_change) {
         return Err(format!("role {:?} changes the host, which cannot be held yet", terms.role));
     }
     Ok(())

@@ -12,6 +12,7 @@
 //! 6. What does not agree is written to the spool and told to the journal here, not through the decider (`record`).
 
 mod accounts;
+mod behind;
 mod cgroups;
 mod comparison;
 mod decider;
@@ -20,6 +21,7 @@ mod escapes;
 mod grants;
 mod helpers;
 mod judge;
+mod logins;
 mod looked;
 mod policy;
 mod record;

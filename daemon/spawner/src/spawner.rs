@@ -1,5 +1,6 @@
 //! The loop: waits for deciders, helpers, sessions and workers, and does one thing at a time.
 
+mod door;
 mod eligible;
 mod held;
 mod looks;
@@ -32,6 +33,7 @@ use crate::escapes::Escapes;
 use crate::grants::Grants;
 use crate::helpers::Helpers;
 use crate::judge::Now;
+use crate::logins::Logins;
 use crate::looked::Looked;
 use crate::policy::{self, Applied};
 use crate::record::{self, Recorder};
@@ -39,6 +41,7 @@ use crate::remembered::{self, Remembered};
 use crate::reviews::Reviews;
 use crate::sessions::{self, Sessions};
 use crate::signing::{self, Signing};
+use door::Door;
 
 /// Most decider connections at once: the one in service, its successor, and some that are closing.
 const MAX_DECIDERS: usize = 8;
@@ -64,6 +67,8 @@ enum Token {
     Worker,
     Signer,
     Comparer,
+    Door,
+    AtDoor(u64),
 }
 
 /// The spawner's whole state.
@@ -78,6 +83,8 @@ pub(crate) struct Spawner {
     sessions: Sessions,
     grants: Grants,
     escapes: Escapes,
+    door: Door,
+    logins: Logins,
     reviews: Reviews,
     accounts: Accounts,
     /// Roles that wait for the proof of who asks.
@@ -125,6 +132,10 @@ impl Spawner {
         if let Err(cause) = trouble {
             recorder.record(Event::SpawnerRefused { id: None, cause });
         }
+        let (door, shut) = Door::open(Path::new(jitsudo_login_wire::SOCKET));
+        if let Some(cause) = shut {
+            recorder.record(Event::SpawnerRefused { id: None, cause });
+        }
         let mut spawner = Self {
             listener,
             decider_uid: decider::uid_of_decider(&std::fs::read_to_string("/etc/passwd").unwrap_or_default()),
@@ -136,6 +147,8 @@ impl Spawner {
             sessions,
             grants,
             escapes,
+            door,
+            logins: Logins::load(clock::boottime_ms()),
             reviews,
             accounts: Accounts::default(),
             asked: BTreeMap::new(),
@@ -154,6 +167,11 @@ impl Spawner {
         // What an earlier spawner did not bring to its end; recorded by that one, or once more here.
         for (id, cause) in spawner.grants.ending() {
             spawner.end_sessions(&id, cause);
+        }
+        for id in spawner.logins.roles() {
+            if !spawner.grants.is_held(&id) || spawner.grants.ending().iter().any(|(ending, _)| *ending == id) {
+                spawner.logins.begin_end(&id, clock::boottime_ms(), GRACE_MS);
+            }
         }
         Ok(spawner)
     }
@@ -193,6 +211,7 @@ impl Spawner {
             // The wall clock may be set at any time.
             let is_idle = self.grants.is_empty() && self.sessions.requesters().next().is_none();
             let longest = if is_idle { 60_000 } else { TICK_MS };
+            let longest = self.logins.pause_ms(now).map_or(longest, |pause| pause.min(longest));
             let due = next.map_or(longest, |until| until.saturating_sub(now).min(longest));
             let pause = if self.accept_from_ms > now { ACCEPT_PAUSE_MS } else { 5_000 };
             let timeout = u16::try_from(u128::from(due.min(pause)).min(watchdog)).unwrap_or(5_000);
@@ -241,6 +260,14 @@ impl Spawner {
             tokens.push(Token::Comparer);
             entries.push(PollFd::new(channel.as_fd(), readable));
         }
+        if let Some(listener) = &self.door.listener {
+            tokens.push(Token::Door);
+            entries.push(PollFd::new(listener.as_fd(), readable));
+        }
+        for (number, (channel, _)) in &self.door.asking {
+            tokens.push(Token::AtDoor(*number));
+            entries.push(PollFd::new(channel.as_fd(), readable));
+        }
         match poll(&mut entries, timeout) {
             Ok(_) | Err(jitsudo_sys::nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -276,6 +303,8 @@ impl Spawner {
                 let compared = self.comparison.outcome(clock::boottime_ms());
                 self.compared(compared);
             }
+            Token::Door => self.open_door(),
+            Token::AtDoor(number) => self.asked_at_door(number),
             Token::Signer => {
                 let answer = self.signing.outcome();
                 self.signed(answer);
@@ -299,6 +328,7 @@ impl Spawner {
             self.end_grant(&id, cause);
         }
         self.look_for_escapes(now);
+        self.door_on_time(now);
         self.close_what_is_over();
         self.compare_the_host(Now { wall: record::wall(moment), boottime_ms: now });
         self.sessions.keep(now, &self.notify);

@@ -81,6 +81,7 @@ impl Spawner {
         let began = self.grants.begin_end(id, cause);
         self.escapes.access_ended(id, clock::boottime_ms());
         let ends = self.end_sessions(id, cause);
+        self.logins.begin_end(id, clock::boottime_ms(), GRACE_MS);
         if began {
             self.recorder.record(Event::Ended { id: id.clone(), cause });
             self.say_to_all(&FromSpawner::Spooled);
@@ -108,7 +109,7 @@ impl Spawner {
     /// Role grants that are ending, and of which nothing is left.
     pub(super) fn close_what_is_over(&mut self) {
         for (id, _) in self.grants.ending() {
-            if !self.sessions.remains(&id) && !self.escapes.remains(&id) {
+            if !self.sessions.remains(&id) && !self.escapes.remains(&id) && !self.logins.remain(&id) {
                 self.recorder.record(Event::Closed { id: id.clone() });
                 self.grants.close(&id);
                 self.say_to_all(&FromSpawner::Spooled);
