@@ -58,10 +58,27 @@ pub(crate) fn nearest(setting: &Setting<'_>) -> Denial {
         Some((near, denial)) if near != Near::Elsewhere => denial,
         _ => not_covered(own_roles(&roles)),
     };
+    denial.detail.extend(role_to_name(setting, &roles));
     if let Some(hint) = break_glass_hint(setting) {
         denial.detail.push(hint);
     }
     denial
+}
+
+/// The own role that lends a group to a program called like it, or like the role, where none was named.
+fn role_to_name(setting: &Setting<'_>, roles: &[&str]) -> Option<String> {
+    let request = setting.request;
+    let named = request.role.is_some() || request.user.is_some() || request.group.is_some();
+    let program = request.argv.first().filter(|_| request.kind == Kind::Command && !named)?;
+    let program = program.0.rsplit(|byte| *byte == b'/').next()?;
+    let lends = |role: &&&str| {
+        let parts = setting.parts(setting.policy.role_named(role));
+        let mut groups = parts.filter(|part| part.is_groups_only()).flat_map(|part| &part.groups).peekable();
+        let called = role.as_bytes() == program && groups.peek().is_some();
+        called || groups.any(|group| group.as_bytes() == program)
+    };
+    let role = roles.iter().filter(lends).min()?;
+    Some(format!("role {role} lends its group where it is named: jitsudo --role {role} CMD"))
 }
 
 fn not_covered(words: String) -> Denial {

@@ -337,7 +337,9 @@ fn groups_are_lent_to_the_requesters_own_uid_and_by_name() {
     assert!(asked(command("docker ps"), &facts));
     assert!(asked(request(Kind::Shell), &facts));
     assert!(!asked(Request { user: Some("alice".to_owned()), ..command("docker ps") }, &facts));
-    assert!(!is_allowed(&evaluate(Some(&rules), &facts, &command("docker ps"), now())), "only with --role");
+    let unnamed = denied(evaluate(Some(&rules), &facts, &command("docker ps"), now()));
+    assert_eq!(unnamed.detail[1..], ["role docker lends its group where it is named: jitsudo --role docker CMD"]);
+    assert_eq!(denied(evaluate(Some(&rules), &facts, &command("rm x"), now())).detail.len(), 1);
     assert!(
         asked(Request { env_names: vec!["FOO".into()], ..command("docker ps") }, &facts),
         "it is their own account"

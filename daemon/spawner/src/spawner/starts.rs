@@ -212,9 +212,14 @@ impl Spawner {
     }
 }
 
-/// What a session is lent that its account has not by itself. Root needs no group, and nothing of root's is ever looked for.
+/// What a session is lent that its account has not by itself, by the databases or by its login (pam_group). Root needs no group, and
+/// nothing of root's is ever looked for.
 fn lending(spec: &Spec) -> Option<Lending> {
-    let own = |gid: &Gid| spec.target.groups.contains(gid) && !spec.requester.lent_groups.contains(gid);
+    let carried = spec.requester.process_groups.known().filter(|_| spec.requester.uid == spec.target.uid);
+    let own = |gid: &Gid| {
+        let carries = carried.is_some_and(|groups| groups.iter().any(|group| group.gid == *gid));
+        (carries || spec.target.groups.contains(gid)) && !spec.requester.lent_groups.contains(gid)
+    };
     let gids: Vec<Gid> = spec.lent.iter().copied().filter(|gid| !own(gid)).collect();
     let noted = !gids.is_empty() && spec.target.uid != Uid::ROOT;
     noted.then(|| Lending { session: spec.session.clone(), uid: spec.target.uid, gids })
