@@ -37,7 +37,7 @@ const CLEAN_WALKS: u8 = 2;
 const GRACE_MS: u64 = 1_000;
 /// After which time it is told that something does not end, milliseconds.
 const PATIENCE_MS: u64 = 3_000;
-/// Most records of what was signalled for one session.
+/// Most records of what got one signal for one session.
 const MAX_TOLD: u8 = 4;
 
 /// A session that is gone.
@@ -70,7 +70,8 @@ struct Ended {
     /// Those that were asked to end.
     asked: BTreeSet<u32>,
     clean: u8,
-    told: u8,
+    /// The signal that was recorded last, and how often.
+    told: (i32, u8),
     failed: bool,
 }
 
@@ -171,7 +172,7 @@ impl Escapes {
             next_ms,
             asked: BTreeSet::new(),
             clean: 0,
-            told: 0,
+            told: (0, 0),
             failed: false,
         });
     }
@@ -193,7 +194,7 @@ impl Escapes {
             next_ms: now_ms,
             asked: BTreeSet::new(),
             clean: 0,
-            told: 0,
+            told: (0, 0),
             failed: false,
         });
     }
@@ -337,8 +338,9 @@ impl Escapes {
             };
             ended.clean = 0;
             let signal = found.iter().filter_map(|(_, signal)| *signal).max_by_key(|signal| *signal == SIGKILL);
-            if let Some(signal) = signal.filter(|_| ended.told < MAX_TOLD) {
-                ended.told += 1;
+            if let Some(signal) = signal.filter(|signal| *signal != ended.told.0 || ended.told.1 < MAX_TOLD) {
+                let before = if signal == ended.told.0 { ended.told.1 } else { 0 };
+                ended.told = (signal, before + 1);
                 let count = found.iter().filter(|(_, signal)| signal.is_some()).count();
                 events.push(Event::Signalled {
                     session: ended.session.clone(),
