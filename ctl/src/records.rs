@@ -96,6 +96,9 @@ pub(crate) struct Grant {
     /// Its absolute end.
     #[serde(default)]
     pub(crate) ends_at: Option<Timestamp>,
+    /// Until when what runs at the end may finish.
+    #[serde(default)]
+    pub(crate) processes_end_at: Option<Timestamp>,
     /// `activating`, `active`, `ending`.
     #[serde(default)]
     pub(crate) stage: Option<String>,

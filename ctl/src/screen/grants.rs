@@ -42,7 +42,10 @@ pub(crate) fn role(grant: &Grant) -> String {
 pub(crate) fn stage(grant: &Grant, view: &View) -> String {
     match (grant.stage.as_deref(), grant.ends_at) {
         (Some("activating"), _) => "not given yet".to_owned(),
-        (Some("ending"), _) => "ending".to_owned(),
+        (Some("ending"), _) => grant.processes_end_at.map_or_else(
+            || "ending".to_owned(),
+            |until| format!("ending, what runs may finish: that ends {}", view.until(until)),
+        ),
         (_, Some(end)) => format!("ends {}", view.until(end)),
         (_, None) => "active".to_owned(),
     }
@@ -73,5 +76,17 @@ pub(crate) mod tests {
         assert!(list(&[lends], &view()).contains("    ends in 12 min · lends group docker · \"roll out\"\n"));
         let ending = Grant { stage: Some("ending".into()), sessions: None, rule: None, reason: None, ..held() };
         assert_eq!(list(&[ending], &view()), "k3v9tz  alice  role web-operator\n    ending\n");
+        let finishing = Grant {
+            processes_end_at: held().ends_at,
+            stage: Some("ending".into()),
+            sessions: None,
+            rule: None,
+            reason: None,
+            ..held()
+        };
+        assert_eq!(
+            list(&[finishing], &view()),
+            "k3v9tz  alice  role web-operator\n    ending, what runs may finish: that ends in 12 min\n"
+        );
     }
 }
