@@ -92,6 +92,8 @@ pub(crate) fn cut_at(hours: &[Hours], zones: &[TimeZone], now: Timestamp) -> Opt
             entry.around(zone, now, Reading::Allow, days).into_iter().map(|(start, stop)| (start, stop, entry.cut)),
         );
     }
+    // What is over joins nothing, and least of all its being without a cut.
+    intervals.retain(|(_, stop, _)| *stop > now);
     intervals.sort_unstable();
     let mut end: Option<Timestamp> = None;
     for (start, stop, cut) in intervals {
@@ -244,6 +246,147 @@ mod tests {
         assert!(open(from, "2026-10-25T00:45:00Z", Reading::Deny));
     }
 
+    /// Zones whose clocks are set in different ways: an hour at night, an hour at midnight (as Brazil did until 2019), half an hour.
+    fn zones() -> [(&'static str, TimeZone); 3] {
+        [
+            ("Europe/Paris", cet()),
+            ("America/Sao_Paulo until 2019", TimeZone::posix("<-03>3<-02>,M11.1.0/0,M2.3.0/0").unwrap()),
+            ("Australia/Lord_Howe", TimeZone::posix("<+1030>-10:30<+11>-11,M10.1.0,M4.1.0").unwrap()),
+        ]
+    }
+
+    /// What a clock on the wall shows: whether it is between start and stop, of the day that it shows or of the night that began the day before.
+    fn clock_shows(hours: Hours, zone: &TimeZone, at: Timestamp) -> bool {
+        let shown = zone.to_datetime(at);
+        let minute = u16::try_from(i32::from(shown.hour()) * 60 + i32::from(shown.minute())).unwrap();
+        let named = |date: Date| hours.days & (1 << date.weekday().to_monday_zero_offset()) != 0;
+        let over_midnight = hours.stop <= hours.start;
+        let today = minute >= hours.start && (over_midnight || minute < hours.stop);
+        let yesterday = over_midnight && minute < hours.stop;
+        (today && named(shown.date())) || (yesterday && named(shown.date().yesterday().unwrap()))
+    }
+
+    fn random(state: &mut u64, most: u64) -> u64 {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        (*state >> 11) % most
+    }
+
+    fn any_hours(seed: &mut u64, cut: bool) -> Hours {
+        loop {
+            // Around the times at which clocks are set, mostly.
+            let near = |seed: &mut u64| match random(seed, 3) {
+                0 => random(seed, 1440),
+                1 => (1380 + random(seed, 180)) % 1440,
+                _ => 60 + random(seed, 150),
+            };
+            let (start, stop) = (u16::try_from(near(seed)).unwrap(), u16::try_from(near(seed)).unwrap() + 1);
+            let days = u8::try_from(random(seed, 127)).unwrap() + 1;
+            if start != stop {
+                return Hours { days, start, stop, zone: 0, cut };
+            }
+        }
+    }
+
+    /// An instant within hours of one at which the clock is set, mostly.
+    fn any_instant(seed: &mut u64, zone: &TimeZone) -> Timestamp {
+        let begin: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let anywhere = begin + jiff::SignedDuration::from_mins(i64::try_from(random(seed, 365 * 1440)).unwrap());
+        let set = zone.following(anywhere).next().filter(|_| random(seed, 4) > 0);
+        let Some(set) = set else { return anywhere };
+        set.timestamp() + jiff::SignedDuration::from_mins(i64::try_from(random(seed, 480)).unwrap() - 240)
+    }
+
+    #[test]
+    fn allow_is_open_for_no_more_and_deny_for_no_less_than_the_clock_shows() {
+        let mut seed = 0x5eed_u64;
+        for (name, zone) in zones() {
+            let (mut less, mut more) = (0, 0);
+            for _ in 0..6_000 {
+                let (hours, at) = (any_hours(&mut seed, false), any_instant(&mut seed, &zone));
+                let shown = clock_shows(hours, &zone, at);
+                let [allow, deny] = [Reading::Allow, Reading::Deny].map(|reading| hours.is_open(&zone, at, reading));
+                let told = format!("{name} {} at {at}", hours.words(name));
+                assert!(shown || !allow, "an allow is open beyond the clock: {told}");
+                assert!(deny || !shown, "a deny is closed before the clock: {told}");
+                less += u32::from(shown && !allow);
+                more += u32::from(deny && !shown);
+                let day = jiff::SignedDuration::from_hours(36);
+                if zone.to_offset(at - day) == zone.to_offset(at + day) {
+                    assert_eq!((allow, deny), (shown, shown), "no clock is set: {told}");
+                }
+            }
+            assert!(less > 8 && more > 8, "{name}: {less} {more}: the clock was hardly ever set");
+        }
+    }
+
+    #[test]
+    fn cut_is_where_a_walk_minute_by_minute_finds_the_hours_closed() {
+        let mut seed = 0xc07_u64;
+        for (name, zone) in zones() {
+            let (mut cuts, mut never) = (0, 0);
+            for _ in 0..60 {
+                let count = random(&mut seed, 2);
+                let all: Vec<Hours> = (0..=count)
+                    .map(|_| {
+                        let cut = random(&mut seed, 5) > 0;
+                        any_hours(&mut seed, cut)
+                    })
+                    .collect();
+                let now = any_instant(&mut seed, &zone);
+                let (all, zone) = (&all, &zone);
+                let open = |at: Timestamp| all.iter().filter(move |one| one.is_open(zone, at, Reading::Allow));
+                if open(now).next().is_none() {
+                    continue;
+                }
+                // To the week's end, and while every minute is within some hours; none of which may be without a cut.
+                let minute = |ahead: i64| now + jiff::SignedDuration::from_mins(ahead);
+                let closed = (0..=7 * 1440).find(|ahead| open(minute(*ahead)).next().is_none());
+                let uncut = (0..closed.unwrap_or(7 * 1440)).any(|ahead| open(minute(ahead)).any(|one| !one.cut));
+                let found = cut_at(all, std::slice::from_ref(zone), now);
+                let told = format!("{name} {all:?} at {now}: {found:?}");
+                match closed {
+                    Some(closed) if !uncut => {
+                        assert_eq!(found, Some(minute(closed)), "{told}");
+                        cuts += 1;
+                    }
+                    _ => {
+                        assert_eq!(found, None, "{told}");
+                        never += 1;
+                    }
+                }
+            }
+            assert!(cuts > 5 && never > 0, "{name}: {cuts} {never}");
+        }
+    }
+
+    #[test]
+    fn clocks_that_are_set_at_midnight_and_by_half_an_hour_are_named() {
+        let [_, (_, brazil), (_, lord_howe)] = zones();
+        // Brazil, 1 November 2026 by that rule: 00:00 becomes 01:00, so that day has no midnight.
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let sunday = hours(0b100_0000, 0, 60);
+        assert!(!sunday.is_open(&brazil, at("2026-11-01T03:30:00Z"), Reading::Allow), "no minute of it exists");
+        let saturday = hours(0b10_0000, 22 * 60, 1440);
+        assert!(saturday.is_open(&brazil, at("2026-11-01T01:59:59Z"), Reading::Allow));
+        assert!(
+            !saturday.is_open(&brazil, at("2026-11-01T02:00:00Z"), Reading::Allow),
+            "an hour early, as it may be 24:00"
+        );
+        assert!(saturday.is_open(&brazil, at("2026-11-01T02:59:59Z"), Reading::Deny));
+        // 15 February: 24:00 of Saturday becomes 23:00, which happens twice.
+        let late = hours(0b10_0000, 23 * 60, 23 * 60 + 30);
+        assert!(!late.is_open(&brazil, at("2026-02-15T01:10:00Z"), Reading::Allow), "the first 23:10 may not be meant");
+        assert!(late.is_open(&brazil, at("2026-02-15T01:10:00Z"), Reading::Deny));
+        assert!(late.is_open(&brazil, at("2026-02-15T02:10:00Z"), Reading::Deny));
+        // Lord Howe, 5 April 2026: 02:00 becomes 01:30.
+        let half = hours(0x7f, 105, 120);
+        assert!(half.is_open(&lord_howe, at("2026-04-04T14:50:00Z"), Reading::Deny), "the first 01:50");
+        assert!(half.is_open(&lord_howe, at("2026-04-04T15:20:00Z"), Reading::Deny), "the second");
+        assert!(!half.is_open(&lord_howe, at("2026-04-04T14:50:00Z"), Reading::Allow));
+    }
+
     #[test]
     fn cut_ends_with_the_last_of_joined_hours() {
         let entry = |start: u16, stop: u16, cut| Hours { days: 0x7f, start: start * 60, stop: stop * 60, zone: 0, cut };
@@ -254,6 +397,8 @@ mod tests {
         assert_eq!(cut_at(&[entry(8, 12, true), entry(13, 14, true)], &[cet()], now), until("12:00"));
         assert_eq!(cut_at(&[entry(8, 12, false)], &[cet()], now), None);
         assert_eq!(cut_at(&[entry(0, 24, true)], &[cet()], now), None, "open round the clock");
+        // One without a cut that is over takes no cut away.
+        assert_eq!(cut_at(&[entry(7, 8, false), entry(6, 12, true)], &[cet()], now), until("12:00"));
         assert_eq!(opens_at(&[entry(8, 12, true)], &[cet()], now), Some("2026-11-21T08:00:00+01:00".parse().unwrap()));
     }
 

@@ -6,7 +6,8 @@
 //!
 //! MUSTs
 //! 1. A reader sees a whole entry or none (`spooled_entry_is_whole_or_absent`).
-//! 2. Nothing that lies in the directory makes a reader follow, block or allocate without bound
+//! 2. On a full disk an entry takes the place of a file that was written for that before (`full_disk_takes_entries_from_the_reserve`).
+//! 3. Nothing that lies in the directory makes a reader follow, block or allocate without bound
 //!    (`spool_listing_refuses_what_is_no_entry`).
 
 use std::cmp::Ordering;
@@ -26,6 +27,10 @@ pub const MAX_LISTED: usize = 1024;
 
 /// Temporary files begin with this; readers pass over them.
 const TEMPORARY: &str = ".new-";
+/// Files that give their blocks to entries when the disk is full; like temporary ones, so that readers pass over them.
+const RESERVE: &str = ".new-reserve.";
+/// Length of each: entries that are longer wait for room.
+const RESERVE_BYTES: usize = 4096;
 
 /// A spooled entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,7 +72,14 @@ pub fn write(dir: &Path, name: &str, json: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let outcome = write_whole(&temporary, json).and_then(|()| std::fs::rename(&temporary, &place));
+    let written = match write_whole(&temporary, json) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            let _ = std::fs::remove_file(&temporary);
+            write_in_reserve(dir, &temporary, json)
+        }
+        other => other,
+    };
+    let outcome = written.and_then(|()| std::fs::rename(&temporary, &place));
     if outcome.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
@@ -81,6 +93,45 @@ fn write_whole(path: &Path, json: &str) -> io::Result<()> {
     // Not by the umask's leave: it is the caller's, and sessions have all kinds.
     file.set_permissions(Permissions::from_mode(0o640))?;
     file.sync_all()
+}
+
+/// Writes into blocks that are the directory's already.
+fn write_in_reserve(dir: &Path, temporary: &Path, json: &str) -> io::Result<()> {
+    if json.len() > RESERVE_BYTES {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    let names = storage::names(dir)?;
+    let reserve = names.iter().find(|name| name.starts_with(RESERVE)).ok_or(io::ErrorKind::StorageFull)?;
+    std::fs::rename(dir.join(reserve), temporary)?;
+    let mut file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(temporary)?;
+    file.write_all(json.as_bytes())?;
+    file.set_len(json.len() as u64)?;
+    file.set_permissions(Permissions::from_mode(0o640))?;
+    file.sync_all()
+}
+
+/// Keeps so many files in reserve, for entries that are written while the disk is full.
+///
+/// # Errors
+/// The system's; those that are there stay.
+pub fn keep_reserve(dir: &Path, count: usize) -> io::Result<()> {
+    for number in 0..count {
+        let place = dir.join(format!("{RESERVE}{number}"));
+        if place.symlink_metadata().is_ok() {
+            continue;
+        }
+        // Zeros, not a hole and not blocks that are yet to be converted: rewriting them takes no space.
+        let fresh = dir.join(format!("{TEMPORARY}fresh.reserve"));
+        let _ = std::fs::remove_file(&fresh);
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&fresh)?;
+        let written = file.write_all(&[0; RESERVE_BYTES]).and_then(|()| file.sync_all());
+        if let Err(error) = written.and_then(|()| std::fs::rename(&fresh, &place)) {
+            let _ = std::fs::remove_file(&fresh);
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
@@ -171,6 +222,30 @@ mod tests {
         let mut names = ["01k.1.10", "01k.1.2", "01j.7.1", "01k.1.1"];
         names.sort_by(|one, other| in_order(one, other));
         assert_eq!(names, ["01j.7.1", "01k.1.1", "01k.1.2", "01k.1.10"]);
+    }
+
+    #[test]
+    fn full_disk_takes_entries_from_the_reserve() {
+        let dir = std::env::temp_dir().join(format!("jitsudo-spool-reserve-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        keep_reserve(&dir, 2).unwrap();
+        keep_reserve(&dir, 2).unwrap();
+        assert_eq!(read_dir(&dir).unwrap().entries.len(), 0, "readers pass over it");
+        let written = |name: &str, json: &str| {
+            write_in_reserve(&dir, &dir.join(format!(".new-{name}")), json)?;
+            std::fs::rename(dir.join(format!(".new-{name}")), dir.join(name))
+        };
+        assert_eq!(written("long", &"x".repeat(RESERVE_BYTES + 1)).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        written("one", "{\"one\":1}").unwrap();
+        written("two", &"x".repeat(RESERVE_BYTES)).unwrap();
+        assert_eq!(written("three", "{}").unwrap_err().kind(), io::ErrorKind::StorageFull);
+        let listing = read_dir(&dir).unwrap();
+        let seen: Vec<_> = listing.entries.iter().map(|entry| (entry.name.as_str(), entry.json.len())).collect();
+        assert_eq!((seen.as_slice(), listing.refused.len()), ([("one", 9), ("two", RESERVE_BYTES)].as_slice(), 0));
+        keep_reserve(&dir, 2).unwrap();
+        written("three", "{}").unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use jitsudo_tests::story::{apply_policy, installed_host};
-use jitsudo_tests::{Host, Output, package_file, wait_until};
+use jitsudo_tests::story::{apply_policy, install, installed_host};
+use jitsudo_tests::{Host, Options, Output, Root, package_file, wait_until};
 use serde_json::Value;
 
 fn host(name: &str, policy: &str) -> Host {
@@ -69,7 +69,12 @@ fn waiting(host: &Host, account: &str) -> Vec<String> {
 
 #[test]
 fn break_glass_is_given_once_until_another_person_has_reviewed_it() {
-    let host = host("glass", GLASS);
+    // A small disk, which is soon full.
+    let root = Root::debian("bookworm").unwrap_or_else(|error| panic!("{error}"));
+    let options = Options { disk_bytes: 768 << 20, ..Options::default() };
+    let host = Host::boot("glass", &root, options).unwrap_or_else(|error| panic!("{error}"));
+    install(&host, &package_file().unwrap()).unwrap();
+    apply_policy(&host, GLASS).unwrap();
     let closed = alice(&host, "jitsudo id -u");
     assert!(closed.stderr.contains("break-glass is open to you, 1 h"), "{}", closed.both());
     let refused = open(&host, "alice", "", "id -u");
@@ -148,6 +153,18 @@ fn break_glass_is_given_once_until_another_person_has_reviewed_it() {
     alice(&host, &format!("jitctl release {id}"));
     assert!(is_closed(&host, id));
     assert_eq!(user(&host, "bob", &format!("jitctl review {id} --note sound")).status, 0);
+    // The emergency may be a full disk: what any other rule gives is refused there.
+    let filled = host.sh("cat /dev/zero > /var/filler; sync; cat /dev/zero >> /var/filler").output().unwrap();
+    assert!(filled.stderr.contains("No space left"), "{}", filled.both());
+    let full = open(&host, "alice", "-m 'disk full'", "id -u");
+    host.sh("rm /var/filler; sync").ok().unwrap();
+    assert_eq!((full.status, full.stdout.as_str()), (0, "0\n"), "{}", full.both());
+    assert!(again().stderr.contains("not before a review"), "it counts");
+    let all = waiting(&host, "bob");
+    let [id] = all.as_slice() else { panic!("{all:?}") };
+    assert!(is_closed(&host, id));
+    assert!(names(&host, id).iter().any(|name| name == "authenticated"), "{:?}", names(&host, id));
+    assert_eq!(user(&host, "bob", &format!("jitctl review {id} --note sound")).status, 0);
     let alerts = host.sh("journalctl -q --no-pager -o cat -t jitsudod -p alert JITSUDO_BREAK_GLASS=1").ok().unwrap();
     // Every try that the rule gives is told, whether or not it is proven then.
     assert!(alerts.matches("BREAK-GLASS: alice by rule").count() >= 3, "{alerts}");
@@ -203,4 +220,172 @@ fn budget_shortens_refuses_and_outlives_restarts() {
     let both = alice(&host, "for n in 1 2 3 4 5; do jitsudo id -u 2>&1 & done; wait").stdout;
     assert_eq!(both.lines().filter(|line| *line == "0").count(), 1, "{both}");
     host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
+}
+
+/// alice holds the role through her group.
+const HELD: &str = r#"[roles.tool]
+run = ["/usr/bin/sleep <int:1-9999>", "/usr/bin/id -u"]
+
+[[allow]]
+name = "on-call holds the tool"
+who = ["%oncall"]
+roles = ["tool"]
+window = "1h"
+auth = "none"
+"#;
+
+/// Asks for the role and runs a command under it; the grant's id.
+fn hold(host: &Host, seconds: u32) -> String {
+    let granted =
+        alice(host, &format!("jitctl request tool --for 30m; setsid -f jitsudo sleep {seconds} >/dev/null 2>&1"));
+    assert!(granted.stdout.starts_with("granted: tool until "), "{}", granted.both());
+    assert!(wait_until(Duration::from_secs(10), || runs(host, seconds)), "the command does not run");
+    granted.stdout.rsplit_once('(').unwrap().1.trim_end().trim_end_matches(')').to_owned()
+}
+
+fn runs(host: &Host, seconds: u32) -> bool {
+    host.sh(&format!("pgrep -xf 'sleep {seconds}'")).output().unwrap().status == 0
+}
+
+fn cause(host: &Host, id: &str) -> String {
+    let log = log(host, id);
+    let ended: Vec<_> = log.iter().filter(|line| line["event"] == "ended").collect();
+    let [ended] = ended.as_slice() else { panic!("{log:?}") };
+    ended["cause"].as_str().unwrap().to_owned()
+}
+
+/// Holds the role, does something, and sees it end with this cause and nothing left.
+fn ends(host: &Host, what: &str, wanted: &str, something: impl FnOnce()) {
+    let id = hold(host, 4730);
+    something();
+    assert!(wait_until(Duration::from_secs(10), || !runs(host, 4730)), "{what}: the command runs on");
+    assert!(is_closed(host, &id), "{what}: {:?}", log(host, &id));
+    assert_eq!(cause(host, &id), wanted, "{what}: {:?}", log(host, &id));
+    assert_eq!(host.sh("ls /run/jitsudo/ends").ok().unwrap(), "", "{what}");
+}
+
+#[test]
+fn what_is_held_ends_when_its_rule_or_its_requester_does() {
+    let host = host("eligible", HELD);
+    let applied = |policy: &str| drop(apply_policy(&host, policy).unwrap());
+    let changed = |from: &str, to: &str| HELD.replace(from, to);
+    for (what, policy) in [
+        ("a new deny", format!("{HELD}[[deny]]\nname = \"alice is out\"\nwho = [\"alice\"]\nhosts = [\"elig*\"]\n")),
+        ("another host", changed("who = ", "hosts = [\"web-*\"]\nwho = ")),
+        ("not any more", changed("who = ", "not-after = \"2020-01-01T00:00:00Z\"\nwho = ")),
+        ("not yet", changed("who = ", "not-before = \"2099-01-01T00:00:00Z\"\nwho = ")),
+        ("another group", changed("%oncall", "%sre")),
+        (
+            "another role",
+            changed("roles = [\"tool\"]", "roles = [\"other\"]")
+                .replace("[roles.tool]", "[roles.other]\nrun = [\"/usr/bin/id -un\"]\n[roles.tool]"),
+        ),
+    ] {
+        ends(&host, what, "rule_gone", || applied(&policy));
+        applied(HELD);
+    }
+    // One that still gives it ends nothing; what it says of the end counts.
+    let id = hold(&host, 4731);
+    applied(&changed(
+        "window = \"1h\"",
+        "window = \"2h\"\nhours = [{ start = \"00:00\", stop = \"00:01\", days = \"mon\", zone = \"UTC\" }]",
+    ));
+    assert_eq!(alice(&host, "jitsudo id -u").stdout, "0\n", "hours say when something may start");
+    let soon = host.sh("date -u -d '+6 seconds' +%Y-%m-%dT%H:%M:%SZ").ok().unwrap();
+    applied(&changed("who = ", &format!("not-after = \"{}\"\nwho = ", soon.trim())));
+    assert!(wait_until(Duration::from_secs(20), || !runs(&host, 4731)) && is_closed(&host, &id));
+    let ended =
+        log(&host, &id).iter().find(|line| line["event"] == "ended").unwrap()["wall"].as_str().unwrap().to_owned();
+    let late =
+        host.sh(&format!("echo $(( $(date -d {ended} +%s%3N) - $(date -d {} +%s%3N) ))", soon.trim())).ok().unwrap();
+    assert!((0..1500).contains(&late.trim().parse::<i64>().unwrap()), "{late} ms after {soon}");
+    applied(HELD);
+    // Nothing is applied, and the account is not what it was.
+    ends(&host, "out of the group", "rule_gone", || drop(host.sh("gpasswd -d alice oncall").ok().unwrap()));
+    host.sh("gpasswd -a alice oncall").ok().unwrap();
+    ends(&host, "locked", "account_gone", || drop(host.sh("usermod -L alice").ok().unwrap()));
+    host.sh("usermod -U alice").ok().unwrap();
+    ends(&host, "expired", "account_gone", || drop(host.sh("chage -E 1 alice").ok().unwrap()));
+    host.sh("chage -E -1 alice").ok().unwrap();
+    ends(&host, "another shell", "account_gone", || drop(host.sh("usermod -s /bin/sh alice").ok().unwrap()));
+    host.sh("usermod -s /bin/bash alice").ok().unwrap();
+    // A password that is changed is nobody's business.
+    let id = hold(&host, 4732);
+    host.sh("echo alice:other-pw | chpasswd; useradd -m eve; sleep 3").ok().unwrap();
+    assert_eq!(alice(&host, "jitsudo id -u").stdout, "0\n");
+    alice(&host, &format!("jitctl release {id}"));
+    assert!(is_closed(&host, &id));
+}
+
+#[test]
+fn identity_nss_01_02_renamed_deleted_and_remade_accounts_hold_nothing() {
+    let host = host("remade", HELD);
+    let gone = |what: &str, command: &str| {
+        let id = hold(&host, 4733);
+        host.sh(command).ok().unwrap();
+        assert!(wait_until(Duration::from_secs(10), || !runs(&host, 4733)), "{what}: the command runs on");
+        assert!(is_closed(&host, &id) && cause(&host, &id) == "account_gone", "{what}: {:?}", log(&host, &id));
+        assert_eq!(host.sh("ls /run/jitsudo/ends").ok().unwrap(), "", "{what}");
+    };
+    // As vipw does, with whatever of alice runs.
+    gone("renamed", "sed -i s/^alice:/alina:/ /etc/passwd /etc/shadow; sed -i s/,alice/,alina/ /etc/group");
+    host.sh("sed -i s/^alina:/alice:/ /etc/passwd /etc/shadow; sed -i s/,alina/,alice/ /etc/group").ok().unwrap();
+    // A single command too: its requester is nobody any more.
+    apply_policy(&host, &HELD.replace("%oncall", "#1001")).unwrap();
+    gone(
+        "another home",
+        "usermod -d /home/other alice 2>/dev/null || sed -i 's,/home/alice:,/home/other:,' /etc/passwd",
+    );
+    host.sh("sed -i 's,/home/other:,/home/alice:,' /etc/passwd").ok().unwrap();
+    let single = alice(&host, "setsid -f jitsudo sleep 4734 >/dev/null 2>&1");
+    assert!(wait_until(Duration::from_secs(10), || runs(&host, 4734)), "{}", single.both());
+    // Looked at once, as the one that it is.
+    host.sh("sleep 2").ok().unwrap();
+    host.sh("userdel -f alice 2>/dev/null; useradd -u 1001 -o -M -d /home/eve -s /bin/bash eve").ok().unwrap();
+    assert!(
+        wait_until(Duration::from_secs(10), || !runs(&host, 4734)),
+        "the command of an account that is gone runs on"
+    );
+    let eve = user(&host, "eve", "jitctl grants");
+    assert_eq!(eve.status, 3, "{}", eve.both());
+    host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
+}
+
+#[test]
+fn ends_that_a_rule_sets_are_the_earliest_and_a_slow_proof_is_too_late() {
+    let host = host("earliest", HELD);
+    let ends_at = |policy: &str, request: &str| {
+        apply_policy(&host, policy).unwrap();
+        let granted = alice(&host, request);
+        assert_eq!(granted.status, 0, "{}", granted.both());
+        let grants: Value = serde_json::from_str(&alice(&host, "jitctl grants --json").stdout).unwrap();
+        let end = grants[0]["ends_at"].as_str().unwrap().to_owned();
+        alice(&host, &format!("jitctl release {}", grants[0]["id"].as_str().unwrap()));
+        assert!(is_closed(&host, grants[0]["id"].as_str().unwrap()));
+        host.sh(&format!("date -d {end} +%s")).ok().unwrap().trim().parse::<i64>().unwrap()
+    };
+    let at = |when: &str| host.sh(&format!("date -d '{when}' +%s")).ok().unwrap().trim().parse::<i64>().unwrap();
+    let minute = host.sh("date -u -d '+20 minutes' +%H:%M").ok().unwrap();
+    let stop = at(&format!("{} UTC", minute.trim()));
+    let cut =
+        format!("hours = [{{ start = \"00:00\", stop = \"{}\", zone = \"UTC\", cut = true }}]\nwho = ", minute.trim());
+    assert!((at("+19 minutes")..=at("+20 minutes")).contains(&stop), "this test does not run at midnight");
+    assert_eq!(ends_at(&HELD.replace("who = ", &cut), "jitctl request tool --for 50m"), stop);
+    let whole = ends_at(&HELD.replace("who = ", &cut.replace("true", "false")), "jitctl request tool --for 50m");
+    assert!((at("+49 minutes")..=at("+50 minutes")).contains(&whole), "hours without cut end nothing");
+    let after = host.sh("date -u -d '+10 minutes' +%Y-%m-%dT%H:%M:%SZ").ok().unwrap();
+    let both = format!("not-after = \"{}\"\n{cut}", after.trim());
+    assert_eq!(ends_at(&HELD.replace("who = ", &both), "jitctl request tool --for 50m"), at(after.trim()));
+    // Who asks has so long to prove it.
+    apply_policy(&host, &HELD.replace("auth = \"none\"", "auth = \"fresh\"\nstart-by = \"2s\"")).unwrap();
+    for line in ["jitsudo id -u", "jitctl request tool"] {
+        let mut terminal =
+            host.run(&["bash", "-c", &format!("{line}; echo status $?")]).as_user("alice").terminal().unwrap();
+        terminal.expect("password for alice: ").unwrap();
+        host.sh("sleep 3").ok().unwrap();
+        terminal.send("alice-pw\n").unwrap();
+        let said = terminal.expect("status 1").unwrap();
+        assert!(said.contains("start-by"), "{line}: {said}");
+    }
+    assert_eq!(alice(&host, "jitctl grants").status, 3);
 }

@@ -25,6 +25,8 @@ const FILES: [&str; 3] = ["/etc/passwd", "/etc/shadow", "/etc/group"];
 const EVERY_MS: u64 = 60_000;
 /// Milliseconds for one answer.
 const PATIENCE_MS: u64 = 5_000;
+/// Milliseconds between two looks at the files; and how long something is held before its account is looked at: most commands are shorter.
+const TICK_MS: u64 = 1_000;
 /// Accounts asked about at once; more are asked about next time.
 const MAX_ASKED: usize = 256;
 /// How often a directory must not know an account that is not in this host's own file.
@@ -66,8 +68,11 @@ pub(crate) enum Verdict {
 pub(crate) struct Accounts {
     marks: Option<Marks>,
     known: BTreeMap<u32, Known>,
+    /// Since when each holds something, CLOCK_BOOTTIME milliseconds.
+    since: BTreeMap<u32, u64>,
     look: Option<Look>,
     next_ms: u64,
+    next_stat_ms: u64,
     /// Something else asks for a look: another policy, an account that nobody looked at yet.
     wanted: bool,
 }
@@ -84,20 +89,24 @@ impl Accounts {
             self.drop_look();
         }
         self.known.retain(|uid, _| uids.contains(uid));
-        if uids.is_empty() || self.look.is_some() {
+        self.since.retain(|uid, _| uids.contains(uid));
+        uids.iter().for_each(|uid| _ = self.since.entry(*uid).or_insert(now_ms));
+        let lasts = |since_ms: u64| self.wanted || now_ms.saturating_sub(since_ms) >= TICK_MS;
+        let lasting: Vec<u32> = self.since.iter().filter(|(_, since)| lasts(**since)).map(|(uid, _)| *uid).collect();
+        if lasting.is_empty() || self.look.is_some() || (now_ms < self.next_stat_ms && !self.wanted) {
             return Ok(());
         }
+        self.next_stat_ms = now_ms.saturating_add(TICK_MS);
         let marks = FILES.map(mark);
         let changed = self.marks.replace(marks) != Some(marks);
-        let new =
-            uids.iter().any(|uid| !self.known.contains_key(uid)) && now_ms >= self.next_ms.saturating_sub(EVERY_MS);
+        let new = lasting.iter().any(|uid| !self.known.contains_key(uid));
         if !(changed || self.wanted || new || now_ms >= self.next_ms) {
             return Ok(());
         }
         self.wanted = false;
         self.next_ms = now_ms.saturating_add(EVERY_MS);
         // Those that nobody looked at come first.
-        let (old, fresh): (Vec<u32>, Vec<u32>) = uids.iter().partition(|uid| self.known.contains_key(uid));
+        let (old, fresh): (Vec<u32>, Vec<u32>) = lasting.iter().partition(|uid| self.known.contains_key(uid));
         let accounts: Vec<u32> = fresh.into_iter().chain(old).take(MAX_ASKED).collect();
         self.look = Some(begin(accounts, now_ms)?);
         Ok(())

@@ -49,6 +49,8 @@ const MAX_DECIDERS: usize = 8;
 const ACCEPT_PAUSE_MS: u64 = 500;
 /// Messages taken from one decider before others get their turn.
 const TURN: usize = 16;
+/// Entries that the spool takes on a full disk: the ends of what runs, and break-glass.
+const SPOOL_RESERVE: usize = 64;
 /// Descriptors wanted.
 const DESCRIPTORS: u64 = 16_384;
 /// Longest sleep while a role is held, milliseconds.
@@ -343,6 +345,7 @@ impl Spawner {
             self.looked.tidy(now);
             self.remembered.tidy(now, remembered::is_alive);
             self.sessions.tidy();
+            self.keep_spool_reserve();
         }
         self.notify.send("WATCHDOG=1");
     }
@@ -367,6 +370,11 @@ impl Spawner {
                 self.recorder.say(&format!("cannot compare the host before and after grants: {cause}"))
             }
         }
+    }
+
+    /// A full disk has none to give; what is there stays.
+    fn keep_spool_reserve(&mut self) {
+        let _ = jitsudo_ledger::spool::keep_reserve(Path::new(jitsudo_link::SPOOL), SPOOL_RESERVE);
     }
 
     fn accept(&mut self) {
