@@ -26,6 +26,7 @@ pub(crate) fn build(run: &Run, environment: Vec<Vec<u8>>, terminal: bool) -> Act
             chdir: run.chdir.clone().map(Bytes),
             preserve_groups: run.preserve_groups,
             timeout: run.timeout,
+            extends: run.extends.clone(),
             remember: run.remember,
             cwd: working_directory(),
             umask: mask(),

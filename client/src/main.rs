@@ -53,20 +53,21 @@ fn main() {
     ending::exit(run(called, words, environment, &voice))
 }
 
-/// What `jitctl request` starts this program with.
+/// What `jitctl request` and `jitctl extend` start this program with.
 fn is_request(called: Called, words: &[Vec<u8>]) -> bool {
-    called == Called::Jitsudo && words.first().is_some_and(|word| word == b"--request")
+    called == Called::Jitsudo && words.first().is_some_and(|word| word == b"--request" || word == b"--extend")
 }
 
 fn run(called: Called, words: Vec<Vec<u8>>, environment: Vec<Vec<u8>>, voice: &Voice) -> End {
     let request = is_request(called, &words);
+    let extends = words.first().is_some_and(|word| word == b"--extend");
     let asked = options::parse(called, words, &host_name());
     let asked = match asked.and_then(|asked| asked.with_settings(called, &environment)) {
         Ok(asked) => asked,
         Err(error) => {
             error.lines().iter().for_each(|line| voice.complain(line));
             if request {
-                voice.hint("jitctl request --help");
+                voice.hint(if extends { "jitctl extend --help" } else { "jitctl request --help" });
                 return End::Code(2);
             }
             if error.with_usage {

@@ -81,6 +81,8 @@ pub(crate) struct Run {
     pub(crate) preserve_groups: bool,
     pub(crate) chdir: Option<Vec<u8>>,
     pub(crate) timeout: Option<u64>,
+    /// `jitctl extend`: the id of what is held.
+    pub(crate) extends: Option<String>,
     pub(crate) background: bool,
     pub(crate) non_interactive: bool,
     pub(crate) remember: Remember,

@@ -185,4 +185,6 @@ pub enum Cause {
     ReviewNeeded,
     /// The rule needs something that this version cannot do yet.
     NotSupported,
+    /// The account, or the person's, is locked.
+    Locked,
 }

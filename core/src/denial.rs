@@ -58,6 +58,10 @@ pub(crate) fn nearest(setting: &Setting<'_>) -> Denial {
         Some((near, denial)) if near != Near::Elsewhere => denial,
         _ => not_covered(own_roles(&roles)),
     };
+    let asked = setting.request.role.as_deref().filter(|asked| !roles.contains(asked));
+    if let Some(near) = asked.and_then(|asked| crate::nearest::nearest(asked, roles.iter().copied())) {
+        denial.detail.push(format!("did you mean \"{near}\"?"));
+    }
     denial.detail.extend(role_to_name(setting, &roles));
     if let Some(hint) = break_glass_hint(setting) {
         denial.detail.push(hint);
@@ -204,7 +208,7 @@ fn missed(setting: &Setting<'_>, role: &str, part: &Role, miss: &Miss) -> (Cause
 }
 
 /// `role web-operator opens mon-fri 08:00-18:00 Europe/Paris (in 9 h 12 min)`
-fn opening(setting: &Setting<'_>, allow: &Allow, role: &str) -> String {
+pub(crate) fn opening(setting: &Setting<'_>, allow: &Allow, role: &str) -> String {
     let when = &allow.when;
     if let Some(end) = when.not_after
         && setting.now >= end

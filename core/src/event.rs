@@ -315,6 +315,15 @@ pub enum Event {
         ends_at: jiff::Timestamp,
         /// CLOCK_BOOTTIME end, milliseconds, on this boot.
         ends_boottime_ms: u64,
+        /// The rule that gives it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        rule: Option<String>,
+        /// Digest of the policy that it was decided by, hex.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        policy: Option<String>,
+        /// Why, where another reason was given than for the role.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reason: Option<String>,
     },
     /// Its requester gives it back, or another ends it before its time: the actor. `ended` follows.
     Released {
@@ -686,6 +695,13 @@ pub enum Event {
         /// What was found.
         note: String,
     },
+    /// A session of an extended role did not take the new end in time: it ends at this one.
+    NotExtended {
+        /// The session.
+        session: SessionId,
+        /// Its end, wall clock.
+        ends_at: jiff::Timestamp,
+    },
 }
 
 /// For `skip_serializing_if`.
@@ -695,7 +711,7 @@ fn is_unlimited(limits: &Limits) -> bool {
 
 impl Event {
     /// Every name that this version writes and reads.
-    pub const NAMES: [&str; 43] = [
+    pub const NAMES: [&str; 44] = [
         "requested",
         "decided",
         "activating",
@@ -739,6 +755,7 @@ impl Event {
         "lapsed",
         "withdrawn",
         "reviewed",
+        "not_extended",
     ];
 
     /// Its name: what stands under `"event"`.
@@ -788,6 +805,7 @@ impl Event {
             Self::Lapsed { .. } => "lapsed",
             Self::Withdrawn { .. } => "withdrawn",
             Self::Reviewed { .. } => "reviewed",
+            Self::NotExtended { .. } => "not_extended",
         }
     }
 
@@ -818,6 +836,7 @@ impl Event {
             | Self::ResidueAcknowledged { id, .. }
             | Self::Reviewed { id, .. } => Some(id),
             Self::SessionStarting { session, .. }
+            | Self::NotExtended { session, .. }
             | Self::Authenticated { session, .. }
             | Self::AuthenticationFailed { session, .. }
             | Self::SessionExit { session, .. }

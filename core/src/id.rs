@@ -47,6 +47,25 @@ impl AccessId {
     pub fn short(&self) -> &str {
         self.as_str().get(20..).unwrap_or_default()
     }
+
+    /// True for what somebody types to mean it: the whole id, its end (7 characters or more), or at least three of the six that people see,
+    /// from their beginning. Upper case is taken as lower.
+    ///
+    /// ```
+    /// use jitsudo_core::id::AccessId;
+    /// let id: AccessId = "01k6q9v0zz0000000000k3v9tz".parse().unwrap();
+    /// assert!(["k3v", "K3V9TZ", "0k3v9tz", id.as_str()].iter().all(|text| id.is_meant_by(text)));
+    /// assert!(["", "k3", "v9tz", "01k6q9", "k3v9tzz"].iter().all(|text| !id.is_meant_by(text)));
+    /// ```
+    #[must_use]
+    pub fn is_meant_by(&self, text: &str) -> bool {
+        let text = text.to_ascii_lowercase();
+        match text.len() {
+            0..3 => false,
+            3..7 => self.short().starts_with(&text),
+            _ => self.as_str().ends_with(&text),
+        }
+    }
 }
 
 /// The text is not 26 characters of the lower-case ULID alphabet.

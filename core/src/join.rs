@@ -126,6 +126,16 @@ impl<'a> Joined<'a> {
         }
     }
 
+    /// The same for more time of what is given already: that is no further use.
+    pub(crate) fn count_time(&mut self, setting: &Setting<'_>, candidate: &Candidate<'_>) {
+        let timed: Vec<Budget> = self.budgets.iter().map(|budget| Budget { uses: None, ..**budget }).collect();
+        let timed: Vec<&Budget> = timed.iter().filter(|budget| budget.time.is_some()).collect();
+        let mut only_time = Joined { budgets: timed, closed: None, left: None, ..self.clone() };
+        only_time.count(setting, candidate);
+        let (left, closed) = (only_time.left, only_time.closed);
+        (self.left, self.closed) = (left, closed);
+    }
+
     /// False when nothing that is asked for could make it given now.
     pub(crate) fn is_open(&self) -> bool {
         self.closed.is_none()

@@ -113,6 +113,7 @@ fn root_itself() -> Listed {
         run_as: vec!["ALL".to_owned()],
         commands: vec!["ALL".to_owned()],
         limited: false,
+        extend: None,
     };
     let all = || vec!["ALL".to_owned()];
     Listed { offer, users: all(), groups: all(), gives: vec![Given::Command("ALL".to_owned())] }

@@ -68,6 +68,18 @@ pub struct Offer {
     /// A rule of this host forbids part of it.
     #[serde(default)]
     pub limited: bool,
+    /// By how much a grant of it can be extended.
+    #[serde(default)]
+    pub extend: Option<Extend>,
+}
+
+/// How a rule lets its grants be extended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Extend {
+    /// At once, seconds.
+    pub each: u64,
+    /// In all, seconds.
+    pub total: u64,
 }
 
 /// An offer with what a listing of commands must know beyond it.
@@ -215,6 +227,7 @@ fn offer(setting: &Setting<'_>, allow: &Allow, place: u32, role: &Role) -> Optio
         run_as,
         commands,
         limited,
+        extend: allow.extend.map(|(each, total)| Extend { each, total }),
     };
     Some(Found { offer, role: place, commands: allow.grant != Grants::Role, open_ended })
 }

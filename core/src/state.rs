@@ -133,6 +133,9 @@ pub struct Lock {
     pub user: Option<String>,
     /// Why.
     pub reason: String,
+    /// Who locked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// An event that the state before it does not allow; it changed nothing else.
@@ -242,6 +245,7 @@ impl State {
             | Event::SessionExit { session, .. }
             | Event::LeftRunning { session, .. }
             | Event::Signalled { session, .. }
+            | Event::NotExtended { session, .. }
             | Event::Edited { session, .. } => self.advance(&session.access, entry),
             Event::PolicyApplied { policy, rules, roles, files, previous: _ } => {
                 self.policy = Some(PolicyInForce {
@@ -254,7 +258,8 @@ impl State {
                 Ok(())
             }
             Event::Locked { uid, user, reason } => {
-                let lock = Lock { at: entry.wall, user: user.clone(), reason: reason.clone() };
+                let by = entry.actor.name.clone();
+                let lock = Lock { at: entry.wall, user: user.clone(), reason: reason.clone(), by };
                 self.locked.insert(*uid, lock);
                 Ok(())
             }
@@ -401,13 +406,7 @@ impl State {
     /// from their beginning. Upper case is taken as lower.
     #[must_use]
     pub fn find(&self, text: &str) -> Found<'_> {
-        let text = text.to_ascii_lowercase();
-        let is_meant = |access: &&Access| match text.len() {
-            0..3 => false,
-            3..7 => access.id().short().starts_with(&text),
-            _ => access.id().as_str().ends_with(&text),
-        };
-        let mut meant = self.all().filter(is_meant);
+        let mut meant = self.all().filter(|access| access.id().is_meant_by(text));
         match (meant.next(), meant.count()) {
             (None, _) => Found::None,
             (Some(one), 0) => Found::One(one),

@@ -28,6 +28,7 @@ const TABLES: &[(&str, &str)] = &[
     ("budget", "[defaults]\nbudget = { qqqqqqqqqqqqqqqq = 1 }"),
     ("break-glass", "[defaults]\nbreak-glass = { qqqqqqqqqqqqqqqq = 1 }"),
     ("at-end", "[defaults]\nat-end = { qqqqqqqqqqqqqqqq = 1 }"),
+    ("extend", "[defaults]\nextend = { qqqqqqqqqqqqqqqq = 1 }"),
 ];
 
 fn errors(text: &str) -> Vec<(String, Option<String>)> {

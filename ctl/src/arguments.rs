@@ -27,14 +27,28 @@ pub(crate) enum Verb {
     Policy(Policy),
     /// Ask for a whole role: what it lists, any number of times, until it is over
     Request(Request),
+    /// Hold a role for longer, where its rule lets you
+    Extend(Extend),
     /// Give back a role, or end a command of yours, before its time
     Release(Release),
+    /// Take a request back that nothing was given for yet
+    Withdraw(Withdraw),
     /// The same for anybody's (others' need the duty `end` or root)
     End(End),
     /// Show the break-glass that waits for a review, or say that one was done
     Review(Review),
+    /// Let nothing start for an account and its person, and end all of it (duty `lock` or root)
+    Lock(Lock),
+    /// Give back what a lock took (duty `lock` or root)
+    Unlock(Unlock),
     /// Show what you may ask for
     Roles,
+    /// Show what was asked, and what became of it; yours without a duty
+    Requests(Requests),
+    /// Show everything of one access; yours without a duty
+    Show(Show),
+    /// Tell what happened, in the order in which it did; yours without a duty
+    Timeline(Timeline),
     /// Show the roles that are held; yours without a duty
     Grants(Grants),
     /// Show what grants may have left on the host, until somebody acknowledges it; yours without a duty
@@ -193,6 +207,76 @@ pub(crate) struct Doctor {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct Extend {
+    /// The id, or the last six characters of it
+    #[arg(value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) id: String,
+    /// For so much longer, as 15m [default: as much as the rule gives at once]
+    #[arg(long = "for", value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) window: Option<String>,
+    /// Why; without it the reason that the role was asked for with
+    #[arg(long, short = 'm', value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Withdraw {
+    /// The id, or the last six characters of it
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Lock {
+    /// The account, or #UID
+    #[arg(value_name = "ACCOUNT")]
+    pub(crate) account: String,
+    /// Why; it stands in the ledger, and the account's requester reads it
+    #[arg(long, short = 'm', value_name = "TEXT")]
+    pub(crate) reason: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Unlock {
+    /// The account, or #UID
+    #[arg(value_name = "ACCOUNT")]
+    pub(crate) account: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Requests {
+    /// Everybody's (needs the duty `see`)
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only your own, as root too
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) mine: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Show {
+    /// The id, or the last six characters of it
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Timeline {
+    /// Only this access: its id, or the last six characters of it
+    #[arg(value_name = "ID", conflicts_with_all = ["user", "all"])]
+    pub(crate) id: Option<String>,
+    /// Only what this account asked (another's needs the duty `see`)
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(crate) user: Option<String>,
+    /// Everybody's, and what concerns the host (needs the duty `see`)
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only what happened since: 2h, 14:30, 2026-10-04, 2026-10-04T14:30
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
+    pub(crate) since: Option<String>,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct Release {
     /// The id, or the last six characters of it
     #[arg(value_name = "ID")]
@@ -327,7 +411,18 @@ mod tests {
             "policy status",
             "roles",
             "request web-operator --for 30m -m why --ticket OPS-1",
+            "extend k3v9tz --for 15m -m why",
             "release k3v9tz",
+            "withdraw k3v9tz",
+            "lock bob --reason left",
+            "unlock bob",
+            "requests --all",
+            "requests --mine",
+            "show k3v9tz",
+            "timeline",
+            "timeline k3v9tz --since 2h",
+            "timeline --user bob",
+            "timeline --all --since 14:30",
             "end k3v9tz --reason late",
             "grants --all",
             "request root-shell --break-glass -m fire",
@@ -369,6 +464,10 @@ mod tests {
             "release",
             "review k3v9tz",
             "review --note sound",
+            "extend",
+            "lock bob",
+            "requests --all --mine",
+            "timeline k3v9tz --user bob",
             "log --limit 0",
             "log --limit 100001",
             "log k3v9tz --all",

@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 use jitsudo_bytes::Bytes;
-use jitsudo_core::decision::Record;
-use jitsudo_core::event::{Ending, Entry};
+use jitsudo_core::decision::{Denial, Record};
+use jitsudo_core::event::{EndCause, Ending, Entry};
 use jitsudo_core::facts::Group;
 use jitsudo_core::id::AccessId;
+use jitsudo_core::lends::Effect;
 use jitsudo_core::offers::Offer;
+use jitsudo_core::request::Kind;
 use jitsudo_core::residue::Item;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -40,6 +42,128 @@ pub(crate) struct Standing {
     pub(crate) residue: Vec<Residue>,
     /// What may be asked for.
     pub(crate) offers: Vec<Offer>,
+    /// Why nothing is given.
+    pub(crate) locked: Option<Lock>,
+}
+
+/// A locked account.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Lock {
+    /// Its name.
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    /// Its uid.
+    pub(crate) uid: u32,
+    /// Since when.
+    pub(crate) since: Timestamp,
+    /// By whom.
+    #[serde(default)]
+    pub(crate) by: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub(crate) reason: String,
+}
+
+/// What was asked, and what became of it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Asked {
+    /// The access.
+    pub(crate) id: String,
+    /// When.
+    #[serde(default)]
+    pub(crate) at: Option<Timestamp>,
+    /// Who.
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    /// Their uid.
+    #[serde(default)]
+    pub(crate) uid: Option<u32>,
+    /// What kind.
+    pub(crate) kind: Kind,
+    /// Its words.
+    #[serde(default)]
+    pub(crate) argv: Vec<Bytes>,
+    /// As whom, where that was said.
+    #[serde(default)]
+    pub(crate) target: Option<String>,
+    /// The role.
+    #[serde(default)]
+    pub(crate) role: Option<String>,
+    /// The rule that gave it.
+    #[serde(default)]
+    pub(crate) rule: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
+    /// Ticket.
+    #[serde(default)]
+    pub(crate) ticket: Option<String>,
+    /// Its absolute end.
+    #[serde(default)]
+    pub(crate) ends_at: Option<Timestamp>,
+    /// How far it is.
+    #[serde(default)]
+    pub(crate) stage: String,
+}
+
+/// Everything of one access.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Shown {
+    /// What was asked.
+    #[serde(flatten)]
+    pub(crate) asked: Asked,
+    /// What was decided.
+    #[serde(default)]
+    pub(crate) decision: Option<Decision>,
+    /// Since when it is given.
+    #[serde(default)]
+    pub(crate) since: Option<Timestamp>,
+    /// The end that it was given with.
+    #[serde(default)]
+    pub(crate) first_end: Option<Timestamp>,
+    /// Changes to the host that are there for it.
+    #[serde(default)]
+    pub(crate) lent: Vec<Effect>,
+    /// What could not be removed.
+    #[serde(default)]
+    pub(crate) not_clean: Option<String>,
+    /// How it ended.
+    #[serde(default)]
+    pub(crate) ended: Option<End>,
+    /// When it was verified that nothing remains.
+    #[serde(default)]
+    pub(crate) closed: Option<Timestamp>,
+    /// Why nothing was given.
+    #[serde(default)]
+    pub(crate) failed: Option<String>,
+    /// What ran.
+    #[serde(default)]
+    pub(crate) sessions: Vec<Session>,
+}
+
+/// A decision, summed up.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Decision {
+    /// Allowed.
+    pub(crate) allowed: bool,
+    /// Digest of the policy.
+    #[serde(default)]
+    pub(crate) policy: Option<String>,
+    /// Where the rule stands.
+    #[serde(default)]
+    pub(crate) source: Option<String>,
+    /// Why not.
+    #[serde(default)]
+    pub(crate) denial: Option<Denial>,
+}
+
+/// An end.
+#[derive(Debug, Deserialize)]
+pub(crate) struct End {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// Why.
+    pub(crate) cause: EndCause,
 }
 
 /// What a grant may have left.
@@ -266,6 +390,8 @@ pub(crate) struct Status {
     pub(crate) sessions: Option<u64>,
     /// Open connections.
     pub(crate) connections: Option<u64>,
+    /// Locked accounts, as far as one may hear of them.
+    pub(crate) locked: Vec<Lock>,
 }
 
 /// Where copies of events go: `up` or `down`.

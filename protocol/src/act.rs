@@ -77,6 +77,9 @@ pub struct ActOptions {
     pub preserve_groups: bool,
     /// `-T`, seconds: the command runs no longer than this.
     pub timeout: Option<u64>,
+    /// For a role: not a new one, but more time for the one that is held under this id, or the end of it. `window` says how much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<String>,
     /// The caller's working directory, as getcwd(3) gives it; empty when it has none.
     pub cwd: Bytes,
     /// The caller's umask.
@@ -328,6 +331,7 @@ pub(crate) mod tests {
             break_glass: false,
             preserve_groups: false,
             timeout: None,
+            extends: None,
             remember: Remember::Use,
             env_set: Vec::new(),
             preserve: Vec::new(),

@@ -37,11 +37,12 @@ pub enum Say {
         /// `-K`: everything of this account, not only what belongs to this terminal.
         all: bool,
     },
-    /// An order of `jitctl`: takes away, and gives nothing.
+    /// An order of `jitctl`: takes away, and gives nothing back but what a lock took.
     Order(Order),
 }
 
-/// Orders of `jitctl`. The answer is one item: `{"id": …, "role": …, "cause": …}`, for an acknowledgement `reason` instead of `cause`.
+/// Orders of `jitctl`. The answer is one item: `{"id": …, "role": …, "cause": …}`, for an acknowledgement `reason` instead of `cause`; of a
+/// lock `{"user": …, "uid": …, "ended": …}`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Order {
@@ -71,6 +72,23 @@ pub enum Order {
         /// What was found; 1 to 1000 letters.
         note: String,
     },
+    /// Take an own request back that nothing was given for yet.
+    Withdraw {
+        /// Its id, or the last six characters of it.
+        id: String,
+    },
+    /// Nothing starts for an account and its person, and everything of them ends. Needs the duty `lock` or uid 0.
+    Lock {
+        /// Its name, or `#UID`.
+        user: String,
+        /// Why; 1 to 1000 letters.
+        reason: String,
+    },
+    /// That is over. The same duty.
+    Unlock {
+        /// Its name, or `#UID`.
+        user: String,
+    },
 }
 
 /// Questions and orders of `jitctl`. Answers are JSON values whose shapes the manual publishes.
@@ -93,6 +111,19 @@ pub enum Ask {
         limit: u32,
         /// Everybody's, which needs the duty `see`.
         all: bool,
+        /// Only events at or after this moment, seconds since 1970 UTC.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<i64>,
+    },
+    /// What was asked, newest last, and what became of it.
+    Requests {
+        /// Everybody's, which needs the duty `see`.
+        all: bool,
+    },
+    /// Everything that is remembered of one access. Others' need the duty `see`.
+    Show {
+        /// Its id, or the last six characters of it.
+        id: String,
     },
     /// Running sessions (`ended` too when asked).
     Sessions {

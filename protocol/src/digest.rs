@@ -65,6 +65,10 @@ pub fn of_act(requester: u32, act: &Act) -> String {
     encoder.number(u64::from(options.umask));
     encoder.list(act.argv.iter().map(|bytes| bytes.0.as_slice()));
     encoder.list(act.env.iter().map(|bytes| bytes.0.as_slice()));
+    // Last and only where there is one: the digest of every other act stays what it was.
+    if let Some(id) = &options.extends {
+        encoder.bytes(id.as_bytes());
+    }
     hex(&encoder.0.finalize())
 }
 
@@ -93,7 +97,8 @@ mod tests {
     fn approval_01_every_field_moves_the_digest() {
         let base = act(&["a", "b"], &["X=1"]);
         let mut seen = vec![of_act(1000, &base), of_act(1001, &base)];
-        let changes: [fn(&mut Act); 21] = [
+        let changes: [fn(&mut Act); 22] = [
+            |act| act.options.extends = Some("k3v9tz".into()),
             |act| act.options.kind = ActKind::Role,
             |act| act.options.kind = ActKind::Validate,
             |act| act.options.preserve_groups = true,

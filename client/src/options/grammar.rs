@@ -44,6 +44,8 @@ pub(super) enum Name {
     Prompt,
     Reason,
     Request,
+    /// `--extend`, hidden.
+    Extend,
     Role,
     SelinuxRole,
     SelinuxType,
@@ -167,8 +169,9 @@ const LONG_OURS: [(&str, Meaning); 9] = [
     ("type", Meaning::Value(Name::SelinuxType)),
 ];
 
-/// For `jitctl request` alone: never shortened, never shown.
-const LONG_HIDDEN: (&str, Meaning) = ("request", Meaning::Value(Name::Request));
+/// For `jitctl request` and `jitctl extend` alone: never shortened, never shown.
+const LONG_HIDDEN: [(&str, Meaning); 2] =
+    [("request", Meaning::Value(Name::Request)), ("extend", Meaning::Value(Name::Extend))];
 
 /// Every option of `jitsudo` as it is typed: `-u`, `--user`.
 #[cfg(test)]
@@ -282,8 +285,9 @@ impl Reader {
 
     /// The option of that name, or the only one that begins so.
     fn find(&self, name: &[u8]) -> Result<(&'static str, Meaning), UsageError> {
-        if self.called == Called::Jitsudo && name == LONG_HIDDEN.0.as_bytes() {
-            return Ok(LONG_HIDDEN);
+        let hidden = LONG_HIDDEN.iter().find(|(known, _)| known.as_bytes() == name);
+        if let Some(hidden) = hidden.filter(|_| self.called == Called::Jitsudo) {
+            return Ok(*hidden);
         }
         let own: &'static [(&str, Meaning)] = if self.called == Called::Jitsudo { &LONG_OURS } else { &LONG_SUDO };
         let is_known = |known: &str| self.called != Called::Sudoedit || !LONG_NOT_OF_SUDOEDIT.contains(&known);

@@ -65,7 +65,7 @@ pub(super) fn decide(called: Called, met: &Met, argv: Vec<Vec<u8>>, host: &str) 
     if met.has(Flag::NoUpdate) && (met.has(Flag::ResetTicket) || met.has(Flag::RemoveTickets)) {
         return Err(UsageError::new("Only one of the -K, -k or -N options may be specified"));
     }
-    if met.value(Name::Request).is_some() {
+    if met.value(Name::Request).is_some() || met.value(Name::Extend).is_some() {
         return role(called, met, argv);
     }
     let mode = mode(called, met, !argv.is_empty() || shell || login)?;
@@ -126,7 +126,7 @@ pub(super) fn decide(called: Called, met: &Met, argv: Vec<Vec<u8>>, host: &str) 
     run(called, met, kind, argv)
 }
 
-/// `jitctl request ROLE`: no command, and none of what only a command has.
+/// `jitctl request ROLE`, `jitctl extend ID`: no command, and none of what only a command has.
 fn role(called: Called, met: &Met, argv: Vec<Vec<u8>>) -> Result<Asked, UsageError> {
     let fits = [
         Flag::Askpass,
@@ -137,13 +137,20 @@ fn role(called: Called, met: &Met, argv: Vec<Vec<u8>>) -> Result<Asked, UsageErr
         Flag::ResetTicket,
         Flag::Stdin,
     ];
-    let names = [Name::Request, Name::For, Name::Reason, Name::Ticket, Name::Prompt, Name::StatusFd];
+    let extends = met.value(Name::Extend).is_some();
+    let names: &[Name] = if extends {
+        &[Name::Extend, Name::For, Name::Reason, Name::Prompt, Name::StatusFd]
+    } else {
+        &[Name::Request, Name::For, Name::Reason, Name::Ticket, Name::Prompt, Name::StatusFd]
+    };
     let fitting = met.flags.iter().all(|flag| fits.contains(flag))
         && met.values.iter().all(|(name, _)| names.contains(name))
         && met.preserve.is_empty()
         && met.env_set.is_empty();
     if !fitting || !argv.is_empty() {
-        return Err(UsageError::refused("a role is asked for with --for, -m, --ticket and --break-glass alone"));
+        let what =
+            if extends { "extended with --for and -m" } else { "asked for with --for, -m, --ticket and --break-glass" };
+        return Err(UsageError::refused(format!("a role is {what} alone")));
     }
     run(called, met, ActKind::Role, argv)
 }
@@ -242,6 +249,7 @@ fn run(called: Called, met: &Met, kind: ActKind, argv: Vec<Vec<u8>>) -> Result<A
         preserve_groups: met.has(Flag::PreserveGroups),
         chdir: met.value(Name::Chdir).map(<[u8]>::to_vec),
         timeout: timeout(met)?,
+        extends: met.text("--extend", Name::Extend)?,
         background: met.has(Flag::Background),
         non_interactive: met.has(Flag::NonInteractive),
         remember: remember(met),

@@ -7,9 +7,9 @@ use crate::rule::Zone;
 use crate::subject::{HostIs, Subject};
 
 use super::HostLookup;
-use super::diagnostic::nearest;
 use super::reader::{Entry, Findings, Text, list, text, texts, wrong_type};
 use super::source::Place;
+use crate::nearest::nearest;
 
 /// A defined name: its place in the sorted list, and where it was written.
 #[derive(Clone, Debug)]

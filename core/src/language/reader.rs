@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::nearest;
 use super::source::{Place, Source};
 use super::supported::{self, Context};
 use super::{Diagnostic, Support};
+use crate::nearest::nearest;
 
 /// Longest duration of the language, seconds: a year.
 const MAX_SECONDS: u64 = 366 * 86_400;

@@ -178,7 +178,7 @@ pub(super) fn duty(build: &mut Build<'_>, entry: &Entry<'_>) -> Option<Draft<Dut
                 match known.into_iter().find(|(name, _)| *name == one.value) {
                     Some((_, duty)) => may.push(duty),
                     None => {
-                        let hint = super::diagnostic::nearest(&one.value, known.iter().map(|(name, _)| *name))
+                        let hint = crate::nearest::nearest(&one.value, known.iter().map(|(name, _)| *name))
                             .map(|near| format!("did you mean \"{near}\"?"));
                         build.findings.error(
                             &one.place,

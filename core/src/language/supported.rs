@@ -21,7 +21,6 @@ const NOT_YET: &[(Context, &str)] = &[
     (Context::Condition, "sudoers"),
     (Context::Term, "approval"),
     (Context::Term, "watch"),
-    (Context::Term, "extend"),
     (Context::Term, "ticket.verify"),
 ];
 

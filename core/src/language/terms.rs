@@ -300,6 +300,12 @@ fn extend(build: &mut Build<'_>, entry: &Entry<'_>) -> Option<(u64, u64)> {
         missing(build, &table, "extend", if each.is_none() { "each" } else { "total" });
     }
     table.finish(&mut build.findings);
+    if let (Some(each), Some(total)) = (each, total)
+        && each > total
+    {
+        let hint = Some("each = \"15m\", total = \"1h\"".to_owned());
+        build.findings.error(&entry.place, "one extension is longer than all of them together", "each > total", hint);
+    }
     Some((each?, total?))
 }
 

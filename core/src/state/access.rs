@@ -169,6 +169,9 @@ pub struct Given {
     /// Seconds past it within which what runs then may finish; 0 = it is ended then.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub finish: u64,
+    /// The end that it was given with, once that was extended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_end: Option<jiff::Timestamp>,
     /// Changes to the host that were made for it and not taken back yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lent: Vec<Effect>,
@@ -198,6 +201,12 @@ impl Given {
     #[must_use]
     pub fn is_role(&self) -> bool {
         self.allowed.asked.kind == Kind::Role
+    }
+
+    /// The end that it was given with.
+    #[must_use]
+    pub fn first_end(&self) -> jiff::Timestamp {
+        self.first_end.unwrap_or(self.ends.at)
     }
 }
 

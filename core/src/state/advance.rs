@@ -56,6 +56,7 @@ impl Access {
             | Event::SessionExit { .. }
             | Event::LeftRunning { .. }
             | Event::Signalled { .. }
+            | Event::NotExtended { .. }
             | Event::Edited { .. } => {
                 let mut access = self;
                 let outcome = access.note_session(entry);
@@ -99,6 +100,7 @@ impl Access {
                 | Event::SessionExit { .. }
                 | Event::LeftRunning { .. }
                 | Event::Signalled { .. }
+                | Event::NotExtended { .. }
                 | Event::Edited { .. },
                 _,
             ) => self.note_session(entry),
@@ -150,6 +152,7 @@ impl Access {
                     since,
                     ends,
                     finish,
+                    first_end: None,
                     lent: Vec::new(),
                     groups,
                     sessions: BTreeMap::new(),
@@ -207,6 +210,11 @@ impl Access {
     fn extend(mut self, ends: Ends) -> (Self, Result<(), Impossible>) {
         let outcome = match &mut self {
             Self::Active(given) if given.ends.boot == ends.boot => {
+                given.first_end.get_or_insert(given.ends.at);
+                // Sessions that were to end with it end with it still; one that did not hear of it has an event of its own.
+                let old = Some(given.ends.at);
+                let moved = given.sessions.values_mut().filter(|one| one.outcome.is_none() && one.ends_at == old);
+                moved.for_each(|session| session.ends_at = Some(ends.at));
                 given.ends = ends;
                 Ok(())
             }
@@ -295,6 +303,7 @@ impl Access {
         | Event::SessionExit { session: id, .. }
         | Event::LeftRunning { session: id, .. }
         | Event::Signalled { session: id, .. }
+        | Event::NotExtended { session: id, .. }
         | Event::Edited { session: id, .. }) = &entry.event
         else {
             return Err(Impossible::Again);
@@ -333,6 +342,7 @@ impl Access {
             }
             // The lines themselves are the record; nothing of the state depends on them.
             Event::Edited { .. } => {}
+            Event::NotExtended { ends_at, .. } => session.ends_at = Some(*ends_at),
             Event::Signalled { count, .. } => session.signalled = session.signalled.saturating_add(*count),
             _ => return Err(Impossible::Again),
         }

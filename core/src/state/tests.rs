@@ -206,7 +206,8 @@ fn adm() -> Effect {
 
 fn extended(access: u8, second: i64) -> Event {
     let ends_at = jiff::Timestamp::from_second(1_800_000_600 + second).unwrap();
-    Event::Extended { id: id(access), ends_at, ends_boottime_ms: 601_000 + second.unsigned_abs() * 1000 }
+    let ends_boottime_ms = 601_000 + second.unsigned_abs() * 1000;
+    Event::Extended { id: id(access), ends_at, ends_boottime_ms, rule: None, policy: None, reason: None }
 }
 
 fn active_role() -> Vec<Event> {

@@ -240,6 +240,8 @@ impl Access {
             | Self::Approved(Approved { waiting: Waiting { allowed: Allowed { asked, .. }, .. }, .. }) => {
                 (Self::Withdrawn(Withdrawn { asked, at }), Ok(()))
             }
+            // It waits for the proof of who asks: that nothing came of it says the spawner.
+            activating @ Self::Activating(_) => (activating, Ok(())),
             late => (late, Err(Impossible::TooLate)),
         }
     }

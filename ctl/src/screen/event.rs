@@ -107,7 +107,24 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             let stays = if *removed { "" } else { ", stays: the host's own, or another grant's" };
             ("taken back".to_owned(), format!("{}{stays}", visible(&effect.to_string())))
         }
-        Event::Extended { ends_at, .. } => ("extended".to_owned(), format!("until {}", view.date_and_time(*ends_at))),
+        Event::Extended { ends_at, reason, .. } => {
+            let why = reason.as_deref().map_or_else(String::new, |reason| format!(" \"{}\"", visible(reason)));
+            ("extended".to_owned(), format!("until {}{why}", view.date_and_time(*ends_at)))
+        }
+        Event::NotExtended { session, ends_at } => (
+            format!("session {}", session.number),
+            format!("did not hear of the new end: ends at {}", view.date_and_time(*ends_at)),
+        ),
+        Event::Locked { uid, user, reason } => {
+            let who = user.as_deref().map_or_else(|| format!("uid {}", uid.0), visible);
+            let by = entry.actor.name.as_deref().map_or_else(String::new, |by| format!(" by {}", visible(by)));
+            ("locked".to_owned(), format!("{who}{by}: nothing starts and everything ends: \"{}\"", visible(reason)))
+        }
+        Event::Unlocked { uid, user } => {
+            let who = user.as_deref().map_or_else(|| format!("uid {}", uid.0), visible);
+            let by = entry.actor.name.as_deref().map_or_else(String::new, |by| format!(" by {}", visible(by)));
+            ("unlocked".to_owned(), format!("{who}{by}"))
+        }
         Event::Released { by_other, reason, .. } => {
             let by = entry.actor.name.as_deref().map_or_else(|| "another".to_owned(), visible);
             let who = if *by_other {
@@ -250,13 +267,6 @@ fn of_host(event: &Event) -> (String, String) {
             );
             ("policy", text)
         }
-        Event::Locked { uid, user, reason } => {
-            let who = user.as_deref().map_or_else(|| format!("uid {}", uid.0), visible);
-            ("locked", format!("{who}: nothing starts and everything ends: \"{}\"", visible(reason)))
-        }
-        Event::Unlocked { uid, user } => {
-            ("unlocked", user.as_deref().map_or_else(|| format!("uid {}", uid.0), visible))
-        }
         Event::PolicyRefused { cause, errors } => {
             let first = cause.lines().next().unwrap_or_default();
             ("policy", format!("not applied, {}: {}", counted(*errors, "error"), visible(first)))
@@ -324,6 +334,9 @@ fn of_host(event: &Event) -> (String, String) {
         | Event::Lapsed { .. }
         | Event::Withdrawn { .. }
         | Event::Reviewed { .. }
+        | Event::NotExtended { .. }
+        | Event::Locked { .. }
+        | Event::Unlocked { .. }
         | Event::SpawnerRefused { .. } => ("", String::new()),
     };
     (label.to_owned(), text)
@@ -388,6 +401,7 @@ pub(crate) fn refusal(denial: &Denial) -> String {
         Cause::Environment => "a variable that the role does not let through",
         Cause::WorkingDirectory => "a directory that the role does not let through",
         Cause::Obligation => "an obligation that it cannot honour",
+        Cause::Locked => "the account is locked",
         Cause::NotSupported => "the rule needs what this version cannot do",
     };
     denial.by.as_ref().map_or_else(|| cause.to_owned(), |by| format!("{cause} (\"{}\")", visible(by)))

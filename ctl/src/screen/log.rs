@@ -159,6 +159,7 @@ impl Summary {
             | Event::EffectUndone { .. }
             | Event::Extended { .. }
             | Event::Released { .. }
+            | Event::NotExtended { .. }
             | Event::Locked { .. }
             | Event::Unlocked { .. }
             | Event::Asked { .. }

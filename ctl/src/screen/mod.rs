@@ -1,5 +1,6 @@
 //! What people see: pure functions from data to text, each with its golden tests.
 
+pub(crate) mod access;
 pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod explain;
@@ -12,6 +13,7 @@ pub(crate) mod roles;
 pub(crate) mod sessions;
 pub(crate) mod standing;
 pub(crate) mod status;
+pub(crate) mod timeline;
 pub(crate) mod verify;
 
 use jitsudo_core::event::Ending;

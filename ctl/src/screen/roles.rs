@@ -35,6 +35,9 @@ fn block(offer: &Offer, view: &View) -> String {
 
 fn terms(offer: &Offer, view: &View) -> Vec<String> {
     let mut parts = vec![exact(offer.window), approval(offer)];
+    if let Some(extend) = offer.extend {
+        parts.push(format!("extended by {} at once, {} in all", exact(extend.each), exact(extend.total)));
+    }
     if !offer.run_as.is_empty() {
         parts.push(format!("as {}", joined(&offer.run_as)));
     }
@@ -108,6 +111,7 @@ pub(crate) mod tests {
             approvers: Vec::new(),
             run_time: 43_200,
             limited: false,
+            extend: None,
             reason_needed: false,
             ticket_needed: false,
             break_glass: false,
@@ -133,6 +137,7 @@ pub(crate) mod tests {
             approvers: vec!["sre-leads".to_owned(), "security".to_owned()],
             run_time: 43_200,
             limited: false,
+            extend: Some(jitsudo_core::offers::Extend { each: 900, total: 3600 }),
             reason_needed: true,
             ticket_needed: true,
             auth: Auth::Fresh,
@@ -147,8 +152,8 @@ pub(crate) mod tests {
         };
         assert_eq!(
             list(&[needy], &view()),
-            "root-shell\n    30 min · sre-leads and security · as root · fresh password · reason needed\n    \
-             ticket needed · terminal recorded\n    \
+            "root-shell\n    30 min · sre-leads and security · extended by 15 min at once, 1 h in all\n    \
+             as root · fresh password · reason needed · ticket needed · terminal recorded\n    \
              closed now: mon-fri 08:00-18:00 Europe/Paris (opens in 9 h 12 min)\n    \
              rule \"on-call runs the web tier\"\n    a shell\n"
         );

@@ -1,12 +1,16 @@
 //! Where do I stand: what is active and what may be asked for.
 
-use super::{grants, roles, sessions};
+use super::{access, grants, roles, sessions};
 use crate::records::Standing;
 use crate::text::{View, counted, padded, short_id, visible, wrapped};
 
 /// The screen of `jitctl` without a verb.
 pub(crate) fn screen(standing: &Standing, view: &View) -> String {
     let mut text = String::new();
+    if let Some(lock) = &standing.locked {
+        let words = format!("{}; nothing is given", access::locked(lock, view));
+        text.push_str(&format!("{}{}\n", padded("locked", 11), wrapped(&words, 11, 11)));
+    }
     for grant in &standing.grants {
         let id = short_id(&grant.id);
         let mut words = format!("{id}  role {}, {}", grants::role(grant), grants::stage(grant, view));
@@ -42,6 +46,9 @@ pub(crate) fn screen(standing: &Standing, view: &View) -> String {
         text.push_str("this host has no rules yet\n  hint: an administrator puts files into /etc/jitsudo/policy.d and runs `jitctl policy apply`\n");
         return text;
     }
+    if standing.locked.is_some() {
+        return text;
+    }
     if standing.offers.is_empty() {
         text.push_str(&format!("no rule gives you anything on {}\n", visible(&standing.host)));
         return text;
@@ -69,6 +76,7 @@ mod tests {
             grants: vec![held()],
             residue: vec![crate::screen::residue::tests::left()],
             offers: vec![offer("web-operator"), offer("docker")],
+            locked: None,
         };
         assert_eq!(
             screen(&standing, &view()),
@@ -91,5 +99,16 @@ mod tests {
     fn a_person_whom_no_rule_names_is_told_so_and_not_others_rules() {
         let standing = Standing { host: "web-1".to_owned(), policy: Some("ab".repeat(32)), ..Standing::default() };
         assert_eq!(screen(&standing, &view()), "nothing is active\nno rule gives you anything on web-1\n");
+    }
+
+    #[test]
+    fn who_is_locked_reads_by_whom_and_why() {
+        let lock = serde_json::json!({"user": "alice", "uid": 1001, "since": "2026-10-04T12:00:00Z", "by": "dan", "reason": "left"});
+        let locked = serde_json::from_value(lock).ok();
+        let standing = Standing { policy: Some("ab".repeat(32)), locked, ..Standing::default() };
+        assert_eq!(
+            screen(&standing, &view()),
+            "locked     alice by dan since 2026-10-04 14:00:00: \"left\"; nothing is given\n"
+        );
     }
 }

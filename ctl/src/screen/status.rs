@@ -48,6 +48,9 @@ pub(crate) fn screen(status: &Status, view: &View) -> String {
     if outputs.lost > 0 {
         line(false, "copies", format!("{} dropped; the ledger has them", counted_copies(outputs.lost)));
     }
+    for lock in &status.locked {
+        line(true, "locked", super::access::locked(lock, view));
+    }
     if let (Some(sessions), Some(connections)) = (status.sessions, status.connections) {
         line(true, "now", format!("{}, {}", counted(sessions, "session"), counted(connections, "connection")));
     }

@@ -7,7 +7,7 @@ use jitsudo_protocol::client::Order;
 use serde_json::Value;
 
 use super::{say, say_json};
-use crate::arguments::{End, Release, Request};
+use crate::arguments::{End, Extend, Release, Request, Withdraw};
 use crate::decider::Decider;
 use crate::failure::Failure;
 use crate::text::{short_id, visible};
@@ -32,6 +32,33 @@ pub(super) fn request(what: Request, json: bool) -> Result<(), Failure> {
         command.arg("--break-glass");
     }
     Err(Failure::File { what: format!("start {JITSUDO}"), cause: command.exec() })
+}
+
+/// Asks for more time; does not return when that could be begun.
+pub(super) fn extend(what: Extend, json: bool) -> Result<(), Failure> {
+    if json {
+        let message = "cannot extend as JSON: a password may have to be asked for".to_owned();
+        return Err(Failure::Usage { message, hint: Some("jitctl extend ID, then: jitctl grants --json") });
+    }
+    let mut command = Command::new(JITSUDO);
+    command.args(["--extend", &what.id]);
+    for (option, value) in [("--for", what.window), ("--reason", what.reason)] {
+        if let Some(value) = value {
+            command.arg(format!("{option}={value}"));
+        }
+    }
+    Err(Failure::File { what: format!("start {JITSUDO}"), cause: command.exec() })
+}
+
+/// Takes a request back.
+pub(super) fn withdraw(what: Withdraw, json: bool) -> Result<(), Failure> {
+    let value = Decider::connect()?.order(Order::Withdraw { id: what.id })?;
+    if json {
+        return say_json(&value);
+    }
+    let text = |name: &str| value.get(name).and_then(Value::as_str).map(visible);
+    let what = text("role").map_or_else(|| "the request".to_owned(), |role| format!("the request for role {role}"));
+    say(&format!("{what} is withdrawn ({})\n", short_id(&text("id").unwrap_or_default())))
 }
 
 /// Gives back.

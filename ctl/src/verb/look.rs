@@ -67,9 +67,16 @@ pub(super) fn sessions(which: &Sessions, json: bool, view: &View) -> Result<(), 
 /// What was asked, decided and run.
 pub(super) fn log(which: Log, json: bool, view: &View) -> Result<(), Failure> {
     let one_access = which.id.is_some();
-    let ask = |after, all| Ask::Log { id: which.id.clone(), user: which.user.clone(), after, limit: which.limit, all };
+    let ask = |after, all| Ask::Log {
+        id: which.id.clone(),
+        user: which.user.clone(),
+        after,
+        limit: which.limit,
+        all,
+        since: None,
+    };
     let beginning = |id: &str| {
-        let ask = |all| Ask::Log { id: Some(id.to_owned()), user: None, after: None, limit: 1000, all };
+        let ask = |all| Ask::Log { id: Some(id.to_owned()), user: None, after: None, limit: 1000, all, since: None };
         everybodys_for_root(which.all, ask)
     };
     let items = everybodys_for_root(which.all, |all| ask(None, all))?;

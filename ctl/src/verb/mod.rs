@@ -1,15 +1,18 @@
 //! The verbs: each asks or reads, and prints.
 
+mod access;
 mod acknowledge;
 mod apply;
 mod check;
 mod doctor;
 mod gate;
 mod grant;
+mod lock;
 mod look;
 mod residue;
 mod review;
 mod signatures;
+mod timeline;
 mod verify;
 
 use std::io::{self, Write as _};
@@ -28,7 +31,14 @@ pub(crate) fn run(arguments: Arguments, view: &View) -> Result<(), Failure> {
     match arguments.verb {
         None => look::standing(json, view),
         Some(Verb::Request(what)) => grant::request(what, json),
+        Some(Verb::Extend(what)) => grant::extend(what, json),
         Some(Verb::Release(what)) => grant::release(what, json),
+        Some(Verb::Withdraw(what)) => grant::withdraw(what, json),
+        Some(Verb::Lock(what)) => lock::lock(what, json),
+        Some(Verb::Unlock(what)) => lock::unlock(what, json),
+        Some(Verb::Requests(which)) => access::requests(&which, json, view),
+        Some(Verb::Show(what)) => access::show(what, json, view),
+        Some(Verb::Timeline(which)) => timeline::run(which, json, view),
         Some(Verb::End(what)) => grant::end(what, json),
         Some(Verb::Grants(which)) => look::grants(&which, json, view),
         Some(Verb::Residue(Residue { what: Some(ResidueVerb::Acknowledge(what)), .. })) => {

@@ -92,7 +92,7 @@ pub(crate) fn is_running(access: &Access, session: &Session) -> bool {
     matches!(access, Access::Activating(_) | Access::Active(_)) && session.outcome.is_none()
 }
 
-fn one_session(access: &Access, session: &Session) -> Value {
+pub(crate) fn one_session(access: &Access, session: &Session) -> Value {
     let asked = access.asked_for();
     let given = access.given();
     let ended = session.outcome.as_ref().map(|outcome| outcome.at).or(match access {

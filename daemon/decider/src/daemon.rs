@@ -103,6 +103,8 @@ pub(crate) struct Daemon {
     pub(crate) gone: BTreeMap<SessionId, u64>,
     /// The last session's number of each role grant.
     pub(crate) numbers: Numbers,
+    /// Locks whose record is not durable yet, and by whom; they hold already.
+    pub(crate) locking: BTreeMap<Uid, (jitsudo_core::state::Lock, Uid)>,
     /// What happens from time to time.
     pub(crate) times: Times,
     stop: bool,
@@ -219,6 +221,7 @@ impl Daemon {
             spool: Spool::default(),
             gone: BTreeMap::new(),
             numbers: Numbers::new(),
+            locking: BTreeMap::new(),
             moment,
             stop: false,
             _stop_signal: stop,

@@ -13,7 +13,7 @@ use crate::daemon::{Daemon, offset_ms, wall};
 use crate::ledger::Written;
 use crate::lines;
 use crate::words;
-use crate::work::{After, What};
+use crate::work::{After, Pending, What};
 
 /// Between two looks at the spool when nobody says that there is something.
 const SPOOL_MS: u64 = 5_000;
@@ -51,8 +51,8 @@ impl Daemon {
     /// The spawner says something.
     pub(crate) fn spawner_said(&mut self, message: FromSpawner) {
         match message {
-            FromSpawner::Ready { policy, memory, grants, reviews } => {
-                self.spawner.is_now_ready(policy.clone(), grants, reviews);
+            FromSpawner::Ready { policy, memory, grants, reviews, extends } => {
+                self.spawner.is_now_ready(policy.clone(), grants, reviews, extends);
                 self.spawner_is_ready(policy.as_deref(), memory);
             }
             FromSpawner::Looked { number, peer, facts, process } => {
@@ -60,7 +60,9 @@ impl Daemon {
             }
             FromSpawner::LookFailed { number, cause } => {
                 if let Some(pending) = self.pending.remove(&number) {
-                    if Self::is_unknown_user(&pending.what, &cause) {
+                    if let What::Lock(locking) = pending.what {
+                        self.lock_what_is_known(pending.client, locking);
+                    } else if Self::is_unknown_user(&pending.what, &cause) {
                         self.give_unknown_user(pending.client);
                     } else {
                         self.fail(pending.client, words::look_fault(&cause));
@@ -103,6 +105,7 @@ impl Daemon {
             self.tell(Severity::Notice, "jitsudo-spawn is back");
         }
         self.look_at_spool();
+        self.end_what_is_locked();
         self.end_what_lapsed();
         self.spawner_is_back();
     }
@@ -113,7 +116,10 @@ impl Daemon {
         let now_ms = self.now_ms();
         self.spawner.drop_connection(cause, now_ms);
         for pending in std::mem::take(&mut self.pending).into_values() {
-            self.fail(pending.client, words::spawner_fault(cause));
+            match pending.what {
+                What::Lock(locking) => self.lock_what_is_known(pending.client, locking),
+                _ => self.fail(pending.client, words::spawner_fault(cause)),
+            }
         }
         self.heads_without_spawner();
         // Its socket outlives it: who begins it anew takes this connection.
@@ -136,6 +142,7 @@ impl Daemon {
         for (client, outcome) in std::mem::take(&mut self.loads.outcomes) {
             self.tell_applied(client, &outcome, true);
         }
+        self.end_what_is_locked();
         self.end_what_lapsed();
         self.resume_held();
     }
@@ -183,6 +190,8 @@ impl Daemon {
                     Ok(()) => self.give_items(client, vec![item]),
                     Err(error) => self.fail(client, words::ledger_fault(&error)),
                 },
+                Some(After::Locked { client, uid, item }) => self.lock_recorded(client, uid, item, outcome),
+                Some(After::Unlocked { client, uid, item }) => self.unlock_recorded(client, uid, item, outcome),
                 Some(After::Acknowledged { client }) => self.acknowledgement_recorded(client, outcome),
             }
         }
@@ -273,6 +282,7 @@ impl Daemon {
                 self.check_ledger();
             }
             self.look_again();
+            self.record_locks();
             self.tell_ledger_trouble();
         }
         self.end_the_lost(now_ms);
@@ -292,8 +302,10 @@ impl Daemon {
         let over: Vec<u64> =
             self.pending.iter().filter(|(_, one)| one.until_ms <= now_ms).map(|(number, _)| *number).collect();
         for number in over {
-            if let Some(pending) = self.pending.remove(&number) {
-                self.fail(pending.client, words::look_fault(&LookFailure::TimedOut));
+            match self.pending.remove(&number) {
+                Some(Pending { client, what: What::Lock(locking), .. }) => self.lock_what_is_known(client, locking),
+                Some(pending) => self.fail(pending.client, words::look_fault(&LookFailure::TimedOut)),
+                None => {}
             }
         }
     }

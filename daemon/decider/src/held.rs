@@ -81,6 +81,7 @@ impl Daemon {
             ends_boottime_ms,
             held: true,
             groups,
+            extends: false,
         };
         Some(HeldStart { start, entries, priority })
     }

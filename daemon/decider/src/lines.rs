@@ -80,6 +80,7 @@ fn session(event: &Event) -> Option<String> {
         | Event::SessionExit { session, .. }
         | Event::LeftRunning { session, .. }
         | Event::Signalled { session, .. }
+        | Event::NotExtended { session, .. }
         | Event::Edited { session, .. } => Some(session.to_string()),
         _ => None,
     }
@@ -121,6 +122,7 @@ fn severity(event: &Event) -> Severity {
         | Event::Decided { allowed: true, break_glass: Some(_), .. } => Severity::Alert,
         Event::SpawnerRefused { .. } | Event::CleanupFailed { .. } | Event::ChainCut { .. } => Severity::Error,
         Event::ActivationFailed { .. }
+        | Event::NotExtended { .. }
         | Event::PolicyRefused { .. }
         | Event::DenialsCounted { .. }
         | Event::ClockStepped { .. }
@@ -218,7 +220,13 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
             let stays = if *removed { "" } else { ", which stays" };
             format!("effect undone: {}{stays}", visible(&effect.to_string()))
         }
-        Event::Extended { ends_at, .. } => format!("extended: ends at {ends_at:.0}"),
+        Event::Extended { ends_at, reason, .. } => {
+            let why = reason.as_deref().map_or_else(String::new, |reason| format!(": \"{}\"", visible(reason)));
+            format!("extended: ends at {ends_at:.0}{why}")
+        }
+        Event::NotExtended { session, ends_at } => {
+            format!("session {} did not hear of the new end: it ends at {ends_at:.0}", session.number)
+        }
         Event::Released { by_other, reason, .. } => {
             let who = if *by_other { "ended by another" } else { "given back by its requester" };
             let by = quoted(&entry.actor.name);
@@ -226,9 +234,12 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
             format!("released: {who} {by}{why}")
         }
         Event::Locked { uid, user, reason } => {
-            format!("locked: {} (uid {}): \"{}\"", quoted(user), uid.0, visible(reason))
+            let by = quoted(&entry.actor.name);
+            format!("locked: {} (uid {}) by {by}: \"{}\"", quoted(user), uid.0, visible(reason))
         }
-        Event::Unlocked { uid, user } => format!("unlocked: {} (uid {})", quoted(user), uid.0),
+        Event::Unlocked { uid, user } => {
+            format!("unlocked: {} (uid {}) by {}", quoted(user), uid.0, quoted(&entry.actor.name))
+        }
         Event::ActivationFailed { cause, .. } => format!("activation failed: {}", visible(cause)),
         Event::Asked { approvers, persons, answer_by, .. } => {
             let names: Vec<String> = approvers.iter().map(|name| visible(name)).collect();

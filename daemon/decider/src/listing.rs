@@ -8,7 +8,7 @@
 use jitsudo_bytes::Bytes;
 use jitsudo_core::Timestamp;
 use jitsudo_core::decision::{Auth, Cause, Decision, Record};
-use jitsudo_core::duty::{Duty, duties};
+use jitsudo_core::duty::Duty;
 use jitsudo_core::evaluate::evaluate;
 use jitsudo_core::facts::{Fact, Facts, NoExecutable};
 use jitsudo_core::listing::{self, Listed};
@@ -37,7 +37,7 @@ impl Daemon {
             return self.give_list(client, argv.clone(), target.clone(), group.clone(), facts);
         };
         let own = facts.requester.name.known() == Some(user) || *user == format!("#{}", facts.requester.uid.0);
-        let may = own || duties(self.policy.policy(), facts, wall(self.moment)).contains(&Duty::Policy);
+        let may = own || self.duties_of(facts).contains(&Duty::Policy);
         if !may || user.len() > MAX_NAME_BYTES {
             let whose = ListItem::Whose { user: name(facts), host: short(&self.host) };
             return self.give_list_items(client, vec![whose, ListItem::NotYours]);
@@ -72,6 +72,13 @@ impl Daemon {
         group: Option<String>,
         facts: &Facts,
     ) {
+        if self.lock_of(facts).is_some() {
+            let whose = ListItem::Whose { user: name(facts), host: short(&self.host) };
+            return self.give_list_items(
+                client,
+                if argv.is_empty() { vec![whose] } else { vec![whose, ListItem::NotAllowed] },
+            );
+        }
         let (policy, now) = (self.policy.policy(), wall(self.moment));
         let mut items = vec![ListItem::Whose { user: name(facts), host: short(&self.host) }];
         if argv.is_empty() {

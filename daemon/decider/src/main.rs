@@ -7,11 +7,13 @@
 //! The way of a run: `connections` (who is there) → `client` (what is said) → `run` (facts, decision, record, start) → `follow` (what the
 //! spawner, the disk and the clock say later).
 
+mod accesses;
 mod answers;
 mod away;
 mod client;
 mod connections;
 mod daemon;
+mod extend;
 mod follow;
 mod foreground;
 mod front;
@@ -21,6 +23,7 @@ mod ledger;
 mod limits;
 mod lines;
 mod listing;
+mod locks;
 mod orders;
 mod outputs;
 mod places;

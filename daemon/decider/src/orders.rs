@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use jitsudo_core::duty::{Duty, duties};
+use jitsudo_core::duty::Duty;
 use jitsudo_core::event::{EndCause, Event};
 use jitsudo_core::facts::{Fact, Facts, NoExecutable, Requester};
 use jitsudo_core::held::{Held, has_lapsed};
@@ -21,8 +21,8 @@ use serde_json::json;
 
 use crate::client::{fault, malformed};
 use crate::daemon::{Daemon, wall};
+use crate::locks::wrong_time;
 use crate::work::{Pending, What};
-use crate::worker::is_meant;
 
 /// Longest reason, letters.
 const MAX_REASON: usize = 1000;
@@ -42,7 +42,7 @@ impl Daemon {
     pub(crate) fn begin_order(&mut self, client: u64, order: Order) {
         let Some(uid) = self.clients.get(&client).map(|client| Uid(client.peer.uid)) else { return };
         let (id, reason, others) = match &order {
-            Order::Release { id } => (id, None, false),
+            Order::Release { id } | Order::Withdraw { id } => (id, None, false),
             Order::End { id, reason } => (id, reason.clone(), true),
             Order::AcknowledgeResidue { id, reason } => {
                 if id.len() > MAX_ID || reason.trim().is_empty() || reason.chars().count() > MAX_REASON {
@@ -61,12 +61,14 @@ impl Daemon {
                 let about = self.about(&[], &None, &None, None);
                 return self.look(client, about, What::Order(order));
             }
+            Order::Lock { .. } | Order::Unlock { .. } => return self.begin_lock(client, uid, order),
         };
         if id.len() > MAX_ID || reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
             return self
                 .fail(client, malformed("cannot end it: an id is short, and a reason has at most 1000 letters"));
         }
         match self.live_one(id, Some(uid)) {
+            Ok(Some(asked)) if matches!(order, Order::Withdraw { .. }) => return self.withdraw(client, uid, &asked),
             Ok(Some(asked)) => {
                 let by = By { uid, name: asked.user.clone(), own: true, reason };
                 return self.end_access(client, &asked, by);
@@ -87,13 +89,19 @@ impl Daemon {
 
     /// The facts that an order needed are here.
     pub(crate) fn answer_order(&mut self, client: u64, order: Order, facts: &Facts) {
+        if let Some(denial) = self.lock_denial(facts) {
+            // What is left to a locked account is what it needs nobody's leave for.
+            let message = format!("cannot do that: {}", denial.detail.join("; "));
+            return self.fail(client, fault(FaultCode::Duty, &message));
+        }
         let (id, reason) = match order {
             Order::End { id, reason } => (id, reason),
             Order::AcknowledgeResidue { id, reason } => return self.acknowledge_residue(client, &id, reason, facts),
             Order::Review { id, note } => return self.begin_review(client, &id, note, facts),
-            Order::Release { .. } => return,
+            Order::Lock { .. } | Order::Unlock { .. } => return self.answer_lock(client, order, facts),
+            Order::Release { .. } | Order::Withdraw { .. } => return,
         };
-        if !duties(self.policy.policy(), facts, wall(self.moment)).contains(&Duty::End) {
+        if !self.duties_of(facts).contains(&Duty::End) {
             let fault = Fault {
                 code: FaultCode::Duty,
                 message: "cannot end it: it is not yours, and others' need the duty `end`".to_owned(),
@@ -103,6 +111,21 @@ impl Daemon {
         }
         let by = By { uid: facts.requester.uid, name: facts.requester.name.known().cloned(), own: false, reason };
         self.end_others(client, &id, by);
+    }
+
+    /// What was given is given back, not withdrawn: who asked would else not see that it was there for a while.
+    fn withdraw(&mut self, client: u64, uid: Uid, asked: &Asked) {
+        let waits = self.ledger.state().access(&asked.id).is_some_and(|access| matches!(access, Access::Activating(_)));
+        if !waits {
+            let id = asked.id.short();
+            let message = format!("cannot withdraw {id}: it is given already");
+            return self.fail(client, wrong_time(message, &format!("jitctl release {id} gives it back")));
+        }
+        if self.order_end(client, asked, EndCause::GivenBack) {
+            let event = Event::Withdrawn { id: asked.id.clone() };
+            let entry = self.stamp().entry_for(Some(uid), asked.user.clone(), event);
+            self.ledger.append(vec![entry], Priority::Essential);
+        }
     }
 
     fn end_others(&mut self, client: u64, id: &str, by: By) {
@@ -120,7 +143,7 @@ impl Daemon {
         let live = self.ledger.state().live_accesses().filter(|access| !is_over(access));
         let mut meant = live
             .map(Access::asked_for)
-            .filter(|asked| of.is_none_or(|uid| asked.uid == uid) && is_meant(id, asked.id.as_str()));
+            .filter(|asked| of.is_none_or(|uid| asked.uid == uid) && asked.id.is_meant_by(id));
         match (meant.next(), meant.next()) {
             (one, None) => Ok(one.cloned()),
             (_, Some(_)) => {
@@ -145,7 +168,7 @@ impl Daemon {
         self.ledger.append(vec![entry], Priority::Essential);
     }
 
-    fn order_end(&mut self, client: u64, asked: &Asked, cause: EndCause) -> bool {
+    pub(crate) fn order_end(&mut self, client: u64, asked: &Asked, cause: EndCause) -> bool {
         if self.spawner.is_of_before_grants() {
             let fault = Fault {
                 code: FaultCode::NotSupported,
@@ -272,7 +295,10 @@ fn not_there(id: &str, whose: &str) -> Fault {
     Fault {
         code: FaultCode::NotFound,
         message: format!("cannot end {shown}: nothing of that id is active {whose}"),
-        hint: Some("`jitctl grants` and `jitctl sessions` show what is".to_owned()),
+        hint: Some(
+            "`jitctl grants` and `jitctl sessions` show what is; others' need `jitctl end ID` and the duty `end`"
+                .to_owned(),
+        ),
     }
 }
 

@@ -7,7 +7,8 @@
 use std::rc::Rc;
 
 use jitsudo_bytes::Bytes;
-use jitsudo_core::duty::{Duty, duties};
+use jitsudo_core::Timestamp;
+use jitsudo_core::duty::Duty;
 use jitsudo_core::event::Event;
 use jitsudo_core::explain::Visible;
 use jitsudo_core::facts::Facts;
@@ -17,12 +18,14 @@ use jitsudo_core::request::{Kind, Request};
 use jitsudo_ledger::Priority;
 use jitsudo_link::facts::About;
 use jitsudo_link::spawner::{ApplyOutcome, ToSpawner};
-use jitsudo_protocol::client::{Ask, Fault, FaultCode};
+use jitsudo_protocol::client::{Ask, Denied, Fault, FaultCode, FromDecider};
 use serde_json::{Value, json};
 
+use crate::accesses;
 use crate::answers;
 use crate::client::{fault, malformed};
 use crate::daemon::{Daemon, wall};
+use crate::locks;
 use crate::residue;
 use crate::words;
 use crate::work::{After, Pending, What};
@@ -45,13 +48,29 @@ impl Daemon {
                 self.give_items(client, vec![status]);
             }
             Ask::Status => {
-                let status = self.status();
+                let mut status = self.status();
+                if let Value::Object(fields) = &mut status {
+                    fields.insert("locked".to_owned(), Value::Array(self.locks_for(Uid(uid))));
+                }
                 self.give_items(client, vec![status]);
             }
             Ask::Sessions { ended, all: false } => {
                 let sessions = answers::sessions(self.ledger.state(), Some(Uid(uid)), ended);
                 self.give_items(client, sessions);
             }
+            Ask::Requests { all: false } => {
+                let requests = accesses::requests(self.ledger.state(), Some(Uid(uid)));
+                self.give_items(client, requests);
+            }
+            Ask::Show { ref id } => match accesses::find(self.ledger.state(), id, Some(Uid(uid))) {
+                Ok(Some(access)) => {
+                    let shown = accesses::show(access, true);
+                    self.give_items(client, vec![shown]);
+                }
+                Ok(None) if Uid(uid) == Uid(self.places.root) => self.show_any(client, ask),
+                Ok(None) => self.ask_facts(client, ask),
+                Err(fault) => self.fail(client, fault),
+            },
             Ask::Grants { all: false } => {
                 let grants = answers::grants(self.ledger.state(), Some(Uid(uid)));
                 self.give_items(client, grants);
@@ -81,6 +100,7 @@ impl Daemon {
             | Ask::Sessions { all: true, .. }
             | Ask::Grants { all: true }
             | Ask::Residue { all: true }
+            | Ask::Requests { all: true }
             | Ask::Explain { .. }
             | Ask::List { .. } => self.ask_facts(client, ask),
         }
@@ -154,21 +174,27 @@ impl Daemon {
     pub(crate) fn answer_ask(&mut self, client: u64, ask: Ask, facts: &Facts) {
         let now = wall(self.moment);
         let policy = self.policy.policy();
-        let duties = duties(policy, facts, now);
+        let duties = self.duties_of(facts);
+        let locked = self.lock_of(facts).map(|(uid, lock)| locks::item(uid, lock));
         match ask {
             Ask::Standing => {
                 let requester = &facts.requester;
                 let offers = offers(policy, facts, now);
                 let user = requester.name.known().map(String::as_str);
                 let digest = self.policy.digest();
+                let offers = if locked.is_some() { Vec::new() } else { offers };
                 let state = self.ledger.state();
                 // Who may acknowledge others' is shown them.
                 let all =
                     duties.contains(&Duty::See) && [Duty::End, Duty::Review].iter().any(|duty| duties.contains(duty));
                 let residue = residue::residues(state, Some(requester.uid).filter(|_| !all));
-                let standing = answers::standing(&self.host, requester.uid, user, digest, state, &offers, &residue);
+                let mut standing = answers::standing(&self.host, requester.uid, user, digest, state, &offers, &residue);
+                if let Value::Object(fields) = &mut standing {
+                    fields.insert("locked".to_owned(), locked.unwrap_or_default());
+                }
                 self.give_items(client, vec![standing]);
             }
+            Ask::Roles | Ask::Explain { user: None, .. } if locked.is_some() => self.say_locked(client, facts),
             Ask::Roles => {
                 let offers = offers(policy, facts, now);
                 let items = offers.iter().filter_map(|offer| serde_json::to_value(offer).ok()).collect();
@@ -199,6 +225,24 @@ impl Daemon {
                 let residues = residue::residues(self.ledger.state(), None);
                 self.give_items(client, residues);
             }
+            Ask::Requests { all: _ } => {
+                if !duties.contains(&Duty::See) {
+                    return self.fail(client, duty_fault("others' requests", "see"));
+                }
+                let requests = accesses::requests(self.ledger.state(), None);
+                self.give_items(client, requests);
+            }
+            Ask::Show { .. } => {
+                if !duties.contains(&Duty::See) {
+                    let fault = Fault {
+                        code: FaultCode::Duty,
+                        message: "cannot show it: it is not yours, and others' need the duty `see`".to_owned(),
+                        hint: Some("`jitctl requests` and `jitctl grants` show your own".to_owned()),
+                    };
+                    return self.fail(client, fault);
+                }
+                self.show_any(client, ask);
+            }
             Ask::Log { .. } => {
                 if !duties.contains(&Duty::See) {
                     return self.fail(client, duty_fault("others' events", "see"));
@@ -221,8 +265,42 @@ impl Daemon {
         }
     }
 
+    /// Who may see everything is shown any access.
+    fn show_any(&mut self, client: u64, ask: Ask) {
+        let Ask::Show { id } = ask else { return };
+        match accesses::find(self.ledger.state(), &id, None) {
+            Ok(Some(access)) => {
+                let shown = accesses::show(access, false);
+                self.give_items(client, vec![shown]);
+            }
+            Ok(None) => {
+                let shown = Bytes::from(id.as_str()).visible();
+                let message = format!("cannot show {shown}: nothing of that id is remembered");
+                let hint = format!("`jitctl timeline {shown}` reads the whole ledger");
+                self.fail(client, Fault { code: FaultCode::NotFound, message, hint: Some(hint) });
+            }
+            Err(fault) => self.fail(client, fault),
+        }
+    }
+
+    /// What somebody may ask for, while they are locked.
+    fn say_locked(&mut self, client: u64, facts: &Facts) {
+        let Some(denial) = self.lock_denial(facts) else { return };
+        let denied = Denied {
+            headline: "locked: nothing is given to this account".to_owned(),
+            detail: denial.detail,
+            hint: Some("who has the duty `lock`, or root, lifts it: jitctl unlock ACCOUNT".to_owned()),
+            id: None,
+            by_person: false,
+        };
+        self.answer(client, &[FromDecider::Denied(denied)]);
+    }
+
     /// The other account's facts are here; the duty was checked before they were asked for.
     pub(crate) fn explain_other(&mut self, client: u64, ask: Ask, facts: &Facts) {
+        if self.lock_of(facts).is_some() {
+            return self.say_locked(client, facts);
+        }
         match ask {
             Ask::Explain { argv, target, group, .. } => {
                 self.give_explanation(client, facts.clone(), request(argv, target, group), Visible::All);
@@ -237,7 +315,7 @@ impl Daemon {
     }
 
     fn read_log(&mut self, client: u64, ask: Ask) {
-        let Ask::Log { id, user, after, limit, all } = ask else { return };
+        let Ask::Log { id, user, after, limit, all, since } = ask else { return };
         let Some(uid) = self.clients.get(&client).map(|client| Uid(client.peer.uid)) else { return };
         let of_uid = self.ledger.state().all().filter(|access| !all && access.asked_for().uid == uid);
         let wanted = Wanted {
@@ -246,6 +324,7 @@ impl Daemon {
             id,
             user,
             after,
+            since: since.and_then(|since| Timestamp::from_second(since).ok()),
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
         };
         self.ask_worker(client, Question::Log(wanted));

@@ -102,16 +102,24 @@ impl Daemon {
     pub(crate) fn decide_run(&mut self, client: u64, act: Act, peer: Peer, facts: &Facts, process: Option<&Process>) {
         let request = ask::request(&act);
         let now = wall(self.moment);
-        if request.kind != Kind::Role && self.is_becoming_active(peer.uid) {
+        let locked = self.lock_denial(facts).map(Box::new);
+        let waits = request.kind != Kind::Role || act.options.extends.is_some();
+        if locked.is_none() && waits && self.is_becoming_active(peer.uid) {
             // What lies in the spool says that a role of this account is held: it counts in a moment.
             self.loads.held.push((client, Box::new(act)));
             return;
         }
-        if let Some(start) = self.held_start(peer, facts, process, &request, &act) {
+        if act.options.extends.is_some() {
+            return self.decide_extension(client, act, peer, facts, process, locked);
+        }
+        if locked.is_none()
+            && let Some(start) = self.held_start(peer, facts, process, &request, &act)
+        {
             return self.give_held(client, act, start);
         }
         let past = self.ledger.state().past();
-        let decision = evaluate_after(self.policy.policy(), facts, &request, past, now);
+        let decided = || evaluate_after(self.policy.policy(), facts, &request, past, now);
+        let decision = locked.map_or_else(decided, Decision::Deny);
         if let Decision::Allow(terms) = &decision
             && counts(terms)
             && self.is_counting()
@@ -120,10 +128,9 @@ impl Daemon {
             self.loads.held.push((client, Box::new(act)));
             return;
         }
-        let Ok(random) = jitsudo_sys::random::bytes::<10>() else {
+        let Some(id) = self.fresh_id() else {
             return self.fail(client, fault(FaultCode::Internal, "cannot make an id: the kernel has no random bytes"));
         };
-        let id = AccessId::new(u64::try_from(now.as_millisecond()).unwrap_or(0), random);
         let digest = digest::of_act(peer.uid, &act);
         let policy = self.policy.digest().unwrap_or_default().to_owned();
         let asked = Asked { id: &id, peer, facts, process, request: &request, digest: &digest, policy: &policy };
@@ -145,13 +152,19 @@ impl Daemon {
         }
     }
 
+    /// A new access's id.
+    pub(crate) fn fresh_id(&self) -> Option<AccessId> {
+        let random = jitsudo_sys::random::bytes::<10>().ok()?;
+        Some(AccessId::new(u64::try_from(wall(self.moment).as_millisecond()).unwrap_or(0), random))
+    }
+
     fn deny(&mut self, client: u64, asked: &Asked<'_>, denial: &Denial) {
         let denied = self.record_denial(asked, denial);
         self.answer(client, &[FromDecider::Denied(denied)]);
     }
 
     /// Refusing never waits: it is recorded as soon as can be, and says so only where nothing speaks against it.
-    fn record_denial(&mut self, asked: &Asked<'_>, denial: &Denial) -> Denied {
+    pub(crate) fn record_denial(&mut self, asked: &Asked<'_>, denial: &Denial) -> Denied {
         let recorded = match self.limits.denied(asked.peer.uid, self.now_ms()) {
             limits::Denial::Counted => Recorded::Counted,
             limits::Denial::Listed => {
@@ -201,6 +214,7 @@ impl Daemon {
             ends_boottime_ms,
             held: false,
             groups: terms.groups.clone(),
+            extends: false,
         };
         let prepared = Prepared { client, act, start, counts: counts(terms) };
         self.after.insert(ticket, After::Start(Box::new(prepared)));
@@ -218,6 +232,13 @@ impl Daemon {
             return self.fail(client, words::ledger_fault(&error));
         }
         let started = Started::of(&start);
+        let access = self.ledger.state().access(&start.session.access);
+        if let Some(denial) = access.and_then(|access| self.denial_of(access.asked_for())) {
+            // Locked while the record was on its way.
+            let words = denial.detail.join("; ");
+            self.not_started(started, &words);
+            return self.fail(client, fault(FaultCode::Duty, &format!("cannot give anything: {words}")));
+        }
         let Some(channel) = self.clients.get(&client).map(|client| Rc::clone(&client.channel)) else {
             return self.not_started(started, "the client went away before its command was started");
         };
@@ -247,7 +268,11 @@ impl Daemon {
         let fault = Fault {
             code: if disagree { FaultCode::Internal } else { FaultCode::Spawner },
             message: {
-                let what = if started.session.number == 0 { "give the role" } else { "start the command" };
+                let what = match (started.extends, started.session.number) {
+                    (true, _) => "extend the role",
+                    (false, 0) => "give the role",
+                    (false, _) => "start the command",
+                };
                 let whose = if disagree { "jitsudo-spawn does not agree: " } else { "" };
                 format!("cannot {what}: {whose}{cause}")
             },
@@ -262,7 +287,11 @@ impl Daemon {
 
     /// Nothing was started. A role that is held stays held.
     pub(crate) fn not_started(&mut self, started: Started, cause: &str) {
-        let Started { session, held } = started;
+        let Started { session, held, extends } = started;
+        if extends {
+            // Its end is what it was, and nothing was written of another.
+            return;
+        }
         let event = if held {
             Event::SessionExit {
                 session,
@@ -283,6 +312,10 @@ impl Daemon {
     /// Facts arrived: whose, and for what.
     pub(crate) fn looked(&mut self, number: u64, peer: Peer, mut facts: Facts, process: Option<&Process>) {
         let Some(pending) = self.pending.remove(&number) else { return };
+        if let What::Lock(locking) = pending.what {
+            // Whom it is about, not who orders it.
+            return self.lock_found(pending.client, locking, &facts);
+        }
         let Some(client) = self.clients.get(&pending.client) else { return };
         let connected = Peer { pid: client.peer.pid, uid: client.peer.uid, gid: client.peer.gid };
         let other = matches!(pending.what, What::ExplainOther(_));
@@ -296,7 +329,7 @@ impl Daemon {
             What::Ask(ask) => self.answer_ask(pending.client, ask, &facts),
             What::ExplainOther(ask) => self.explain_other(pending.client, ask, &facts),
             What::Order(order) => self.answer_order(pending.client, order, &facts),
-            What::Start(_) | What::End { .. } | What::Review(_) => {}
+            What::Lock(_) | What::Start(_) | What::End { .. } | What::Review(_) => {}
             What::Apply { .. } | What::Acknowledge(_) | What::Forget => {}
         }
     }

@@ -36,6 +36,8 @@ pub(crate) struct Spawner {
     /// It holds role grants.
     grants: bool,
     reviews: bool,
+    /// It extends them.
+    extends: bool,
     /// Why it is away.
     cause: String,
     /// Since when, CLOCK_BOOTTIME milliseconds.
@@ -77,10 +79,11 @@ impl Spawner {
     }
 
     /// It said that it is ready, and with which policy.
-    pub(crate) fn is_now_ready(&mut self, policy: Option<String>, grants: bool, reviews: bool) {
+    pub(crate) fn is_now_ready(&mut self, policy: Option<String>, grants: bool, reviews: bool, extends: bool) {
         self.ready = Some(policy);
         self.grants = grants;
         self.reviews = reviews;
+        self.extends = extends;
         self.pause_ms = 0;
     }
 
@@ -107,6 +110,11 @@ impl Spawner {
     /// It is there, and keeps a list of break-glass that nobody has reviewed.
     pub(crate) fn has_reviews(&self) -> bool {
         self.ready.is_some() && self.reviews
+    }
+
+    /// It is there, and can extend a role grant.
+    pub(crate) fn can_extend(&self) -> bool {
+        self.ready.is_some() && self.extends
     }
 
     /// Why it is away.

@@ -100,6 +100,8 @@ fn may_be_spooled(event: &Event) -> bool {
         | Event::LoginRefused { .. }
         | Event::RescueUsed { .. }
         | Event::Edited { .. }
+        | Event::Extended { .. }
+        | Event::NotExtended { .. }
         | Event::Ended { .. }
         | Event::Closed { .. }
         | Event::Active { .. }
@@ -112,7 +114,6 @@ fn may_be_spooled(event: &Event) -> bool {
         | Event::Decided { .. }
         | Event::Activating { .. }
         | Event::SessionStarting { .. }
-        | Event::Extended { .. }
         | Event::Released { .. }
         | Event::Locked { .. }
         | Event::Unlocked { .. }

@@ -59,6 +59,7 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
         Cause::Unrunnable(NoExecutable::NotRegular) => format!("{name}: not a regular file"),
         Cause::Unrunnable(NoExecutable::NotAsked) => "no command was given".to_owned(),
         Cause::NotSupported => format!("not supported yet: {on}"),
+        Cause::Locked => format!("locked: {on} is not given"),
     };
     let step = match &denial.cause {
         Cause::NoPolicy => Some("an administrator runs `jitctl policy apply` (as root)".to_owned()),
@@ -66,6 +67,7 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
         Cause::ReasonNeeded | Cause::TicketNeeded | Cause::WindowTooLong | Cause::BudgetUsed => None,
         Cause::ReviewNeeded => Some("who may review it runs `jitctl review`".to_owned()),
         Cause::UnknownTarget | Cause::NoGroup | Cause::Unrunnable(_) | Cause::NotSupported => None,
+        Cause::Locked => Some("who has the duty `lock`, or root, lifts it: jitctl unlock ACCOUNT".to_owned()),
         Cause::NotCovered
         | Cause::Denied
         | Cause::NotNow

@@ -2,9 +2,13 @@
 
 use jitsudo_core::event::EndCause;
 use jitsudo_core::id::{AccessId, SessionId};
+use jitsudo_core::name::Uid;
 use jitsudo_link::spawner::{ApplyOutcome, Start, Wanted};
 use jitsudo_protocol::act::Act;
 use jitsudo_protocol::client::{Ask, Order};
+use serde_json::Value;
+
+use crate::locks::Locking;
 
 use crate::reviews::Review;
 
@@ -25,6 +29,8 @@ impl Pending {
         match self.what {
             What::Start(_) | What::Apply { .. } | What::Acknowledge(_) => true,
             What::End { .. } | What::Review(_) => true,
+            // Taking away does not depend on who ordered it staying there.
+            What::Lock(_) => true,
             What::Run(_) | What::Ask(_) | What::ExplainOther(_) | What::Forget | What::Order(_) => false,
         }
     }
@@ -56,6 +62,8 @@ pub(crate) enum What {
     },
     /// Facts, to see whether this order may be given.
     Order(Order),
+    /// Facts of an account that is to be locked.
+    Lock(Locking),
     /// A policy.
     Apply {
         /// Only to see.
@@ -71,11 +79,13 @@ pub(crate) struct Started {
     pub(crate) session: SessionId,
     /// Under a role that is held: its end is not that of the access.
     pub(crate) held: bool,
+    /// The extension of one: nothing of it is on record yet.
+    pub(crate) extends: bool,
 }
 
 impl Started {
     pub(crate) fn of(start: &Start) -> Self {
-        Self { session: start.session.clone(), held: start.held }
+        Self { session: start.session.clone(), held: start.held, extends: start.extends }
     }
 }
 
@@ -106,6 +116,24 @@ pub(crate) enum After {
         client: u64,
         /// What.
         item: serde_json::Value,
+    },
+    /// A lock is on record, which holds already.
+    Locked {
+        /// Who ordered it.
+        client: u64,
+        /// The account.
+        uid: Uid,
+        /// What is answered.
+        item: Value,
+    },
+    /// A lock is over.
+    Unlocked {
+        /// Who ordered it.
+        client: u64,
+        /// The account.
+        uid: Uid,
+        /// What is answered.
+        item: Value,
     },
     /// The outcome may be told.
     Applied {

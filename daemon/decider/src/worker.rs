@@ -38,6 +38,8 @@ pub(crate) struct Wanted {
     pub(crate) user: Option<String>,
     /// Only later lines.
     pub(crate) after: Option<u64>,
+    /// Only what happened then or later.
+    pub(crate) since: Option<Timestamp>,
     /// At most so many, the newest.
     pub(crate) limit: usize,
 }
@@ -122,6 +124,8 @@ struct Glance<'a> {
     uid: Option<u32>,
     #[serde(borrow, default)]
     user: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    wall: Option<Cow<'a, str>>,
 }
 
 /// Decides line by line, oldest first.
@@ -143,22 +147,25 @@ impl Filter {
                 self.of_user.insert(id.to_owned());
             }
         }
-        let counted = glance.event == "denials_counted" && glance.uid == self.wanted.uid;
+        let recent = self.wanted.since.is_none_or(|since| {
+            glance.wall.as_deref().and_then(|wall| wall.parse::<Timestamp>().ok()).is_some_and(|wall| wall >= since)
+        });
+        if !recent {
+            return false;
+        }
+        // What is about an account, and no access.
+        let about = matches!(glance.event.as_ref(), "denials_counted" | "locked" | "unlocked");
+        let counted = about && glance.uid == self.wanted.uid;
         let own = self.wanted.uid.is_none() || counted || access.is_some_and(|id| self.wanted.own.contains(id));
-        let of_user = self.wanted.user.is_none() || access.is_some_and(|id| self.of_user.contains(id));
+        let names = about && glance.user.is_some() && glance.user.as_deref() == self.wanted.user.as_deref();
+        let of_user = self.wanted.user.is_none() || names || access.is_some_and(|id| self.of_user.contains(id));
         let meant = self.wanted.id.as_deref().is_none_or(|text| access.is_some_and(|id| is_meant(text, id)));
         own && of_user && meant
     }
 }
 
-/// The whole id, its end, or at least three of the six characters that people see (as `State::find`).
 pub(crate) fn is_meant(text: &str, id: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    match text.len() {
-        0..3 => false,
-        3..7 => id.get(id.len().saturating_sub(6)..).is_some_and(|short| short.starts_with(&text)),
-        _ => id.ends_with(&text),
-    }
+    id.parse::<jitsudo_core::id::AccessId>().is_ok_and(|id| id.is_meant_by(text))
 }
 
 fn find(dir: &Path, wanted: Wanted) -> Result<Vec<Value>, Fault> {
@@ -221,7 +228,7 @@ mod tests {
     use super::*;
 
     fn everything() -> Wanted {
-        Wanted { uid: None, own: BTreeSet::new(), id: None, user: None, after: None, limit: 100 }
+        Wanted { uid: None, own: BTreeSet::new(), id: None, user: None, after: None, since: None, limit: 100 }
     }
 
     const ONE: &str = "01jd000000000000000000aaaa";

@@ -78,6 +78,12 @@ pub struct Spec {
     /// What was allowed starts before this, CLOCK_BOOTTIME milliseconds: who asks may be long at the prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_by_ms: Option<u64>,
+    /// The latest end that its run-time gives it, by both clocks: an extension of its role moves it no further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<(Timestamp, u64)>,
+    /// It is the conversation in which a role that is held gets more time: what fails in it changes nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extends: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -107,6 +113,13 @@ pub enum SpawnerToSession {
     NotActivated(String),
     /// End what runs, now.
     End(EndCause),
+    /// The role under which it runs was extended: this is its end from now on.
+    Extend {
+        /// Wall clock.
+        ends_at: Timestamp,
+        /// When what runs then has to be gone, CLOCK_BOOTTIME milliseconds: the end, and the time to finish after it.
+        ends_boottime_ms: u64,
+    },
 }
 
 /// How the requester proves who they are, by the rule and by what the spawner remembers.
@@ -136,4 +149,9 @@ pub enum FromSessionToSpawner {
     Audited(u32),
     /// Whoever asks for a role may have it, as far as PAM goes. Said once, and only where a role was asked for.
     Proved,
+    /// It has the new end, or the part of it that its own run-time leaves, and ends by that.
+    Extended {
+        /// CLOCK_BOOTTIME milliseconds.
+        ends_boottime_ms: u64,
+    },
 }

@@ -121,6 +121,9 @@ pub struct Start {
     /// never told any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
+    /// It is more time for the role grant that `session` names. Only to a spawner whose `Ready` told that it extends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extends: bool,
 }
 
 /// A line of the ledger that is to be signed.
@@ -199,6 +202,9 @@ pub enum FromSpawner {
         /// It keeps a list of break-glass that nobody has reviewed; false = a spawner of an older version.
         #[serde(default)]
         reviews: bool,
+        /// It extends them; false = a spawner of an older version.
+        #[serde(default)]
+        extends: bool,
     },
     /// Answer to `Look`.
     Looked {
@@ -469,7 +475,10 @@ mod tests {
     #[test]
     fn ready_of_an_older_spawner_has_no_memory() {
         let ready: FromSpawner = serde_json::from_str(r#"{"ready":{"policy":null}}"#).unwrap();
-        assert_eq!(ready, FromSpawner::Ready { policy: None, memory: None, grants: false, reviews: false });
+        assert_eq!(
+            ready,
+            FromSpawner::Ready { policy: None, memory: None, grants: false, reviews: false, extends: false }
+        );
     }
 
     #[test]

@@ -170,6 +170,7 @@ mod tests {
             break_glass: false,
             preserve_groups: false,
             timeout: None,
+            extends: None,
             remember: jitsudo_protocol::act::Remember::Use,
             env_set: vec![],
             preserve: vec![],

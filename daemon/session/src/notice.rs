@@ -40,6 +40,12 @@ pub(crate) fn granted(role: &str, ends_at: Timestamp, id: &str) -> String {
     format!("granted: {role} until {} ({id})\n", clock(ends_at, false))
 }
 
+/// A role that is held is held for longer.
+pub(crate) fn extended(role: &str, ends_at: Timestamp, id: &str) -> String {
+    let role = Bytes::from(role).visible();
+    format!("extended: {role} until {} ({id})\n", clock(ends_at, false))
+}
+
 /// At the end: how many programs beside the command itself.
 pub(crate) fn over(cause: EndCause, called: Called, others: usize) -> Option<String> {
     let why = match cause {

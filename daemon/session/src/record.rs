@@ -38,6 +38,14 @@ pub(crate) struct Recorder {
     spawner_gone: bool,
     /// The end of the access is another's to record.
     held: bool,
+    /// It is the conversation of an extension.
+    extends: bool,
+    /// A new end that the spawner told, not taken yet.
+    new_end: Option<(Timestamp, u64)>,
+    /// The latest end that the run-time gives.
+    latest: Option<(Timestamp, u64)>,
+    /// How long what runs may go on after its end, milliseconds.
+    finish_ms: u64,
 }
 
 impl Recorder {
@@ -61,6 +69,10 @@ impl Recorder {
             spawner,
             spawner_gone: false,
             held: spec.held,
+            extends: spec.extends,
+            new_end: None,
+            latest: spec.latest,
+            finish_ms: spec.finish_ms,
         }
     }
 
@@ -93,10 +105,25 @@ impl Recorder {
 
     /// Why the spawner wants this session to end, once it does.
     pub(crate) fn told_to_end(&mut self) -> Option<EndCause> {
+        // One word a turn: what else was said waits for the next one.
         match self.hear() {
             Some(SpawnerToSession::End(cause)) => Some(cause),
+            Some(SpawnerToSession::Extend { ends_at, ends_boottime_ms }) => {
+                self.new_end = Some((ends_at, ends_boottime_ms));
+                None
+            }
             Some(SpawnerToSession::Activated { .. } | SpawnerToSession::NotActivated(_)) | None => None,
         }
+    }
+
+    /// The new end that the spawner told, as far as the run-time leaves it. Whoever takes it ends by it: the spawner hears so.
+    pub(crate) fn new_end(&mut self) -> Option<(Timestamp, u64)> {
+        let (at, boottime_ms) = self.new_end.take()?;
+        let (at, boottime_ms) =
+            self.latest.map_or((at, boottime_ms), |latest| (at.min(latest.0), boottime_ms.min(latest.1)));
+        let gone_ms = boottime_ms.saturating_add(self.finish_ms);
+        self.tell(FromSessionToSpawner::Extended { ends_boottime_ms: gone_ms });
+        Some((at, boottime_ms))
     }
 
     /// Records one event.
@@ -189,6 +216,10 @@ impl Recorder {
         let cause = failure.entry().1;
         if matches!(failure, Failure::Refused { .. }) {
             self.event(Event::SpawnerRefused { id: Some(id.clone()), cause: cause.clone() });
+        }
+        if self.extends {
+            // The role is held as before.
+            return;
         }
         self.event(Event::ActivationFailed { id, cause });
     }

@@ -25,14 +25,22 @@ pub(crate) fn settle(spec: &Spec, client: &Client, recorder: &mut Recorder) {
     jitsudo_sys::failpoint::reach("session.proved.told");
     match word(recorder, clock::boottime_ms().saturating_add(ACTIVATION_MS)) {
         Some(SpawnerToSession::Activated { role }) => {
-            let line = notice::granted(&role, spec.ends_at, spec.session.access.short());
+            let id = spec.session.access.short();
+            let line = if spec.extends {
+                notice::extended(&role, spec.ends_at, id)
+            } else {
+                notice::granted(&role, spec.ends_at, id)
+            };
             client.say(&FromSession::Output(Bytes::from(line.as_str())));
             client.say_last(&FromSession::Ended(0));
         }
         Some(SpawnerToSession::NotActivated(cause)) => {
             // The spawner has recorded it.
-            client.say_last(&refused(cause).answer());
+            let failure = if spec.extends { not_extended(&cause) } else { refused(cause) };
+            client.say_last(&failure.answer());
         }
+        // Nothing runs here that could be extended.
+        Some(SpawnerToSession::Extend { .. }) => client.say_last(&refused("it was extended".to_owned()).answer()),
         Some(SpawnerToSession::End(_)) => client.say_last(&refused("it was ended at once".to_owned()).answer()),
         None => {
             let failure = refused("jitsudo-spawn did not say that it is held".to_owned());
@@ -41,6 +49,11 @@ pub(crate) fn settle(spec: &Spec, client: &Client, recorder: &mut Recorder) {
         }
     }
     recorder.finish();
+}
+
+fn not_extended(cause: &str) -> Failure {
+    Failure::cannot(FaultCode::Spawner, format!("cannot extend the role: {cause}"), Errno::ECANCELED)
+        .with_hint("`jitctl grants` shows what is held and until when")
 }
 
 fn refused(cause: String) -> Failure {

@@ -1,6 +1,6 @@
 //! When to warn and when the time is over: pure, by both clocks.
 
-use jitsudo_core::Timestamp;
+use jitsudo_core::{SignedDuration, Timestamp};
 use jitsudo_link::session::Spec;
 use jitsudo_sys::clock::Moment;
 
@@ -74,6 +74,33 @@ impl Schedule {
         u64::try_from(self.left_ms(wall_ns, boottime_ms) / 1000).unwrap_or(0)
     }
 
+    /// When it is over, wall clock.
+    pub(crate) fn ends_at(&self) -> Timestamp {
+        self.ends_at
+    }
+
+    /// When what runs then has to be gone, wall clock.
+    pub(crate) fn processes_end_at(&self) -> Timestamp {
+        let finish = SignedDuration::from_millis(i64::try_from(self.finish_ms).unwrap_or(i64::MAX));
+        self.ends_at.checked_add(finish).unwrap_or(self.ends_at)
+    }
+
+    /// True once it is over.
+    pub(crate) fn is_over(&self, wall_ns: i128, boottime_ms: u64) -> bool {
+        self.left_ms(wall_ns, boottime_ms) <= 0
+    }
+
+    /// Moves the end; warnings are given anew before the new one. An earlier end than the present is none.
+    pub(crate) fn extend(&mut self, (ends_at, ends_boottime_ms): (Timestamp, u64), wall_ns: i128, boottime_ms: u64) {
+        if ends_at <= self.ends_at && ends_boottime_ms <= self.ends_boottime_ms {
+            return;
+        }
+        self.ends_at = ends_at.max(self.ends_at);
+        self.ends_boottime_ms = ends_boottime_ms.max(self.ends_boottime_ms);
+        let left = self.left_ms(wall_ns, boottime_ms);
+        self.given = self.warnings.iter().filter(|before| i128::from(**before) >= left).count();
+    }
+
     fn due_after(&mut self, left: i128) -> Due {
         match u64::try_from(left + i128::from(self.finish_ms)) {
             Ok(left) if left > 0 && self.told_to_finish => Due::Nothing(left),
@@ -116,6 +143,19 @@ mod tests {
         assert_eq!(schedule.due(941 * SECOND, 941_000), Due::Warning(60));
         assert_eq!(schedule.due(999 * SECOND, 999_000), Due::Nothing(1000));
         assert_eq!(schedule.due(1000 * SECOND, 1_000_000), Due::Over);
+    }
+
+    #[test]
+    fn extension_moves_the_end_and_its_warnings_and_shortens_nothing() {
+        let mut schedule = schedule(1000);
+        assert_eq!(schedule.due(700 * SECOND, 700_000), Due::Warning(300));
+        schedule.extend((Timestamp::from_second(1600).unwrap(), 1_600_000), 800 * SECOND, 800_000);
+        assert_eq!(schedule.ends_at(), Timestamp::from_second(1600).unwrap());
+        assert_eq!(schedule.due(1000 * SECOND, 1_000_000), Due::Nothing(300_000));
+        assert_eq!(schedule.due(1300 * SECOND, 1_300_000), Due::Warning(300));
+        schedule.extend((Timestamp::from_second(1).unwrap(), 1000), 1301 * SECOND, 1_301_000);
+        assert_eq!(schedule.due(1301 * SECOND, 1_301_000), Due::Nothing(239_000));
+        assert_eq!(schedule.due(1600 * SECOND, 1_600_000), Due::Over);
     }
 
     #[test]

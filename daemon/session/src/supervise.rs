@@ -158,6 +158,7 @@ impl Supervisor<'_> {
         if let Some(cause) = self.recorder.told_to_end().filter(|cause| !is_own(cause)) {
             self.begin_end(cause);
         }
+        self.take_new_end();
         if !signal.is_empty() {
             self.attend_to_signals();
         }
@@ -170,6 +171,16 @@ impl Supervisor<'_> {
         }
         self.attend_to_screen();
         self.attend_to_leftovers();
+    }
+
+    /// The role under which it runs was extended. What is ending already ends.
+    fn take_new_end(&mut self) {
+        if self.end == End::Open
+            && let Some(end) = self.recorder.new_end()
+        {
+            let now = clock::now();
+            self.schedule.extend(end, now.wall_ns, now.boottime_ms);
+        }
     }
 
     /// Deadline, warnings, kill; gives how long nothing is due.
@@ -191,11 +202,11 @@ impl Supervisor<'_> {
                     0
                 }
                 Due::Warning(seconds) => {
-                    self.warn(Held::Left, notice::left(seconds, self.spec.ends_at));
+                    self.warn(Held::Left, notice::left(seconds, self.schedule.ends_at()));
                     0
                 }
                 Due::Finish => {
-                    self.warn(Held::Finish, notice::may_finish(self.spec.processes_end_at()));
+                    self.warn(Held::Finish, notice::may_finish(self.schedule.processes_end_at()));
                     0
                 }
                 Due::Nothing(ms) => {
@@ -398,7 +409,7 @@ impl Supervisor<'_> {
             self.client.say(&FromSession::Notice(notice::still_running(
                 &names,
                 pids.len(),
-                self.spec.processes_end_at(),
+                self.schedule.processes_end_at(),
             )));
         }
         self.tell_status();
@@ -508,9 +519,9 @@ impl Supervisor<'_> {
             None => return,
             Some(Held::Left) => match self.schedule.seconds_left(now.wall_ns, now.boottime_ms) {
                 0 => return,
-                seconds => notice::left(seconds, self.spec.ends_at),
+                seconds => notice::left(seconds, self.schedule.ends_at()),
             },
-            Some(Held::Finish) => notice::may_finish(self.spec.processes_end_at()),
+            Some(Held::Finish) => notice::may_finish(self.schedule.processes_end_at()),
         };
         self.client.say(&FromSession::Notice(line));
     }

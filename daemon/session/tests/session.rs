@@ -79,6 +79,7 @@ fn act(script: &str) -> Act {
         break_glass: false,
         preserve_groups: false,
         timeout: None,
+        extends: None,
         remember: jitsudo_protocol::act::Remember::Use,
         env_set: vec![],
         preserve: vec![],
@@ -169,6 +170,8 @@ fn spec(act: &Act, spool: &Path) -> Spec {
         spool: spool.to_str().unwrap().into(),
         held: false,
         start_by_ms: None,
+        extends: false,
+        latest: None,
     }
 }
 

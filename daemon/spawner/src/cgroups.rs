@@ -155,6 +155,13 @@ impl Supervisor {
         Some((Self { number: number.parse().ok()? }, until_ms.parse().ok()?))
     }
 
+    /// Notes whose it is, and when that session is over now. Whole or not at all.
+    pub(crate) fn note(&self, session: &str, until_ms: u64) -> io::Result<()> {
+        let fresh = Path::new(NOTES).join(format!(".{session}"));
+        fs::write(&fresh, format!("{} {until_ms}", self.number))?;
+        fs::rename(fresh, Path::new(NOTES).join(session))
+    }
+
     /// Those that an earlier spawner made.
     pub(crate) fn left_over(base: &Path) -> Vec<Self> {
         let Ok(entries) = fs::read_dir(base) else {

@@ -46,6 +46,8 @@ pub(crate) struct Grant {
     pub(crate) groups: Vec<String>,
     /// Its absolute end.
     pub(crate) ends: Ends,
+    /// The end that it was given with, once that was extended.
+    pub(crate) first_end: Option<Timestamp>,
     /// Why it is ending, once it is.
     pub(crate) ending: Option<EndCause>,
 }
@@ -54,6 +56,21 @@ impl Grant {
     fn is_over(&self, now: Now, boot: &str) -> bool {
         self.ends.is_over(now.wall, now.boottime_ms, boot)
     }
+}
+
+/// More time for a grant, which waits for the proof of who asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Extension {
+    /// The access.
+    pub(crate) id: AccessId,
+    /// The end that it was decided from.
+    pub(crate) from: Option<Ends>,
+    /// The new one.
+    pub(crate) ends: Ends,
+    /// Digest of the policy that it was decided by.
+    pub(crate) policy: String,
+    /// Why, where that was said.
+    pub(crate) reason: Option<String>,
 }
 
 /// All of them.
@@ -69,6 +86,8 @@ pub(crate) struct Grants {
     over: Vec<AccessId>,
     /// Those that were not given.
     given_up: Vec<AccessId>,
+    /// Wait likewise; at most one for each that is held.
+    extensions: Vec<Extension>,
 }
 
 impl Grants {
@@ -82,6 +101,7 @@ impl Grants {
             held: Vec::new(),
             over: Vec::new(),
             given_up: Vec::new(),
+            extensions: Vec::new(),
         };
         let mut trouble = Vec::new();
         for entry in fs::read_dir(&grants.notes).into_iter().flatten().flatten() {
@@ -130,6 +150,37 @@ impl Grants {
     /// Waits for the proof of who asks.
     pub(crate) fn ask(&mut self, grant: Grant) {
         self.asked.push(grant);
+    }
+
+    /// Waits for the proof of who asks for more time.
+    pub(crate) fn ask_more(&mut self, extension: Extension) {
+        self.no_more(&extension.id);
+        self.extensions.push(extension);
+    }
+
+    /// Who asks has proven it, or will not.
+    pub(crate) fn no_more(&mut self, id: &AccessId) -> Option<Extension> {
+        let place = self.extensions.iter().position(|extension| extension.id == *id)?;
+        Some(self.extensions.swap_remove(place))
+    }
+
+    /// The end of one that is held.
+    pub(crate) fn end_of(&self, id: &AccessId) -> Option<&Ends> {
+        self.held.iter().find(|grant| grant.id == *id).map(|grant| &grant.ends)
+    }
+
+    /// Moves the end of one that is held. The note first: without it the end is where it was.
+    pub(crate) fn extend(&mut self, id: &AccessId, ends: &Ends) -> std::io::Result<()> {
+        let none = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let place = self.held.iter().position(|grant| grant.id == *id && grant.ending.is_none()).ok_or_else(none)?;
+        let mut grant = self.held.get(place).cloned().ok_or_else(none)?;
+        grant.first_end.get_or_insert(grant.ends.at);
+        grant.ends = ends.clone();
+        self.note(&grant)?;
+        if let Some(held) = self.held.get_mut(place) {
+            *held = grant;
+        }
+        Ok(())
     }
 
     /// Nothing will come of it any more; true when it still waited.
@@ -260,7 +311,7 @@ impl Grants {
             ends_boottime_ms: grant.ends.boottime_ms,
             effects: Vec::new(),
         };
-        let text = serde_json::to_vec(&Kept { note, ending: grant.ending })?;
+        let text = serde_json::to_vec(&Kept { note, ending: grant.ending, first_end: grant.first_end })?;
         // What an interrupted one left.
         let _ = fs::remove_file(&fresh);
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
@@ -276,12 +327,14 @@ struct Kept {
     note: Note,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ending: Option<EndCause>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_end: Option<Timestamp>,
 }
 
 fn read(path: &std::path::Path) -> Result<Grant, String> {
     let text = jitsudo_sys::trusted::read(path, MAX_NOTE_BYTES).map_err(|error| error.to_string())?;
     let kept: Kept = serde_json::from_slice(&text.unwrap_or_default()).map_err(|error| error.to_string())?;
-    let Kept { note, ending } = kept;
+    let Kept { note, ending, first_end } = kept;
     Ok(Grant {
         id: note.id,
         requester: note.uid.0,
@@ -292,6 +345,7 @@ fn read(path: &std::path::Path) -> Result<Grant, String> {
         ticket: note.ticket,
         groups: note.groups,
         ends: Ends { at: note.ends_at, boottime_ms: note.ends_boottime_ms, boot: note.boot },
+        first_end,
         ending,
     })
 }
@@ -321,6 +375,7 @@ pub(crate) mod tests {
             ticket: None,
             groups: vec!["docker".into()],
             ends: Ends { at: "2026-11-21T12:30:00Z".parse().unwrap(), boottime_ms: 1_800_000, boot: "b1".into() },
+            first_end: None,
             ending: None,
         }
     }
@@ -383,12 +438,21 @@ pub(crate) mod tests {
             assert!(rebooted.usable(&id, early()).is_none());
             assert_eq!(rebooted.due(early()), [(id.clone(), EndCause::Rebooted)]);
         }
+        let later = Ends { boottime_ms: 2_000_000, ..grant().ends };
+        grants.extend(&id, &later).unwrap();
+        grants.extend(&id, &Ends { boottime_ms: 2_100_000, ..later.clone() }).unwrap();
+        if jitsudo_sys::nix::unistd::geteuid().is_root() {
+            let (again, _) = Grants::load(folder.clone(), "h", "b1");
+            assert_eq!(again.held[0].ends.boottime_ms, 2_100_000, "an extension is kept as well");
+            assert_eq!(again.held[0].first_end, Some(grant().ends.at), "and what it began with");
+        }
         assert!(grants.begin_end(&id, EndCause::GivenBack) && !grants.begin_end(&id, EndCause::Locked));
         assert!(grants.usable(&id, early()).is_none() && grants.due(at("2026-11-21T13:00:00Z", 1)).is_empty());
         if jitsudo_sys::nix::unistd::geteuid().is_root() {
             let (again, _) = Grants::load(folder.clone(), "h", "b1");
             assert_eq!(again.ending(), [(id.clone(), EndCause::GivenBack)]);
         }
+        assert!(grants.extend(&id, &later).is_err(), "what is ending is not extended");
         grants.close(&id);
         assert!(!grants.knows(&id) && !folder.join(id.as_str()).exists());
         fs::remove_dir_all(folder).unwrap();

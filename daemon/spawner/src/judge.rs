@@ -6,6 +6,7 @@
 use jitsudo_core::Timestamp;
 use jitsudo_core::decision::{Decision, Terms};
 use jitsudo_core::evaluate::evaluate_by;
+use jitsudo_core::extension::{self, Extension, Span, Wish};
 use jitsudo_core::facts::{Executable, Fact, Facts, Group, Target};
 use jitsudo_core::held::{Held, under};
 use jitsudo_core::lends::{Effect, Lends};
@@ -27,6 +28,8 @@ pub(crate) struct Judged {
     pub(crate) target: Target,
     /// What is run as the target; `-e` and `-v` run nothing as it.
     pub(crate) executable: Option<Executable>,
+    /// The latest end that its run-time gives it, by both clocks.
+    pub(crate) latest: (Timestamp, u64),
 }
 
 /// The time at which it is judged.
@@ -73,7 +76,12 @@ pub(crate) fn judge(
     if (request.kind == Kind::Role) != (start.session.number == 0) || (start.held && start.session.number == 0) {
         return Err(format!("session {} is not one for that kind of request", start.session.number));
     }
-    let terms = if start.held {
+    if start.extends != act.options.extends.is_some() || (start.extends && start.session.number != 0) {
+        return Err("the act and the order do not agree on whether a role is to be extended".to_owned());
+    }
+    let terms = if start.extends {
+        extended(applied, facts, act, start, grant, now)?
+    } else if start.held {
         under_grant(applied, facts, &request, grant, now)?
     } else {
         match evaluate_by(applied.policy.as_ref(), facts, &request, past, &start.rule, now.wall) {
@@ -81,7 +89,7 @@ pub(crate) fn judge(
             Decision::Deny(denial) => return Err(format!("the applied policy does not allow it ({:?})", denial.cause)),
         }
     };
-    if request.kind == Kind::Role {
+    if request.kind == Kind::Role && !start.extends {
         may_be_held(applied, &terms)?;
     }
     if terms.rule != start.rule || terms.role != start.role {
@@ -93,14 +101,18 @@ pub(crate) fn judge(
     if terms.approvals != 0 {
         return Err("the rule needs approval".to_owned());
     }
-    if terms.groups != start.groups {
+    if !start.extends && terms.groups != start.groups {
         return Err(format!(
             "it was written that {} are lent, it would be {}",
             names(&start.groups),
             names(&terms.groups)
         ));
     }
-    check_end(&terms, facts, act, start, grant.filter(|_| start.held), now)?;
+    if !start.extends {
+        check_end(&terms, facts, act, start, grant.filter(|_| start.held), now)?;
+    }
+    let latest = ends::at(&terms, &request, facts, now.wall);
+    let latest = (latest, ends::boottime_ms(latest, now.wall, now.boottime_ms));
     let Fact::Is(Some(target)) = &facts.target else {
         return Err("the target account is not known".to_owned());
     };
@@ -114,7 +126,7 @@ pub(crate) fn judge(
             return Err("the program is not known".to_owned());
         }
     };
-    Ok(Judged { terms: *terms, target: target.clone(), executable })
+    Ok(Judged { terms: *terms, target: target.clone(), executable, latest })
 }
 
 /// What a role that is held gives: to its requester alone, and by own facts and the applied policy.
@@ -143,6 +155,44 @@ fn under_grant(
 fn names(groups: &[Group]) -> String {
     let name = |group: &Group| format!("{} ({})", group.name.as_deref().unwrap_or_default(), group.gid.0);
     if groups.is_empty() { "no groups".to_owned() } else { groups.iter().map(name).collect::<Vec<_>>().join(", ") }
+}
+
+/// More time for a role that is held: the requester's own, by own facts and the applied policy, and no more of it than that gives.
+fn extended(
+    applied: &Applied,
+    facts: &Facts,
+    act: &Act,
+    start: &Start,
+    grant: Option<&Grant>,
+    now: Now,
+) -> Result<Box<Terms>, String> {
+    let Some(grant) = grant else {
+        return Err("no role grant of that id is held".to_owned());
+    };
+    let requester = &facts.requester;
+    if !grants::is_of(grant, requester.uid.0, requester.name.known().map(String::as_str)) {
+        return Err("that role grant is another account's".to_owned());
+    }
+    if !act.options.extends.as_deref().is_some_and(|text| grant.id.is_meant_by(text)) {
+        return Err("the act means another role grant".to_owned());
+    }
+    let Some(policy) = &applied.policy else {
+        return Err("no policy is applied".to_owned());
+    };
+    let held =
+        Held { rule: &grant.rule, role: &grant.role, reason: grant.reason.as_deref(), ticket: grant.ticket.as_deref() };
+    let span = Span { ends: &grant.ends, first_end: grant.first_end.unwrap_or(grant.ends.at) };
+    let wish = Wish { seconds: act.options.window, reason: act.options.reason.as_deref() };
+    let clocks = extension::Now { wall: now.wall, boottime_ms: now.boottime_ms };
+    let Extension { terms, ends } = extension::decide(policy, facts, held, span, wish, &Past::default(), clocks)
+        .map_err(|denial| format!("the applied policy does not extend it: {}", denial.detail.join("; ")))?;
+    if start.ends_at > ends.at || start.ends_boottime_ms > ends.boottime_ms {
+        return Err(format!("the end {} is later than the terms give ({})", start.ends_at, ends.at));
+    }
+    if start.ends_at <= grant.ends.at || start.ends_boottime_ms <= grant.ends.boottime_ms {
+        return Err(format!("the end {} is no later than the one that it has", start.ends_at));
+    }
+    Ok(terms)
 }
 
 /// Only roles that change nothing of the host can be held yet.
@@ -260,6 +310,7 @@ mod tests {
                 break_glass: false,
                 preserve_groups: false,
                 timeout: None,
+                extends: None,
                 remember: jitsudo_protocol::act::Remember::Use,
                 env_set: Vec::new(),
                 preserve: Vec::new(),
@@ -297,6 +348,7 @@ mod tests {
             ends_boottime_ms: NOW_MS + 10_000,
             held: false,
             groups: Vec::new(),
+            extends: false,
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use jitsudo_core::Timestamp;
 use jitsudo_core::event::{Actor, Entry, Event, Signed};
+use jitsudo_core::name::Uid;
 use jitsudo_link::spawner::Wanted;
 use jitsudo_sys::clock::{self, Moment};
 use jitsudo_sys::journal::{self, Journal};
@@ -69,6 +70,15 @@ impl Recorder {
 
     /// Records an event; true once that is durable. What is over, or was not given, does not wait for it.
     pub(crate) fn record(&mut self, event: Event) -> bool {
+        self.write(None, None, event)
+    }
+
+    /// The same of what an account caused.
+    pub(crate) fn record_for(&mut self, uid: u32, name: Option<String>, event: Event) -> bool {
+        self.write(Some(Uid(uid)), name, event)
+    }
+
+    fn write(&mut self, uid: Option<Uid>, name: Option<String>, event: Event) -> bool {
         let kind = event.name();
         jitsudo_sys::failpoint::reach_with("spawner.record", kind);
         let moment = clock::now();
@@ -78,7 +88,7 @@ impl Recorder {
             boot: self.boot.clone(),
             wall: wall(moment),
             boottime_ms: moment.boottime_ms,
-            actor: Actor { program: "jitsudo-spawn".to_owned(), uid: None, name: None },
+            actor: Actor { program: "jitsudo-spawn".to_owned(), uid, name },
             spool: None,
             late: false,
             event,

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use jitsudo_core::Timestamp;
 use jitsudo_core::event::EndCause;
 use jitsudo_core::facts::{Fact, Origin};
 use jitsudo_core::id::{AccessId, SessionId};
+use jitsudo_core::state::Ends;
 use jitsudo_link::LIBEXEC;
 use jitsudo_link::session::{Authentication, FromSessionToSpawner, SpawnerToSession, Spec};
 use jitsudo_protocol::client::FromDecider;
@@ -32,6 +34,8 @@ const KEPT: &str = "session-";
 
 /// Milliseconds that a session has past its end and grace before its command is killed from here.
 const PATIENCE_MS: u64 = 5_000;
+/// How long a session may take to answer to a new end, milliseconds.
+const ANSWER_MS: u64 = 2_000;
 
 /// A started session.
 pub(crate) struct Live {
@@ -61,6 +65,19 @@ pub(crate) struct Live {
     audit_session: Option<u32>,
     /// When its channel is to be kept, CLOCK_BOOTTIME milliseconds; absent once it is.
     keep_ms: Option<u64>,
+    /// It was told of a new end, and has not answered yet.
+    offered: Option<Offer>,
+}
+
+/// A new end that a session was told of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Offer {
+    /// How far it may move the end, milliseconds.
+    by_ms: u64,
+    /// The end that it has as long as it does not answer, wall clock.
+    old: Timestamp,
+    /// When no answer is waited for any more, CLOCK_BOOTTIME milliseconds; absent once that was told.
+    until_ms: Option<u64>,
 }
 
 impl Live {
@@ -90,6 +107,8 @@ pub(crate) enum Heard {
     Settled(Option<WhenSettled>),
     /// Who asks for a role may have it.
     Proved,
+    /// It ends at this moment from now on, CLOCK_BOOTTIME milliseconds.
+    Extended(u64),
 }
 
 /// How a session's process ended.
@@ -166,6 +185,7 @@ impl Sessions {
                     told_to_end: false,
                     audit_session,
                     keep_ms: None,
+                    offered: None,
                 });
             }
             _ => self.leftover.push(name.to_owned()),
@@ -271,6 +291,7 @@ impl Sessions {
             told_to_end: false,
             audit_session: None,
             keep_ms: Some(jitsudo_sys::clock::boottime_ms().saturating_add(KEPT_FROM_MS)),
+            offered: None,
         });
         Ok(pid)
     }
@@ -322,6 +343,7 @@ impl Sessions {
                     Heard::Nothing
                 }
                 Ok(FromSessionToSpawner::Proved) => Heard::Proved,
+                Ok(FromSessionToSpawner::Extended { ends_boottime_ms }) => Heard::Extended(ends_boottime_ms),
                 Err(_) => Heard::Nothing,
             },
             // A process that a PAM module left behind may hold the other end for ever.
@@ -460,6 +482,60 @@ impl Sessions {
         own.map(|live| live.session.access.clone()).collect()
     }
 
+    /// Tells every command of an access its new end; those that cannot be told, with the end that they keep.
+    pub(crate) fn extend(
+        &mut self,
+        access: &AccessId,
+        ends: &Ends,
+        old: &Ends,
+        now_ms: u64,
+    ) -> Vec<(SessionId, Timestamp)> {
+        let word = SpawnerToSession::Extend { ends_at: ends.at, ends_boottime_ms: ends.boottime_ms };
+        let by_ms = ends.boottime_ms.saturating_sub(old.boottime_ms);
+        let mut deaf = Vec::new();
+        let commands = |live: &&mut Live| live.session.access == *access && live.session.number > 0 && !live.released;
+        for live in self.live.iter_mut().filter(commands) {
+            // What was offered before and not answered is still what it has.
+            let (old, before_ms) = live.offered.map_or((old.at, 0), |offer| (offer.old, offer.by_ms));
+            let mut until_ms = Some(now_ms.saturating_add(ANSWER_MS));
+            if !live.say(&word) {
+                deaf.push((live.session.clone(), old));
+                until_ms = None;
+            }
+            live.offered = Some(Offer { by_ms: before_ms.saturating_add(by_ms), old, until_ms });
+        }
+        deaf
+    }
+
+    /// A session answered: it is left alone until then. Never longer than it was told.
+    pub(crate) fn extended(&mut self, session: &SessionId, ends_boottime_ms: u64, grace_ms: u64) {
+        let Some(live) = self.live.iter_mut().find(|live| live.session == *session) else { return };
+        let Some(offer) = live.offered.take() else { return };
+        if live.told_to_end {
+            return;
+        }
+        let until_ms = ends_boottime_ms.saturating_add(grace_ms).saturating_add(PATIENCE_MS);
+        live.until_ms = until_ms.min(live.until_ms.saturating_add(offer.by_ms)).max(live.until_ms);
+        if let Some(supervisor) = &live.supervisor {
+            // Without it a restarted spawner would end it at the old time: too early, never too late.
+            let _ = supervisor.note(&session.to_string(), live.until_ms);
+        }
+    }
+
+    /// Sessions that did not answer in time, told once, with the end that they keep.
+    pub(crate) fn unanswered(&mut self, now_ms: u64) -> Vec<(SessionId, Timestamp)> {
+        let mut silent = Vec::new();
+        for live in &mut self.live {
+            if let Some(offer) = &mut live.offered
+                && offer.until_ms.is_some_and(|until_ms| until_ms <= now_ms)
+            {
+                offer.until_ms = None;
+                silent.push((live.session.clone(), offer.old));
+            }
+        }
+        silent
+    }
+
     /// Says something to a session; false when it does not listen.
     pub(crate) fn say(&self, session: &SessionId, word: &SpawnerToSession) -> bool {
         self.live.iter().find(|live| live.session == *session).is_some_and(|live| live.say(word))
@@ -473,7 +549,8 @@ impl Sessions {
     /// When [`Self::enforce`] or [`Self::keep`] has something to do next.
     pub(crate) fn next_end(&self) -> Option<u64> {
         let ends = self.live.iter().filter(|live| !live.released).map(|live| live.until_ms);
-        ends.chain(self.live.iter().filter_map(|live| live.keep_ms)).min()
+        let answers = self.live.iter().filter_map(|live| live.offered.and_then(|offer| offer.until_ms));
+        ends.chain(self.live.iter().filter_map(|live| live.keep_ms)).chain(answers).min()
     }
 
     /// Tries again to remove the groups that were still in use.
@@ -566,6 +643,7 @@ mod tests {
             told_to_end: false,
             audit_session: None,
             keep_ms: None,
+            offered: None,
         };
         let sessions = Sessions {
             base: Some(base.clone()),
@@ -597,6 +675,7 @@ mod tests {
             told_to_end: false,
             audit_session: None,
             keep_ms: None,
+            offered: None,
         };
         let mut sessions = Sessions {
             base: None,
@@ -632,6 +711,7 @@ mod tests {
             told_to_end: false,
             audit_session: None,
             keep_ms: None,
+            offered: None,
         };
         let live = (0..MAX_PROVING_OF_ACCOUNT).map(&mut one).collect();
         let mut sessions = Sessions {
@@ -648,5 +728,59 @@ mod tests {
         let first = sessions.live[0].session.clone();
         assert_eq!(sessions.readable(&first), Heard::Settled(None));
         assert!(sessions.may_be_asked(1000));
+    }
+
+    #[test]
+    fn session_that_does_not_answer_keeps_its_old_end_and_is_told_once() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let live = |number: u32, channel: Option<Channel>| Live {
+            session: SessionId::try_from(format!("01jd0000000000000000000000.{number}")).unwrap(),
+            requester: Some(1000),
+            origin: Fact::Unknown,
+            child: None,
+            pidfd: std::fs::File::open("/dev/null").unwrap().into(),
+            channel,
+            supervisor: None,
+            released: false,
+            when_settled: None,
+            proving: false,
+            until_ms: 100_000,
+            told_to_end: false,
+            keep_ms: None,
+            offered: None,
+            finishes: false,
+            audit_session: None,
+        };
+        let mut sessions = Sessions {
+            base: None,
+            warm: None,
+            live: vec![live(1, Some(ours)), live(2, None)],
+            leftover: Vec::new(),
+            leftover_supervisors: Vec::new(),
+            stuck: Vec::new(),
+        };
+        let ends = |minute: u32| Ends {
+            at: format!("2026-11-21T12:{minute:02}:00Z").parse().unwrap(),
+            boottime_ms: u64::from(minute) * 60_000,
+            boot: "b".into(),
+        };
+        let [one, two] = [0, 1].map(|place: usize| sessions.live[place].session.clone());
+        let access = one.access.clone();
+        // One that cannot be told is told of at once; the other has its time.
+        assert_eq!(sessions.extend(&access, &ends(40), &ends(30), 0), [(two.clone(), ends(30).at)]);
+        assert!(sessions.unanswered(ANSWER_MS - 1).is_empty());
+        assert_eq!(sessions.unanswered(ANSWER_MS), [(one.clone(), ends(30).at)]);
+        assert!(sessions.unanswered(u64::MAX).is_empty());
+        assert_eq!(sessions.live[0].until_ms, 100_000);
+        // A late answer counts, but never for longer than what was offered.
+        let word = SpawnerToSession::Extend { ends_at: ends(40).at, ends_boottime_ms: ends(40).boottime_ms };
+        assert_eq!(theirs.receive().unwrap().unwrap().bytes, serde_json::to_vec(&word).unwrap());
+        sessions.extended(&one, u64::MAX, 1000);
+        assert_eq!(sessions.live[0].until_ms, 100_000 + 600_000);
+        // What was not offered is not taken.
+        sessions.extended(&one, u64::MAX, 1000);
+        sessions.live[1].offered = None;
+        sessions.extended(&two, u64::MAX, 1000);
+        assert_eq!((sessions.live[0].until_ms, sessions.live[1].until_ms), (700_000, 100_000));
     }
 }

@@ -2,6 +2,7 @@
 
 mod door;
 mod eligible;
+mod extend;
 mod held;
 mod looks;
 mod orders;
@@ -333,6 +334,7 @@ impl Spawner {
         self.door_on_time(now);
         self.close_what_is_over();
         self.compare_the_host(Now { wall: record::wall(moment), boottime_ms: now });
+        self.give_up_on_the_silent(now);
         self.sessions.keep(now, &self.notify);
         self.look_at_accounts(now);
         for session in self.sessions.enforce(now) {
@@ -398,6 +400,7 @@ impl Spawner {
                     memory: Some(signing::memory()),
                     grants: true,
                     reviews: true,
+                    extends: true,
                 });
                 self.next_decider += 1;
                 self.deciders.insert(self.next_decider, decider);

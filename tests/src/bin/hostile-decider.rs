@@ -76,6 +76,7 @@ fn serve(lie: &str, rule: String, role: String) -> Outcome<String> {
         ends_boottime_ms: moment.boottime_ms + 60_000,
         held: false,
         groups: Vec::new(),
+        extends: false,
     };
     let mut foreign = None;
     match lie {

@@ -8,7 +8,7 @@ use jitsudo_protocol::list::{Given, ListItem};
 use super::scene::{Play, Scene, Seen, next, own, rules};
 
 fn log(all: bool) -> Ask {
-    Ask::Log { id: None, user: None, after: None, limit: 100, all }
+    Ask::Log { id: None, user: None, after: None, limit: 100, all, since: None }
 }
 
 fn duty(may: &str) -> String {
@@ -38,7 +38,7 @@ fn own_standing_sessions_and_log_need_no_duty() {
     let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!(names, ["requested", "decided", "activating", "session_starting"]);
     let id = events[0]["id"].as_str().unwrap();
-    let one = Ask::Log { id: Some(id[20..].to_owned()), user: None, after: None, limit: 2, all: false };
+    let one = Ask::Log { id: Some(id[20..].to_owned()), user: None, after: None, limit: 2, all: false, since: None };
     assert_eq!(client.ask(one).unwrap().len(), 2);
 }
 
@@ -102,7 +102,7 @@ fn limits_of_a_log_question_are_checked() {
     let scene = Scene::play("log-limits", Play::default());
     let client = scene.client();
     for limit in [0, 100_001, u32::MAX] {
-        let ask = Ask::Log { id: None, user: None, after: None, limit, all: false };
+        let ask = Ask::Log { id: None, user: None, after: None, limit, all: false, since: None };
         assert_eq!(client.ask(ask).unwrap_err().code, FaultCode::Malformed);
     }
     assert_eq!(client.ask(log(false)).unwrap(), Vec::<serde_json::Value>::new());

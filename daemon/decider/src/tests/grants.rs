@@ -8,7 +8,7 @@ use jitsudo_protocol::client::{Ask, FaultCode, FromDecider, Order, Say};
 use super::scene::{Play, Scene, Seen, act, next, own, put_policy, rules};
 use crate::record::Stamp;
 
-fn role(name: &str) -> Act {
+pub(crate) fn role(name: &str) -> Act {
     let mut role = act(&[]);
     role.options.kind = ActKind::Role;
     role.options.role = Some(name.to_owned());
@@ -35,14 +35,14 @@ fn active(id: &AccessId) -> String {
 }
 
 /// A scene in which the role is held; its id.
-fn held(name: &str, play: Play) -> (Scene, AccessId) {
+pub(crate) fn held(name: &str, play: Play) -> (Scene, AccessId) {
     let scene =
         Scene::play(name, Play { patience: crate::places::Patience { tick_ms: 50, ..Default::default() }, ..play });
     let client = scene.client();
     client.run_act(&role("ids"));
     assert!(matches!(next(&scene.seen), Seen::Look(_)));
     let Seen::Start(start, sent, ledger) = next(&scene.seen) else { panic!("no start") };
-    assert_eq!((start.session.number, start.held, sent), (0, false, role("ids")));
+    assert_eq!((start.session.number, start.held, *sent), (0, false, role("ids")));
     assert_eq!((start.rule.as_str(), start.role.as_str()), ("ids", "ids"));
     assert!(ledger.contains("\"event\":\"activating\"") && !ledger.contains("session_starting"));
     let id = start.session.access.clone();

@@ -3,6 +3,7 @@
 mod asks;
 mod grants;
 mod heads;
+mod lifecycle;
 mod peers;
 mod runs;
 pub(crate) mod samples;

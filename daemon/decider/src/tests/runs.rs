@@ -18,7 +18,7 @@ fn allowed_run_is_durable_before_its_start_and_handed_over() {
     let Seen::Start(start, sent, ledger) = next(&scene.seen) else { panic!("no start") };
     let Some(FromDecider::HandOver { session }) = client.hear() else { panic!("no hand-over") };
     assert_eq!(session, start.session.to_string());
-    assert_eq!(sent, act(&["/usr/bin/id", "bob"]));
+    assert_eq!(*sent, act(&["/usr/bin/id", "bob"]));
     assert_eq!((start.requester, start.target, start.digest), (own(), 0, digest::of_act(own(), &sent)));
     assert_eq!((start.rule.as_str(), start.role.as_str()), ("ids", "ids"));
     for event in ["requested", "decided", "activating", "session_starting"] {
@@ -60,7 +60,7 @@ fn two_mebibytes_of_arguments_arrive_whole() {
     client.run_act(&long);
     next(&scene.seen);
     let Seen::Start(start, sent, _) = next(&scene.seen) else { panic!("no start") };
-    assert_eq!((start.digest, &sent), (digest::of_act(own(), &long), &long));
+    assert_eq!((start.digest, &*sent), (digest::of_act(own(), &long), &long));
 }
 
 #[test]

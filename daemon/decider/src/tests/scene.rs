@@ -119,7 +119,7 @@ pub(crate) fn put_policy(folder: &Path, text: &str) -> Vec<u8> {
 pub(crate) enum Seen {
     Look(About),
     /// The start, its act, and what the ledger held at that moment.
-    Start(Box<Start>, Act, String),
+    Start(Box<Start>, Box<Act>, String),
     Apply {
         dry_run: bool,
     },
@@ -243,7 +243,8 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
         decider.set_nonblocking(false).unwrap();
         let say = |message: &FromSpawner| decider.send(&serde_json::to_vec(message).unwrap(), &[]).is_ok();
         std::thread::sleep(play.greets_after);
-        say(&FromSpawner::Ready { policy: policy.clone(), memory: play.memory.clone(), grants: true, reviews: true });
+        let (memory, grants, reviews, extends) = (play.memory.clone(), true, true, true);
+        say(&FromSpawner::Ready { policy: policy.clone(), memory, grants, reviews, extends });
         let mut arriving: Option<(u64, Box<Start>, Channel, Progress)> = None;
         while let Ok(Some(message)) = decider.receive() {
             let connection = message.descriptors.into_iter().next().map(Channel::from_descriptor);
@@ -304,7 +305,7 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
                 arriving.take_if(|(_, _, _, progress)| matches!(progress, Progress::Whole(_)))
             {
                 let session = start.session.to_string();
-                let _ = seen.send(Seen::Start(start, act, ledger_text(ledger)));
+                let _ = seen.send(Seen::Start(start, Box::new(act), ledger_text(ledger)));
                 match &play.on_start {
                     OnStart::HandOver => {
                         let (_ours, theirs) = Channel::pair().unwrap();
@@ -414,6 +415,7 @@ pub(crate) fn act(argv: &[&str]) -> Act {
         break_glass: false,
         preserve_groups: false,
         timeout: None,
+        extends: None,
         remember: jitsudo_protocol::act::Remember::Use,
         env_set: Vec::new(),
         preserve: Vec::new(),

@@ -210,7 +210,7 @@ impl Editor<'_> {
                 return Some(Over::Cut { cause: EndCause::WindowOver, words: "the time is over" });
             }
             Due::Warning(seconds) => {
-                self.client.say(&FromSession::Notice(notice::left(seconds, self.spec.ends_at)));
+                self.client.say(&FromSession::Notice(notice::left(seconds, self.schedule.ends_at())));
                 0
             }
             Due::Nothing(ms) => ms.min(TICK_MS),
@@ -229,6 +229,10 @@ impl Editor<'_> {
         self.client.flush();
         if let Some(cause) = self.recorder.told_to_end() {
             return Some(Over::Cut { cause, words: "the grant was ended" });
+        }
+        if let Some(end) = self.recorder.new_end() {
+            let now = clock::now();
+            self.schedule.extend(end, now.wall_ns, now.boottime_ms);
         }
         while let Ok(Some(signal)) = self.editing.signals.read_signal() {
             let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
@@ -304,16 +308,16 @@ impl Editor<'_> {
             self.recorder.event(edited(EditOutcome::Unchanged, None));
             Outcome::Unchanged
         } else {
-            let (spec, recorder) = (self.spec, &mut *self.recorder);
+            let (schedule, recorder) = (&self.schedule, &mut *self.recorder);
             let record = || {
-                in_time(spec)?;
+                in_time(schedule)?;
                 if recorder.event_now(edited(EditOutcome::Writing, None)) {
                     Ok(())
                 } else {
                     Err(Refusal::new("it could not be recorded before"))
                 }
             };
-            let written = in_time(spec)
+            let written = in_time(schedule)
                 .and_then(|()| replace::write(&path.0, &opened.place, &content, &self.editing.rights, record));
             match written {
                 Ok(durable) => {
@@ -368,9 +372,9 @@ impl Editor<'_> {
     }
 }
 
-fn in_time(spec: &Spec) -> Result<(), Refusal> {
+fn in_time(schedule: &Schedule) -> Result<(), Refusal> {
     let now = clock::now();
-    if now.boottime_ms >= spec.ends_boottime_ms || now.wall_ns >= spec.ends_at.as_nanosecond() {
+    if schedule.is_over(now.wall_ns, now.boottime_ms) {
         return Err(Refusal::new("the time is over"));
     }
     Ok(())

@@ -28,6 +28,7 @@ impl Spawner {
             ticket: act.options.ticket.clone(),
             groups: start.groups.iter().filter_map(|group| group.name.clone()).collect(),
             ends,
+            first_end: None,
             ending: None,
         }
     }
@@ -35,6 +36,9 @@ impl Spawner {
     /// Who asks for a role has proven it: it is held from now on, and its session hears so, or why not.
     pub(super) fn proved(&mut self, session: &SessionId) {
         let id = &session.access;
+        if let Some(extension) = self.grants.no_more(id) {
+            return self.extend(session, &extension);
+        }
         let moment = clock::now();
         let now = Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms };
         let given = self.still_gives(id, now);

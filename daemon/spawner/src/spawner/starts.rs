@@ -37,7 +37,7 @@ impl Spawner {
         }
         let facts = &look.learnt.facts;
         let access = &start.session.access;
-        if !start.held && self.grants.knows(access) {
+        if !start.held && !start.extends && self.grants.knows(access) {
             self.refuse(id, number, &start, "that id is a role grant's", true);
             return;
         }
@@ -108,8 +108,13 @@ impl Spawner {
             held: start.held,
             lent: if is_role { Vec::new() } else { start.groups.iter().map(|group| group.gid).collect() },
             start_by_ms: Some(start_by_ms),
+            latest: start.held.then_some(judged.latest),
+            extends: start.extends,
         };
-        if is_role {
+        if start.extends {
+            let extension = self.extension_of(&start, act);
+            self.grants.ask_more(extension);
+        } else if is_role {
             if !self.grants.has_room_for(uid) {
                 let cause = format!("this account holds {} roles already", grants::MAX_OF_ACCOUNT);
                 self.reviews.end(&start.session.access);
@@ -138,7 +143,11 @@ impl Spawner {
                 self.say(id, &FromSpawner::Started { number, pid });
             }
             Err(cause) => {
-                self.grants.give_up(&start.session.access);
+                if start.extends {
+                    self.grants.no_more(&start.session.access);
+                } else {
+                    self.grants.give_up(&start.session.access);
+                }
                 self.escapes.not_begun(&start.session);
                 self.asked.remove(&start.session.access);
                 self.reviews.end(&start.session.access);
@@ -167,6 +176,7 @@ impl Spawner {
                 self.uses_break_glass(&session.access);
             }
             Heard::Proved => self.proved(session),
+            Heard::Extended(ends_boottime_ms) => self.session_has_new_end(session, ends_boottime_ms),
         }
     }
 
@@ -185,9 +195,10 @@ impl Spawner {
         if let Some(traces) = traces {
             self.escapes.session_ended(session, traces, clock::boottime_ms());
         }
-        if session.number == 0 && self.grants.give_up(&session.access) {
+        if session.number == 0 {
+            self.grants.no_more(&session.access);
             // It has said why by itself, unless it crashed.
-            if gone == Some(Gone::Lost) {
+            if self.grants.give_up(&session.access) && gone == Some(Gone::Lost) {
                 let cause = "jitsudo-session is gone without a word".to_owned();
                 self.recorder.record(Event::ActivationFailed { id: session.access.clone(), cause });
             }
