@@ -164,7 +164,7 @@ fn latency(policies: [&Policy; 2]) -> [f64; 2] {
 
 fn main() {
     let (zone, resolve) = (|_: &str| None, |directory: &str| directory.to_owned());
-    let host = HostLookup { zone: &zone, resolve_directory: &resolve };
+    let host = HostLookup { zone: &zone, resolve_directory: &resolve, group_has_more: &|_| None };
     for (shape, make) in
         [("others' rules, then alice's", others as fn(usize) -> Vec<SourceFile>), ("alice's, one command each", own)]
     {

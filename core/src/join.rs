@@ -38,6 +38,8 @@ pub(crate) struct Joined<'a> {
     tickets_if_given: Vec<&'a Need>,
     record: Record,
     finish: u64,
+    /// A rule says how long one command may run.
+    limits_commands: bool,
     /// A watch or a ticket check: not expressed in [`Terms`].
     beyond: bool,
     budgets: Vec<&'a Budget>,
@@ -69,6 +71,7 @@ impl<'a> Joined<'a> {
             tickets_if_given: Vec::new(),
             record: terms.record.unwrap_or(Record::None),
             finish: terms.finish.unwrap_or(0),
+            limits_commands: terms.run_time.is_some(),
             beyond: is_beyond(terms),
             budgets: terms.budget.iter().collect(),
             left: None,
@@ -97,6 +100,7 @@ impl<'a> Joined<'a> {
         self.tickets.extend(terms.ticket.as_deref());
         self.window = self.window.min(terms.window.unwrap_or(u64::MAX));
         self.run_time = self.run_time.min(terms.run_time.unwrap_or(u64::MAX));
+        self.limits_commands |= terms.run_time.is_some();
         self.auth = self.auth.max(terms.auth.unwrap_or(Auth::None));
         self.finish = self.finish.min(terms.finish.unwrap_or(u64::MAX));
         self.beyond |= is_beyond(terms);
@@ -193,8 +197,8 @@ impl<'a> Joined<'a> {
             // Nothing is given that a reason could be for.
             return Ok(());
         }
-        if let Some(effect) = self.unrecordable(setting, candidate) {
-            return unmet(Cause::Obligation, format!("{effect} cannot be recorded; use jitsudo --role {role} CMD"));
+        if let Some(words) = self.not_honoured(setting, candidate) {
+            return unmet(Cause::Obligation, words);
         }
         if let Err(words) = setting.lent(candidate) {
             return unmet(Cause::NoGroup, words);
@@ -220,15 +224,38 @@ impl<'a> Joined<'a> {
         Ok(())
     }
 
-    /// The effect of a role request that leaves nothing to record, where something must be.
-    fn unrecordable(&self, setting: &Setting<'_>, candidate: &Candidate<'_>) -> Option<String> {
-        if self.record == Record::None || setting.request.kind != Kind::Role {
+    /// What an effect of a role request cannot keep to, and what could.
+    fn not_honoured(&self, setting: &Setting<'_>, candidate: &Candidate<'_>) -> Option<String> {
+        if setting.request.kind != Kind::Role {
             return None;
         }
-        setting.parts(Some(candidate.role)).find_map(|part: &Role| {
+        // A group is its sessions': each of them is recorded and ends.
+        let first = |part: &Role| {
             let lists = [("membership of", &part.membership), ("sudoers line", &part.sudoers), ("login", &part.login)];
             lists.into_iter().find_map(|(kind, list)| list.first().map(|one| format!("{kind} {one}")))
-        })
+        };
+        let effect = setting.parts(Some(candidate.role)).find_map(first)?;
+        let role = candidate.role_name;
+        let gives_commands = |part: &Role| !part.run.is_empty() || part.shell || !part.groups.is_empty();
+        let runs = setting.parts(Some(candidate.role)).any(gives_commands);
+        let otherwise = if runs {
+            format!("use jitsudo --role {role} CMD")
+        } else {
+            format!("have `run` in role {role}: only commands can")
+        };
+        if self.record != Record::None {
+            return Some(format!("{effect} cannot be recorded; {otherwise}"));
+        }
+        // What lasts no longer than one command may run keeps to that.
+        let window = setting.request.window.unwrap_or(self.window).min(self.window);
+        if self.limits_commands && window > self.run_time {
+            let most = crate::hours::duration_in_words(self.run_time);
+            let typed = crate::hours::duration_as_typed(self.run_time);
+            return Some(format!(
+                "{effect} cannot end each command after {most}: ask with --for {typed}, or {otherwise}"
+            ));
+        }
+        None
     }
 
     /// The terms of the answer.

@@ -17,13 +17,57 @@ pub enum Effect {
     Login(Vec<String>),
 }
 
+impl Effect {
+    /// True for what is on disk, where a reboot leaves it.
+    #[must_use]
+    pub fn outlives_boot(&self) -> bool {
+        match self {
+            Self::Membership(_) => true,
+            Self::Sudoers(_) | Self::Login(_) => false,
+        }
+    }
+}
+
 impl std::fmt::Display for Effect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Membership(group) => write!(f, "membership of {group}"),
+            Self::Sudoers(lines) if lines.len() == 1 => f.write_str("1 sudoers line"),
             Self::Sudoers(lines) => write!(f, "{} sudoers lines", lines.len()),
             Self::Login(accounts) => write!(f, "login to {}", accounts.join(", ")),
         }
+    }
+}
+
+/// The words of a sudoers line of a role; `None` = every command. In words why sudo would not read it as it is meant.
+///
+/// ```
+/// use jitsudo_core::lends::sudoers_words;
+/// assert_eq!(sudoers_words("/usr/bin/id -u"), Ok(Some(vec!["/usr/bin/id".to_owned(), "-u".to_owned()])));
+/// assert_eq!(sudoers_words("ALL"), Ok(None));
+/// assert!(sudoers_words("/usr/bin/systemctl {start,stop} nginx").is_err());
+/// ```
+///
+/// # Errors
+/// No whole path of a program at its beginning, an empty word, or a character that sudoers(5) reads as a wildcard, an expression, a
+/// quote, a comment or an escape.
+pub fn sudoers_words(written: &str) -> Result<Option<Vec<String>>, String> {
+    if written == "ALL" {
+        return Ok(None);
+    }
+    let cannot = |why: &str| Err(format!("sudoers cannot say {written:?}: {why}"));
+    let words: Vec<String> = written.split(' ').map(str::to_owned).collect();
+    match words.first() {
+        Some(program) if program.starts_with('/') && !program.ends_with('/') => {}
+        _ => return cannot("a command begins with the whole path of a program"),
+    }
+    if words.iter().any(String::is_empty) {
+        return cannot("an empty word, or two spaces");
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@%,:=~ ".contains(&byte);
+    match written.bytes().find(|byte| !is_plain(*byte)) {
+        Some(odd) => cannot(&format!("{:?} means something else there", char::from(odd))),
+        None => Ok(Some(words)),
     }
 }
 
@@ -41,7 +85,7 @@ impl Lends {
     #[must_use]
     pub fn of(policy: &Policy, role: &str) -> Self {
         let mut lends = Self::default();
-        let (mut sudoers, mut accounts) = (Vec::new(), Vec::new());
+        let (mut sudoers, mut accounts): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         let Some(place) = policy.role_named(role) else { return lends };
         for (_, part) in policy.parts_of(place) {
             lends.groups.extend(part.groups.iter().cloned());
@@ -49,6 +93,8 @@ impl Lends {
             sudoers.extend(part.sudoers.iter().cloned());
             accounts.extend(part.login.iter().cloned());
         }
+        sudoers.sort_unstable();
+        sudoers.dedup();
         lends.effects.extend(Some(sudoers).filter(|lines| !lines.is_empty()).map(Effect::Sudoers));
         lends.effects.extend(Some(accounts).filter(|accounts| !accounts.is_empty()).map(Effect::Login));
         lends.groups.sort_unstable();

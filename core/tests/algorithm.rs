@@ -136,8 +136,40 @@ fn an_effect_that_cannot_be_recorded_is_not_given_and_says_what_would() {
     };
     let refused = denied(ask("member"));
     assert_eq!(refused.cause, Cause::Obligation);
-    assert_eq!(refused.detail, ["membership of docker cannot be recorded; use jitsudo --role member CMD"]);
+    assert_eq!(
+        refused.detail,
+        ["membership of docker cannot be recorded; have `run` in role member: only commands can"]
+    );
     assert!(is_allowed(&ask("docker")), "its sessions are recorded");
+}
+
+#[test]
+fn an_effect_that_cannot_keep_to_the_run_time_is_given_no_longer_than_that() {
+    let rules = policy(
+        "[roles.logs]\nmembership = [\"adm\"]\n[roles.ops]\nsudoers = [\"/usr/bin/id\"]\nrun = [\"/usr/bin/id\"]\n\
+         [[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"logs\", \"ops\"]\n\
+         [[require]]\nname = \"q\"\nrun-time = \"10m\"\n",
+    );
+    let ask = |role: &str, window: Option<u64>| {
+        let request = Request { role: Some(role.to_owned()), window, ..request(Kind::Role) };
+        evaluate(Some(&rules), &alice(), &request, now())
+    };
+    let refused = denied(ask("logs", None));
+    assert_eq!(refused.cause, Cause::Obligation);
+    assert_eq!(
+        refused.detail,
+        [
+            "membership of adm cannot end each command after 10 min: ask with --for 10m, or have `run` in role logs: only commands can"
+        ]
+    );
+    let refused = denied(ask("ops", Some(601)));
+    assert_eq!(
+        refused.detail,
+        [
+            "sudoers line /usr/bin/id cannot end each command after 10 min: ask with --for 10m, or use jitsudo --role ops CMD"
+        ]
+    );
+    assert_eq!(allowed(ask("ops", Some(600))).window, 600);
 }
 
 #[test]

@@ -229,7 +229,7 @@ fn approval_01_everything_that_a_role_gives_moves_its_content() {
         ("nginx/**", "nginx/*"),
         ("create = true", "create = false"),
         ("groups = [\"adm\"]", "membership = [\"adm\"]"),
-        ("groups = [\"adm\"]", "sudoers = [\"/usr/bin/id\"]"),
+        ("nginx -t\"]", "nginx -t\"]\nsudoers = [\"/usr/bin/id\"]"),
         ("groups = [\"adm\"]", "login = [\"@self\"]"),
         ("groups = [\"adm\"]", "pam = [\"sudo\"]"),
         ("groups = [\"adm\"]", ""),

@@ -32,7 +32,7 @@ const TABLES: &[(&str, &str)] = &[
 ];
 
 fn errors(text: &str) -> Vec<(String, Option<String>)> {
-    let host = HostLookup { zone: &|_| None, resolve_directory: &|path| path.to_owned() };
+    let host = HostLookup { zone: &|_| None, resolve_directory: &|path| path.to_owned(), group_has_more: &|_| None };
     let file = SourceFile { name: "/etc/jitsudo/policy.d/10.toml".into(), bytes: text.as_bytes().to_vec() };
     let found = compile(&[file], &host).err().unwrap_or_default();
     found.into_iter().map(|finding| (finding.message, finding.hint)).collect()

@@ -8,7 +8,7 @@ use crate::sample;
 
 /// One policy file.
 pub(crate) fn policy(bytes: &[u8]) {
-    let host = HostLookup { zone: &|_| None, resolve_directory: &str::to_owned };
+    let host = HostLookup { zone: &|_| None, resolve_directory: &str::to_owned, group_has_more: &|_| None };
     let file = || vec![SourceFile { name: "10-fuzz.toml".to_owned(), bytes: bytes.to_vec() }];
     let compiled = match compile(&file(), &host) {
         Ok(compiled) => compiled,

@@ -119,13 +119,17 @@ pub(super) fn roles(build: &mut Build<'_>, roles: &[RoleDraft]) {
             let message = format!("role \"{}\" includes itself", draft.role.name);
             build.findings.error(&draft.place, message, "reached again over `includes`", None);
         }
-        for group in draft.role.groups.iter().chain(&draft.role.membership).filter(|_| !draft.group_grants_more) {
-            if let Some(place) = build.groups_named.get(group) {
-                let hint =
-                    format!("group-grants-more = true says that this is meant ({})", build.findings.short_place(place));
+        for (group, place) in draft.lent.iter().filter(|_| !draft.group_grants_more) {
+            if let Some(used) = build.groups_named.get(group) {
+                let used = build.findings.short_place(used);
                 let message =
                     format!("role \"{}\" lends group {group}, and rules are given to %{group}", draft.role.name);
-                build.findings.error(&draft.place, message, "who gets the group gets those rules", Some(hint));
+                let hint = format!("group-grants-more = true says that this is meant ({used})");
+                build.findings.error(place, message, "who gets the group gets those rules", Some(hint));
+            } else if let Some(used) = (build.host.group_has_more)(group) {
+                let message = format!("role \"{}\" lends group {group}, and {used} gives that more", draft.role.name);
+                let hint = "group-grants-more = true says that this is meant".to_owned();
+                build.findings.error(place, message, "who gets the group gets that too", Some(hint));
             }
         }
         let place = usize::try_from(index).into_iter();
@@ -139,6 +143,9 @@ pub(super) fn roles(build: &mut Build<'_>, roles: &[RoleDraft]) {
             );
             let hint = Some("give the groups a role of their own, and both roles to whom needs both".to_owned());
             build.findings.warn(&draft.place, message, "commands here, groups there", hint);
+        }
+        for (command, place) in &draft.sudoers {
+            command_lint(build, command, place);
         }
         for (command, place) in draft.role.run.iter().zip(&draft.commands) {
             command_lint(build, command, place);

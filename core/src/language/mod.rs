@@ -48,6 +48,8 @@ pub struct HostLookup<'a> {
     pub zone: &'a dyn Fn(&str) -> Option<Vec<u8>>,
     /// Gives a directory with its links resolved, or itself where it does not exist.
     pub resolve_directory: &'a dyn Fn(&str) -> String,
+    /// Says where the host gives more to the members of a group than its files: sudoers, administrators of polkit.
+    pub group_has_more: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// Which keys and values a compilation lets through.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::command::Command;
 use crate::decision::Cwd;
+use crate::lends::sudoers_words;
 use crate::rule::Role;
 use crate::subject::{AsWhom, PathGlob};
 
@@ -19,6 +20,10 @@ pub(super) struct RoleDraft {
     pub(super) place: Place,
     /// Where each command stands.
     pub(super) commands: Vec<Place>,
+    /// The lines for sudo likewise.
+    pub(super) sudoers: Vec<(Command, Place)>,
+    /// Where each group and membership that it lends stands.
+    pub(super) lent: Vec<(String, Place)>,
     pub(super) group_grants_more: bool,
 }
 
@@ -29,6 +34,8 @@ pub(super) fn read(build: &mut Build<'_>, head: &Head<'_>) -> RoleDraft {
         role: Role { name, source, ..Role::default() },
         place: head.name.place.clone(),
         commands: Vec::new(),
+        sudoers: Vec::new(),
+        lent: Vec::new(),
         group_grants_more: false,
     };
     let Some(mut table) = Table::of(&head.entry, "a role", &mut build.findings) else { return draft };
@@ -47,12 +54,17 @@ pub(super) fn read(build: &mut Build<'_>, head: &Head<'_>) -> RoleDraft {
         edit_lint(build, &entry);
     }
     role.create = flag(build, table.take("create"), "create");
-    role.groups = names(build, &mut table, "groups");
-    role.membership = names(build, &mut table, "membership");
-    role.sudoers = sudoers(build, &mut table);
+    role.groups = names(build, &mut table, "groups", &mut draft.lent);
+    role.membership = names(build, &mut table, "membership", &mut draft.lent);
+    let lines = sudoers(build, &mut table);
+    role.sudoers = lines.iter().map(|(command, _)| command.written()).collect();
     role.login = login(build, &mut table, &head.name.value);
-    role.pam = names(build, &mut table, "pam");
+    role.pam = names(build, &mut table, "pam", &mut Vec::new());
     how(build, &mut table, role);
+    if let Some((_, place)) = lines.first() {
+        sudoers_lint(build, role, place);
+    }
+    draft.sudoers = lines;
     role.includes = includes(build, &mut table);
     draft.group_grants_more =
         table.take("group-grants-more").and_then(|entry| boolean(&entry, &mut build.findings)).unwrap_or(false);
@@ -64,7 +76,7 @@ pub(super) fn read(build: &mut Build<'_>, head: &Head<'_>) -> RoleDraft {
         .any(|(key, _)| GIVES.contains(&key.value.as_str()) && (key.value != "shell" || role.shell));
     table.finish(&mut build.findings);
     if !given {
-        let hint = Some("give it `run`, `edit`, `shell = true` or `includes`".to_owned());
+        let hint = Some("give it `run`, `edit`, `shell = true`, `membership`, `sudoers` or `includes`".to_owned());
         build.findings.error(
             &draft.place,
             format!("role \"{}\" gives nothing", role.name),
@@ -150,17 +162,28 @@ fn edit_lint(build: &mut Build<'_>, entry: &Entry<'_>) {
     }
 }
 
-fn names(build: &mut Build<'_>, table: &mut Table<'_>, key: &'static str) -> Vec<String> {
+fn names(
+    build: &mut Build<'_>,
+    table: &mut Table<'_>,
+    key: &'static str,
+    places: &mut Vec<(String, Place)>,
+) -> Vec<String> {
     let Some(entry) = table.take_new(Context::Role, key, &mut build.findings) else { return Vec::new() };
     let mut all: Vec<String> = Vec::new();
     for one in texts(&entry, &mut build.findings) {
-        let id = one.value.strip_prefix('#').is_some_and(|number| crate::subject::id(number).is_some());
+        // The group file is edited by name.
+        let by_id = key == "groups";
+        let id = by_id && one.value.strip_prefix('#').is_some_and(|number| crate::subject::id(number).is_some());
         let sound = if key == "pam" { one.value == "sudo" } else { id || crate::subject::is_account_name(&one.value) };
         if !sound {
-            let hint =
-                if key == "pam" { "pam = [\"sudo\"]".to_owned() } else { "write the group without `%`".to_owned() };
+            let hint = if key == "pam" {
+                "pam = [\"sudo\"]".to_owned()
+            } else {
+                "write the group's name, without `%`".to_owned()
+            };
             build.findings.error(&one.place, format!("{:?} cannot stand in {key}", one.value), "no name", Some(hint));
         }
+        places.push((one.value.clone(), one.place));
         all.push(one.value);
     }
     all.sort();
@@ -168,29 +191,56 @@ fn names(build: &mut Build<'_>, table: &mut Table<'_>, key: &'static str) -> Vec
     all
 }
 
-fn sudoers(build: &mut Build<'_>, table: &mut Table<'_>) -> Vec<String> {
+/// Lines that sudo reads exactly as they are meant, each with its place.
+fn sudoers(build: &mut Build<'_>, table: &mut Table<'_>) -> Vec<(Command, Place)> {
     let Some(entry) = table.take_new(Context::Role, "sudoers", &mut build.findings) else { return Vec::new() };
-    let commands = build.commands(&entry);
-    let mut lines = Vec::new();
-    for (command, place) in commands {
-        let literal = match &command {
-            Command::All => true,
-            Command::One { program, arguments } => {
-                program.is_literal() && arguments.iter().all(crate::pattern::Element::is_literal)
-            }
-        };
-        if !literal {
-            build.findings.error(
-                &place,
-                "patterns do not translate to sudoers",
+    let mut commands = build.commands(&entry);
+    for (command, place) in &commands {
+        let Command::One { program, arguments } = command else { continue };
+        let literal = program.is_literal() && arguments.iter().all(crate::pattern::Element::is_literal);
+        let written = command.written();
+        let words = if literal { sudoers_words(&written) } else { Err("patterns do not translate".to_owned()) };
+        let blank = words.as_ref().is_ok_and(|words| words.as_ref().is_some_and(|w| w.len() != arguments.len() + 1));
+        let (message, label, hint) = match words {
+            Err(_) if !literal || written.contains(['{', '}']) => (
+                "patterns do not translate to sudoers".to_owned(),
                 "not literal",
-                Some("list every command".to_owned()),
-            );
-        }
-        lines.push(command.written());
+                "list every command, or give it by `run`",
+            ),
+            Err(why) => (why, "sudo reads it otherwise", "give it by `run`"),
+            Ok(_) if blank => (
+                "sudo cannot tell a word with a blank from two words".to_owned(),
+                "a blank within a word",
+                "give it by `run`",
+            ),
+            Ok(_) => continue,
+        };
+        build.findings.error(place, message, label, Some(hint.to_owned()));
     }
-    lines.sort();
-    lines
+    commands.sort_by_key(|(command, _)| command.written());
+    commands.dedup_by(|(one, _), (other, _)| one == other);
+    commands
+}
+
+/// sudo's lines run as root and keep to sudo's own ways: what the role says of `as` and the like would not hold for them.
+fn sudoers_lint(build: &mut Build<'_>, role: &Role, place: &Place) {
+    let is_root = |whom: &AsWhom| whom.to_string() == "root" || whom.to_string() == "ALL";
+    let odd = if !role.as_whom.is_empty() && !role.as_whom.iter().any(is_root) {
+        "`as` does not name root"
+    } else if role.no_new_privs {
+        "`no-new-privs` is not sudo's to keep"
+    } else if role.umask.is_some() {
+        "`umask` is not sudo's to keep"
+    } else {
+        return;
+    };
+    let hint = "give these by `run`, or the sudoers lines by a role of their own that this one includes";
+    build.findings.error(
+        place,
+        format!("sudoers lines of role \"{}\" run as root, by sudo's own settings", role.name),
+        odd,
+        Some(hint.to_owned()),
+    );
 }
 
 fn login(build: &mut Build<'_>, table: &mut Table<'_>, role: &str) -> Vec<String> {

@@ -13,12 +13,8 @@ pub(super) enum Context {
 
 /// Keys whose effect does not exist yet.
 const NOT_YET: &[(Context, &str)] = &[
-    (Context::Role, "membership"),
-    (Context::Role, "sudoers"),
     (Context::Role, "pam"),
     (Context::Role, "caps"),
-    (Context::Condition, "membership"),
-    (Context::Condition, "sudoers"),
     (Context::Term, "approval"),
     (Context::Term, "watch"),
     (Context::Term, "ticket.verify"),

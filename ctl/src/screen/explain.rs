@@ -166,7 +166,8 @@ mod tests {
              [[allow]]\nname = \"bob's\"\nwho = [\"bob\"]\nroles = [\"web-operator\"]\nauth = \"none\"\n\
              [[deny]]\nname = \"nobody ssh\"\nrun = [\"/usr/bin/systemctl * ssh\"]\n";
         let files = [SourceFile { name: "10-web.toml".to_owned(), bytes: text.as_bytes().to_vec() }];
-        let host = HostLookup { zone: &|_| None, resolve_directory: &|path| path.to_owned() };
+        let host =
+            HostLookup { zone: &|_| None, resolve_directory: &|path| path.to_owned(), group_has_more: &|_| None };
         let policy = compile(&files, &host).unwrap().policy;
         let ask = |words: &[&str]| {
             let mut request: jitsudo_core::request::Request = serde_json::from_value(json!({

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jitsudo_core::event::{EndCause, Ending, Entry, Event};
 use jitsudo_core::id::SessionId;
+use jitsudo_core::lends::Effect;
 use jitsudo_core::state::{Access, Given};
 use jitsudo_ledger::{AppendError, Priority, spool};
 use jitsudo_link::spawner::{FromSpawner, LookFailure, Memory, ToSpawner};
@@ -51,8 +52,8 @@ impl Daemon {
     /// The spawner says something.
     pub(crate) fn spawner_said(&mut self, message: FromSpawner) {
         match message {
-            FromSpawner::Ready { policy, memory, grants, reviews, extends } => {
-                self.spawner.is_now_ready(policy.clone(), grants, reviews, extends);
+            FromSpawner::Ready { policy, memory, grants, reviews, extends, effects } => {
+                self.spawner.is_now_ready(policy.clone(), grants, reviews, (extends, effects));
                 self.spawner_is_ready(policy.as_deref(), memory);
             }
             FromSpawner::Looked { number, peer, facts, process } => {
@@ -381,10 +382,11 @@ fn last_words(access: &Access, clock: &Clock<'_>, gone: &BTreeMap<SessionId, u64
         }
     };
     if given.ends.boot != clock.boot {
-        // No process and nothing in /run outlives a boot.
+        // No process and nothing in /run outlives a boot. What does is taken back by the sweep or the spawner: they say that it is gone.
         let cause = if given.is_role() { EndCause::Rebooted } else { EndCause::Lost };
         let end = (!ended).then(|| Event::Ended { id: id(), cause });
-        return end.into_iter().chain([Event::Closed { id: id() }]).collect();
+        let close = !given.lent.iter().any(Effect::outlives_boot);
+        return end.into_iter().chain(close.then(|| Event::Closed { id: id() })).collect();
     }
     if given.is_role() {
         return words_of_role(access, given, clock, gone);

@@ -112,10 +112,8 @@ impl Daemon {
         }
         let lends = self.policy.policy().map(|policy| Lends::of(policy, &terms.role)).unwrap_or_default();
         // The gate reads `login` from the table of held roles: nothing is to be made.
-        if lends.effects.iter().any(|effect| !matches!(effect, Effect::Login(_))) {
-            return Some(format!("role {} changes the host; only commands and groups can be held", terms.role));
-        }
-        let old = self.spawner.is_of_before_grants();
+        let changes = lends.effects.iter().any(|effect| !matches!(effect, Effect::Login(_)));
+        let old = self.spawner.is_of_before_grants() || (changes && self.spawner.is_of_before_effects());
         old.then(|| "jitsudo-spawn is of an older version: systemctl restart jitsudo-spawn (as root)".to_owned())
     }
 }

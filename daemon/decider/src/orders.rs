@@ -206,10 +206,12 @@ impl Daemon {
             return;
         };
         if !known && role.is_some() {
-            // Nobody holds it, and so nobody else will say that it is over.
+            // Nobody holds it, and so nobody else will say that it is over. Whether what it lent is gone only who looks can say.
             let stamp = self.stamp();
-            let events = [Event::Ended { id: id.clone(), cause: EndCause::Lost }, Event::Closed { id: id.clone() }];
-            let entries = events.into_iter().map(|event| stamp.entry(event)).collect();
+            let given = self.ledger.state().access(&id).and_then(Access::given);
+            let close = given.is_none_or(|given| given.lent.is_empty()).then(|| Event::Closed { id: id.clone() });
+            let events = [Event::Ended { id: id.clone(), cause: EndCause::Lost }].into_iter().chain(close);
+            let entries = events.map(|event| stamp.entry(event)).collect();
             self.ledger.append(entries, Priority::Essential);
         }
         if known || role.is_some() {

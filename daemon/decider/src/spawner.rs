@@ -38,6 +38,8 @@ pub(crate) struct Spawner {
     reviews: bool,
     /// It extends them.
     extends: bool,
+    /// And can change the host for them.
+    effects: bool,
     /// Why it is away.
     cause: String,
     /// Since when, CLOCK_BOOTTIME milliseconds.
@@ -79,11 +81,18 @@ impl Spawner {
     }
 
     /// It said that it is ready, and with which policy.
-    pub(crate) fn is_now_ready(&mut self, policy: Option<String>, grants: bool, reviews: bool, extends: bool) {
+    pub(crate) fn is_now_ready(
+        &mut self,
+        policy: Option<String>,
+        grants: bool,
+        reviews: bool,
+        (extends, effects): (bool, bool),
+    ) {
         self.ready = Some(policy);
         self.grants = grants;
         self.reviews = reviews;
         self.extends = extends;
+        self.effects = effects;
         self.pause_ms = 0;
     }
 
@@ -115,6 +124,11 @@ impl Spawner {
     /// It is there, and can extend a role grant.
     pub(crate) fn can_extend(&self) -> bool {
         self.ready.is_some() && self.extends
+    }
+
+    /// It is there, and too old to change the host for role grants.
+    pub(crate) fn is_of_before_effects(&self) -> bool {
+        self.ready.is_some() && !self.effects
     }
 
     /// Why it is away.

@@ -60,6 +60,11 @@ impl Spool {
                 Err(why) => refused.push((spooled.name.clone(), why)),
             }
         }
+        // By time across writers, in which each writer's own order is kept; where boots meet, by name.
+        let boot = fresh.first().map(|(_, entry): &(String, Entry)| entry.boot.clone());
+        if fresh.iter().all(|(_, entry)| Some(&entry.boot) == boot.as_ref()) {
+            fresh.sort_by_key(|(_, entry)| entry.boottime_ms);
+        }
         self.under_way.extend(fresh.iter().map(|(name, _)| name.clone()));
         plan.batches = fresh.chunks(BATCH).map(|chunk| chunk.iter().cloned().unzip()).collect();
         plan.refused = refused.into_iter().filter(|(name, _)| self.refused.insert(name.clone())).collect();

@@ -2,6 +2,7 @@
 //!
 //! MUST 1: bytes of /etc/group and /etc/passwd that make no sense hide no line that does (`damaged_lines_*`).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -39,11 +40,14 @@ pub(crate) fn groups_in_file() -> io::Result<Vec<Group>> {
     Ok(String::from_utf8_lossy(&fs::read(GROUP)?).lines().filter_map(group).collect())
 }
 
-/// The name of a uid in the passwd file.
-pub(crate) fn name_in_file(uid: Uid) -> Option<String> {
-    let text = fs::read(PASSWD).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    text.lines().filter_map(account).find(|account| account.uid == uid).map(|account| account.name)
+/// The names of the passwd file; of several with one uid, the first.
+pub(crate) fn names_in_file() -> BTreeMap<Uid, String> {
+    let text = fs::read(PASSWD).unwrap_or_default();
+    let mut names = BTreeMap::new();
+    for account in String::from_utf8_lossy(&text).lines().filter_map(account) {
+        names.entry(account.uid).or_insert(account.name);
+    }
+    names
 }
 
 /// The account of a uid; `None` when there is none. In words why NSS does not say.
@@ -135,7 +139,7 @@ mod tests {
     #[test]
     fn root_is_found_by_nss_and_nobody_by_a_number_that_nobody_has() {
         assert_eq!(by_uid(Uid(0)).unwrap().unwrap().name, "root");
-        assert_eq!(name_in_file(Uid(0)).as_deref(), Some("root"));
+        assert_eq!(names_in_file().get(&Uid(0)).map(String::as_str), Some("root"));
         assert_eq!(by_uid(Uid(3_999_999_999)).unwrap(), None);
         assert_eq!(group_named("root").unwrap().unwrap().gid, Gid(0));
         assert_eq!(group_named("no-such-group").unwrap(), None);

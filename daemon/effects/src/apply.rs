@@ -13,7 +13,7 @@ use jitsudo_link::{APPLIED_POLICY, POLICY_FILES};
 use jitsudo_protocol::digest;
 use jitsudo_sys::nix::libc;
 
-use crate::{files, gate, host, place};
+use crate::{files, gate, host, more, place};
 
 /// Most of a compiler's text that is passed on, bytes.
 const MAX_TEXT_BYTES: usize = 24 * 1024;
@@ -28,7 +28,10 @@ pub(crate) fn apply(dry_run: bool, expect: Option<&str>) -> ApplyOutcome {
         Ok(sources) => sources,
         Err(error) => return ApplyOutcome::Refused { text: error.to_string(), errors: 1 },
     };
-    let lookup = HostLookup { zone: &host::zone, resolve_directory: &host::resolve_directory };
+    let groups = more::of_host();
+    let group_has_more = |group: &str| groups.get(group).cloned();
+    let lookup =
+        HostLookup { zone: &host::zone, resolve_directory: &host::resolve_directory, group_has_more: &group_has_more };
     let Compiled { policy, warnings } = match language::compile(&sources, &lookup) {
         Ok(compiled) => compiled,
         Err(diagnostics) => return refused(&diagnostics, &sources),

@@ -6,19 +6,23 @@
 //! 3. A change that cannot be read back is taken back at once, and the answer is no.
 //! 4. Taking back waits for no record and, past a bound, for no lock.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jitsudo_core::Timestamp;
+use jitsudo_core::id::AccessId;
 use jitsudo_core::lends::Effect;
 use jitsudo_core::name::Gid;
 use jitsudo_link::notes::{Locked, Note, Noted, Notes};
-use jitsudo_link::spawner::{Lent, TakenBack};
+use jitsudo_link::spawner::{Lent, TakenBack, Undone};
 use jitsudo_sys::clock;
 
-use crate::{membership, sudoers};
+use crate::membership::{self, Entry};
+use crate::sudoers;
 
 /// How long an order waits for the one before it. A tool that was orphaned holds the lock for 15 s at most: shadow's own patience.
-const LOCK_PATIENCE: Duration = Duration::from_secs(17);
+const LOCK_PATIENCE: Duration = Duration::from_millis(LOCK_PATIENCE_MS);
+const LOCK_PATIENCE_MS: u64 = 17_000;
 
 /// What the host looks like before an effect.
 pub(crate) struct Before {
@@ -31,6 +35,7 @@ pub(crate) struct Before {
 }
 
 /// What was taken back.
+#[derive(Clone, Debug)]
 pub(crate) struct Removed {
     pub(crate) removed: bool,
     pub(crate) remark: Option<String>,
@@ -95,37 +100,132 @@ fn try_to_apply(notes: &Notes, note: Note, effect: &Effect) -> Result<bool, Stri
 
 fn locked(notes: &Notes) -> Result<Locked, String> {
     let lock = notes.lock(LOCK_PATIENCE).map_err(|error| format!("cannot lock {}: {error}", notes.ends.display()))?;
-    lock.ok_or_else(|| "another change to the host's groups takes too long: try again".to_owned())
+    lock.ok_or_else(|| {
+        let why = if membership::is_locked() { "another tool holds the lock of the group file" } else { "try again" };
+        format!("another change to the host's groups takes too long: {why}")
+    })
 }
 
 fn try_to_undo(notes: &Notes, note: Note, effect: &Effect) -> Result<Removed, String> {
-    // A drop-in is its grant's alone: it waits for nobody.
-    let dropped = match effect {
-        Effect::Sudoers(_) => Some(sudoers::remove(&note)?),
-        Effect::Membership(_) | Effect::Login(_) => None,
-    };
-    // Without the lock only the ownership could be judged wrongly, and in the direction of taking away.
-    let lock = notes.lock(LOCK_PATIENCE).ok().flatten();
-    let all = notes.read_all().notes;
-    let is_noted = all.iter().any(|one| one.id == note.id);
-    let mut note = with_what_is_noted(note, &all);
-    let nothing = Removed { removed: false, remark: None };
-    let removed = match (dropped, effect, note.noted(effect)) {
-        (Some(dropped), _, _) => dropped,
-        (None, Effect::Membership(group), Some(noted)) if noted.ours => match other_owner(&note, noted, &all) {
-            Some(other) => Removed { removed: false, remark: Some(format!("{} still has it", other.id)) },
-            None => membership::remove(&note, group, noted.gid, lock.as_ref())?,
-        },
-        // Not noted, or the host had it before.
-        (None, Effect::Membership(_) | Effect::Sudoers(_) | Effect::Login(_), _) => nothing,
-    };
-    jitsudo_sys::failpoint::reach("effects.unmade");
-    note.forget(effect);
-    if is_noted {
-        notes.write(&note).map_err(|error| format!("{effect} is taken back, but cannot be struck out: {error}"))?;
+    let id = note.id.clone();
+    // What another grant of it holds is judged by the files; a note that is nowhere is judged as it was given.
+    let stored = notes.read_all().notes.into_iter().find(|one| one.id == id);
+    let mut whole = with_what_is_noted(note, stored.as_slice());
+    if matches!(effect, Effect::Sudoers(_)) && whole.noted(effect).is_none() {
+        // A drop-in is its grant's alone: noted or not.
+        whole.set(Noted { effect: effect.clone(), gid: None, ours: true, applied: false });
     }
+    let mut outcome = None;
+    undo_all(
+        notes,
+        vec![whole],
+        |one| one == effect,
+        LOCK_PATIENCE_MS,
+        |undone| {
+            outcome = undone.effects.into_iter().next();
+        },
+    );
+    match outcome {
+        // Nothing is noted of it.
+        None => Ok(Removed { removed: false, remark: None }),
+        Some((_, TakenBack::Done { removed, remark })) => Ok(Removed { removed, remark }),
+        Some((_, TakenBack::Failed(cause))) => Err(cause),
+    }
+}
+
+/// Takes back all that is noted of these grants.
+pub(crate) fn undo_grants(notes: &Notes, ids: &[AccessId], patience_ms: u64, say: impl FnMut(Undone)) {
+    let noted = ids.iter().filter_map(|id| notes.of(id).ok().flatten()).collect();
+    undo_all(notes, noted, |_| true, patience_ms, say);
+}
+
+/// Takes back what is noted of these grants and meant: drop-ins first, which wait for nobody; then all memberships together.
+fn undo_all(
+    notes: &Notes,
+    wanted: Vec<Note>,
+    is_meant: impl Fn(&Effect) -> bool,
+    patience_ms: u64,
+    mut say: impl FnMut(Undone),
+) {
+    let mut later = Vec::new();
+    for mut note in wanted {
+        let mut effects = Vec::new();
+        let meant: Vec<Noted> = note.effects.iter().filter(|noted| is_meant(&noted.effect)).cloned().collect();
+        for noted in &meant {
+            let taken = match &noted.effect {
+                Effect::Sudoers(_) => sudoers::remove(&note),
+                // Nothing of the host: not lent by any version yet.
+                Effect::Login(_) => Ok(Removed { removed: false, remark: None }),
+                Effect::Membership(_) => continue,
+            };
+            effects.push((noted.effect.clone(), taken));
+        }
+        if meant.iter().any(|noted| matches!(noted.effect, Effect::Membership(_))) {
+            later.push((note, meant, effects));
+        } else {
+            say(strike_out(notes, &mut note, effects));
+        }
+    }
+    if later.is_empty() {
+        return;
+    }
+    let until_ms = clock::boottime_ms().saturating_add(patience_ms);
+    // Without the lock only the ownership could be judged wrongly, and in the direction of taking away.
+    let lock = notes.lock(Duration::from_millis(patience_ms)).ok().flatten();
+    let all = notes.read_all().notes;
+    let ending: BTreeSet<AccessId> = later.iter().map(|(note, ..)| note.id.clone()).collect();
+    let (mut entries, mut places) = (Vec::new(), Vec::new());
+    for (place, (note, meant, effects)) in later.iter_mut().enumerate() {
+        for noted in meant.iter() {
+            let Effect::Membership(group) = &noted.effect else { continue };
+            match noted.ours.then(|| other_owner(note, noted, &all, &ending)) {
+                // The host had it before.
+                None => effects.push((noted.effect.clone(), Ok(Removed { removed: false, remark: None }))),
+                Some(Some(other)) => {
+                    let remark = Some(format!("{} still has it", other.id));
+                    effects.push((noted.effect.clone(), Ok(Removed { removed: false, remark })));
+                }
+                Some(None) => {
+                    entries.push(Entry::of(note, group, noted.gid));
+                    places.push((place, noted.effect.clone()));
+                }
+            }
+        }
+    }
+    let taken = membership::remove(&entries, lock.as_ref(), until_ms);
+    for ((place, effect), taken) in places.into_iter().zip(taken) {
+        if let Some((_, _, effects)) = later.get_mut(place) {
+            effects.push((effect, taken));
+        }
+    }
+    for (mut note, _, effects) in later {
+        say(strike_out(notes, &mut note, effects));
+    }
+}
+
+/// Strikes out of the note what is gone, where there is one.
+fn strike_out(notes: &Notes, note: &mut Note, effects: Vec<(Effect, Result<Removed, String>)>) -> Undone {
+    let gone: Vec<Effect> =
+        effects.iter().filter(|(_, taken)| taken.is_ok()).map(|(effect, _)| effect.clone()).collect();
+    jitsudo_sys::failpoint::reach("effects.unmade");
+    let struck = match notes.of(&note.id) {
+        Ok(Some(mut stored)) => {
+            gone.iter().for_each(|effect| stored.forget(effect));
+            notes.write(&stored).map_err(|error| error.to_string())
+        }
+        Ok(None) => Ok(()),
+        Err(why) => Err(why),
+    };
     jitsudo_sys::failpoint::reach("effects.forgotten");
-    Ok(removed)
+    let taken = |(effect, taken): (Effect, Result<Removed, String>)| {
+        let word = match (taken, &struck) {
+            (Ok(Removed { removed, remark }), Ok(())) => TakenBack::Done { removed, remark },
+            (Ok(_), Err(why)) => TakenBack::Failed(format!("{effect} is taken back, but cannot be struck out: {why}")),
+            (Err(why), _) => TakenBack::Failed(why),
+        };
+        (effect, word)
+    };
+    Undone { id: note.id.clone(), effects: effects.into_iter().map(taken).collect() }
 }
 
 /// The order's note, with what was noted of effects that it does not name: the files know best.
@@ -139,14 +239,16 @@ fn with_what_is_noted(mut note: Note, all: &[Note]) -> Note {
     note
 }
 
-/// A grant of the same requester that has the same effect and is not over.
-fn other_owner<'a>(note: &Note, noted: &Noted, all: &'a [Note]) -> Option<&'a Note> {
+/// A grant of the same requester that has the same effect, is not over, and does not end now.
+fn other_owner<'a>(note: &Note, noted: &Noted, all: &'a [Note], ending: &BTreeSet<AccessId>) -> Option<&'a Note> {
     let moment = clock::now();
     let wall = Timestamp::from_nanosecond(moment.wall_ns).unwrap_or(Timestamp::MAX);
     let boot = clock::boot_id().unwrap_or_default();
     all.iter().find(|other| {
-        other.id != note.id
-            && other.uid == note.uid
+        other.uid == note.uid
+            && other.id != note.id
+            && !ending.contains(&other.id)
+            && other.ending.is_none()
             && !other.is_over(wall, moment.boottime_ms, &boot)
             && owns(other, &noted.effect, noted.gid)
     })

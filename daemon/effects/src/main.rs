@@ -19,6 +19,7 @@ mod host;
 mod key;
 mod lend;
 mod membership;
+mod more;
 mod place;
 mod residue;
 mod sign;
@@ -27,6 +28,7 @@ mod sudoers;
 mod tests;
 mod tool;
 
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -34,6 +36,21 @@ use jitsudo_link::notes::Notes;
 use jitsudo_link::spawner::{ApplyOutcome, Effect};
 use jitsudo_link::{INHERITED_FD, LEDGER, STATE};
 use jitsudo_sys::channel::Channel;
+use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use jitsudo_sys::nix::sys::prctl;
+use jitsudo_sys::nix::sys::signal::Signal;
+
+/// Has the kernel end this worker with whoever gave the order: the next one takes back what was begun, and nothing may be made after
+/// that. False when that one is gone already.
+fn ends_with_its_spawner(channel: &Channel) -> bool {
+    if prctl::set_pdeathsig(Signal::SIGKILL).is_err() {
+        return false;
+    }
+    let mut entry = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+    let hung_up = PollFlags::POLLHUP | PollFlags::POLLERR;
+    poll(&mut entry, PollTimeout::ZERO).is_ok()
+        && entry.first().and_then(PollFd::revents).is_some_and(|seen| !seen.intersects(hung_up))
+}
 
 fn main() -> ExitCode {
     let Ok(channel) = Channel::from_inherited(INHERITED_FD) else {
@@ -42,7 +59,13 @@ fn main() -> ExitCode {
     let Ok(Some(message)) = channel.receive() else {
         return ExitCode::FAILURE;
     };
-    let outcome = match serde_json::from_slice(&message.bytes) {
+    let order = serde_json::from_slice(&message.bytes);
+    if matches!(order, Ok(Effect::ApplyEffect { .. } | Effect::UndoEffect { .. } | Effect::UndoGrants { .. }))
+        && !ends_with_its_spawner(&channel)
+    {
+        return ExitCode::FAILURE;
+    }
+    let outcome = match order {
         Ok(Effect::ApplyPolicy { dry_run, expect }) => serde_json::to_vec(&apply::apply(dry_run, expect.as_deref())),
         Ok(Effect::Sign { host, wanted, acknowledged }) => {
             serde_json::to_vec(&sign::sign(Path::new(STATE), Path::new(LEDGER), &host, &wanted, acknowledged))
@@ -53,6 +76,14 @@ fn main() -> ExitCode {
             serde_json::to_vec(&residue::before(&ids, (since, since_boottime_ms)))
         }
         Ok(Effect::LookBack { host, over, forget }) => serde_json::to_vec(&residue::after(&host, &over, &forget)),
+        Ok(Effect::UndoGrants { ids, patience_ms }) => {
+            let mut all_told = true;
+            lend::undo_grants(&Notes::default(), &ids, patience_ms, |undone| {
+                // What cannot be told is taken back all the same.
+                all_told &= serde_json::to_vec(&undone).is_ok_and(|text| channel.send(&text, &[]).is_ok());
+            });
+            return if all_told { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
         // All outcomes have this word.
         Err(error) => serde_json::to_vec(&ApplyOutcome::Failed(format!("cannot read the order: {error}"))),
     };

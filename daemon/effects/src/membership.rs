@@ -5,8 +5,11 @@
 //! 2. Only a group of the group file, and only where NSS means the same one by that name.
 //! 3. What was added is found again when account or group are renamed or gone (`identity_nss_02_*`).
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
 use jitsudo_core::lends::Effect;
-use jitsudo_core::name::Gid;
+use jitsudo_core::name::{Gid, Uid};
 use jitsudo_link::notes::{Locked, Note};
 use jitsudo_sys::clock;
 
@@ -15,6 +18,7 @@ use crate::lend::{self, Before, Removed};
 use crate::tool;
 
 const GPASSWD: &str = "/usr/bin/gpasswd";
+const GROUP_LOCK: &str = "/etc/group.lock";
 /// Milliseconds for one change, waiting for another tool's lock included.
 const PATIENCE_MS: u64 = 18_000;
 /// Milliseconds between two tries at a lock that another tool holds.
@@ -65,57 +69,105 @@ pub(crate) fn add(note: &Note, group_name: &str, lock: Option<&Locked>) -> Resul
     }
 }
 
-/// Removes what was added, under whatever name account and group have now, and reads it back.
-pub(crate) fn remove(
-    note: &Note,
-    group_name: &str,
+/// An entry that is to go.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    uid: Uid,
+    user: String,
+    group: String,
     gid: Option<Gid>,
-    lock: Option<&Locked>,
-) -> Result<Removed, String> {
-    let cannot = |why: String| format!("cannot take {} out of {group_name}: {why}", note.user);
-    let now_called = accounts::name_in_file(note.uid).filter(|name| *name != note.user);
-    let names: Vec<&str> = std::iter::once(note.user.as_str()).chain(now_called.as_deref()).collect();
-    let until_ms = until();
-    let mut removed = false;
-    let mut groups = Vec::new();
-    for group in entries(group_name, gid).map_err(cannot)? {
-        for name in names.iter().filter(|name| group.members.iter().any(|member| member == **name)) {
-            gpasswd("-d", name, &group.name, lock, until_ms).map_err(cannot)?;
-            removed = true;
-        }
-        groups.push(group.name);
-    }
-    for group in entries(group_name, gid).map_err(cannot)? {
-        if names.iter().any(|name| group.members.iter().any(|member| member == name)) {
-            return Err(cannot(format!("{} still shows it in {}", accounts::GROUP, group.name)));
-        }
-    }
-    let mut remarks = Vec::new();
-    if let Some(now) = &now_called {
-        remarks.push(format!("{} is called {now} now", note.user));
-    }
-    match groups.as_slice() {
-        [] => remarks.push(format!("group {group_name} is gone")),
-        [one] if one == group_name => {}
-        several => remarks.push(format!("group {group_name} was found as {}", several.join(", "))),
-    }
-    for group in &groups {
-        match accounts::group_named(group) {
-            Ok(Some(seen)) if names.iter().any(|name| seen.members.iter().any(|member| member == name)) => {
-                return Err(cannot(format!("NSS still shows it in {group}")));
-            }
-            Ok(_) => {}
-            // The file does not have it any more: a directory that is away is no reason to try for ever.
-            Err(why) => remarks.push(format!("NSS could not be asked: {why}")),
-        }
-    }
-    Ok(Removed { removed, remark: Some(remarks.join("; ")).filter(|text| !text.is_empty()) })
 }
 
-/// The groups that the entry may stand in: the one with the id that was noted, and whatever has the name.
-fn entries(group_name: &str, gid: Option<Gid>) -> Result<Vec<Group>, String> {
-    let groups = accounts::groups_in_file().map_err(|error| format!("cannot read {}: {error}", accounts::GROUP))?;
-    Ok(groups.into_iter().filter(|group| group.name == group_name || Some(group.gid) == gid).collect())
+impl Entry {
+    pub(crate) fn of(note: &Note, group: &str, gid: Option<Gid>) -> Self {
+        Self { uid: note.uid, user: note.user.clone(), group: group.to_owned(), gid }
+    }
+
+    /// What the account was called when it was added, and what it is called now.
+    fn names<'a>(&'a self, now_called: &'a BTreeMap<Uid, String>) -> impl Iterator<Item = &'a str> {
+        let now = now_called.get(&self.uid).filter(|name| **name != self.user);
+        std::iter::once(self.user.as_str()).chain(now.map(String::as_str))
+    }
+
+    /// The group with the id that was noted, and whatever has the name.
+    fn is_in(&self, group: &Group) -> bool {
+        group.name == self.group || Some(group.gid) == self.gid
+    }
+}
+
+/// Removes what was added, under whatever names accounts and groups have now, many at once, and reads it back: an outcome for each.
+pub(crate) fn remove(entries: &[Entry], lock: Option<&Locked>, until_ms: u64) -> Vec<Result<Removed, String>> {
+    let cannot = |entry: &Entry, why: &str| Err(format!("cannot take {} out of {}: {why}", entry.user, entry.group));
+    let unreadable = |error: std::io::Error| format!("cannot read {}: {error}", accounts::GROUP);
+    let now_called = accounts::names_in_file();
+    let before = match accounts::groups_in_file().map_err(unreadable) {
+        Ok(groups) => groups,
+        Err(why) => return entries.iter().map(|entry| cannot(entry, &why)).collect(),
+    };
+    let wanted: Vec<BTreeSet<(String, String)>> =
+        entries.iter().map(|entry| present(entry, &now_called, &before)).collect();
+    let all: BTreeSet<(String, String)> = wanted.iter().flatten().cloned().collect();
+    let failed = take_out(&all, lock, until_ms);
+    let after = match accounts::groups_in_file().map_err(unreadable) {
+        Ok(groups) => groups,
+        Err(why) => return entries.iter().map(|entry| cannot(entry, &why)).collect(),
+    };
+    let mut seen = BTreeMap::new();
+    let outcome = |(entry, wanted): (&Entry, &BTreeSet<(String, String)>)| {
+        if let Some((group, _)) = present(entry, &now_called, &after).first() {
+            let still = format!("{} still shows it in {group}", accounts::GROUP);
+            return cannot(entry, wanted.iter().find_map(|pair| failed.get(pair)).unwrap_or(&still));
+        }
+        let mut remarks = Vec::new();
+        if let Some(now) = entry.names(&now_called).nth(1) {
+            remarks.push(format!("{} is called {now} now", entry.user));
+        }
+        let groups: Vec<&str> =
+            after.iter().filter(|group| entry.is_in(group)).map(|group| group.name.as_str()).collect();
+        match groups.as_slice() {
+            [] => remarks.push(format!("group {} is gone", entry.group)),
+            [one] if *one == entry.group => {}
+            several => remarks.push(format!("group {} was found as {}", entry.group, several.join(", "))),
+        }
+        for group in groups {
+            match seen.entry(group.to_owned()).or_insert_with(|| accounts::group_named(group)) {
+                Ok(Some(seen)) if entry.names(&now_called).any(|name| seen.members.iter().any(|one| one == name)) => {
+                    return cannot(entry, &format!("NSS still shows it in {group}"));
+                }
+                Ok(_) => {}
+                // The file does not have it any more: a directory that is away is no reason to try for ever.
+                Err(why) => remarks.push(format!("NSS could not be asked: {why}")),
+            }
+        }
+        Ok(Removed { removed: !wanted.is_empty(), remark: Some(remarks.join("; ")).filter(|text| !text.is_empty()) })
+    };
+    entries.iter().zip(&wanted).map(outcome).collect()
+}
+
+/// The lines that it stands in: group and member.
+fn present(entry: &Entry, now_called: &BTreeMap<Uid, String>, groups: &[Group]) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for group in groups.iter().filter(|group| entry.is_in(group)) {
+        for name in entry.names(now_called).filter(|name| group.members.iter().any(|member| member == name)) {
+            found.insert((group.name.clone(), name.to_owned()));
+        }
+    }
+    found
+}
+
+/// Takes each out; why not, for those where that was told.
+fn take_out(
+    pairs: &BTreeSet<(String, String)>,
+    lock: Option<&Locked>,
+    until_ms: u64,
+) -> BTreeMap<(String, String), String> {
+    let mut failed = BTreeMap::new();
+    for (group, name) in pairs {
+        if let Err(why) = gpasswd("-d", name, group, lock, until_ms) {
+            failed.insert((group.clone(), name.clone()), why);
+        }
+    }
+    failed
 }
 
 fn until() -> u64 {
@@ -126,7 +178,9 @@ fn until() -> u64 {
 fn gpasswd(how: &str, user: &str, group: &str, lock: Option<&Locked>, until_ms: u64) -> Result<(), String> {
     loop {
         let left = until_ms.saturating_sub(clock::boottime_ms());
-        let ran = tool::run(GPASSWD, &[how, user, group], lend::held_by_tool(lock), left)?;
+        let ran = tool::run(GPASSWD, &[how, user, group], lend::held_by_tool(lock), left.max(STEP_MS));
+        // shadow's tools wait for the lock themselves, longer than there may be time for.
+        let ran = ran.map_err(|why| if is_locked() { format!("{why}: another tool holds the lock") } else { why })?;
         if ran.succeeded {
             return Ok(());
         }
@@ -137,4 +191,9 @@ fn gpasswd(how: &str, user: &str, group: &str, lock: Option<&Locked>, until_ms: 
         }
         std::thread::sleep(std::time::Duration::from_millis(STEP_MS));
     }
+}
+
+/// The lock file of shadow's tools (lckpwdf(3) has another one beside).
+pub(crate) fn is_locked() -> bool {
+    Path::new(GROUP_LOCK).exists()
 }

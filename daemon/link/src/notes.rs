@@ -8,6 +8,8 @@
 //! 2. One that cannot be read hides no other, and is told (`garbage_*`).
 //! 3. An effect is forgotten in `/run` first and on disk last: a crash between the two undoes it twice, never not at all.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jitsudo_core::Timestamp;
+use jitsudo_core::event::EndCause;
 use jitsudo_core::id::AccessId;
 use jitsudo_core::lends::Effect;
 use jitsudo_core::name::{Gid, Uid};
@@ -28,7 +31,7 @@ pub const LASTING_ENDS: &str = "/var/lib/jitsudo/ends";
 /// Largest note taken, bytes.
 pub const MAX_NOTE_BYTES: u64 = 64 << 10;
 /// Most notes read from one directory.
-const MAX_NOTES: usize = 10_000;
+const MAX_NOTES: usize = 200_000;
 /// Taken while membership is looked at and changed: who owns an entry must not move meanwhile.
 const LOCK: &str = ".lock";
 /// How often a lock that is held is tried again.
@@ -69,6 +72,18 @@ pub struct Note {
     /// What it changes on the host, and how far that is.
     #[serde(default)]
     pub effects: Vec<Noted>,
+    /// It is being set up and nobody holds it yet: a spawner that finds it so takes back what was made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub activating: bool,
+    /// Why it is ending, once it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<EndCause>,
+    /// That it ended is on record.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
+    /// The end that it began with, once it was extended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_end: Option<Timestamp>,
 }
 
 /// One effect of a note.
@@ -117,10 +132,7 @@ impl Note {
 
     /// True when a reboot leaves some of it on the host.
     fn is_lasting(&self) -> bool {
-        self.effects.iter().any(|noted| match noted.effect {
-            Effect::Membership(_) => true,
-            Effect::Sudoers(_) | Effect::Login(_) => false,
-        })
+        self.effects.iter().any(|noted| noted.effect.outlives_boot())
     }
 }
 
@@ -169,6 +181,14 @@ impl Notes {
         }
     }
 
+    /// Writes a note in `/run` alone, which waits for no disk: what it says of its effects must be on disk already where it has to be.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn write_till_boot(&self, note: &Note) -> io::Result<()> {
+        put(&self.ends, &note.id, &serde_json::to_vec(note)?, false)
+    }
+
     /// Removes a note: nothing of its grant is left. One that is gone already is fine.
     ///
     /// # Errors
@@ -182,18 +202,35 @@ impl Notes {
     #[must_use]
     pub fn read_all(&self) -> Listing {
         let mut listing = Listing::default();
-        read_into(&mut listing, &self.ends);
-        read_into(&mut listing, &self.lasting);
-        listing.notes.sort_by(|one, other| one.id.cmp(&other.id));
+        let mut notes = BTreeMap::new();
+        read_into(&mut listing, &mut notes, &self.ends);
+        read_into(&mut listing, &mut notes, &self.lasting);
+        listing.notes = notes.into_values().collect();
         listing
     }
 
     /// Reads those on disk alone: each membership that is lent is among them, for as long as it is.
     #[must_use]
     pub fn read_lasting(&self) -> Listing {
-        let mut listing = Listing::default();
-        read_into(&mut listing, &self.lasting);
+        let (mut listing, mut notes) = (Listing::default(), BTreeMap::new());
+        read_into(&mut listing, &mut notes, &self.lasting);
+        listing.notes = notes.into_values().collect();
         listing
+    }
+
+    /// What is noted of one grant, on disk and in `/run`; `None` when nothing is.
+    ///
+    /// # Errors
+    /// In words why a note that is there cannot be used.
+    pub fn of(&self, id: &AccessId) -> Result<Option<Note>, String> {
+        let read = |folder: &Path| read(&folder.join(id.as_str()), id.as_str());
+        Ok(match (read(&self.ends)?, read(&self.lasting)?) {
+            (Some(mut known), Some(copy)) => {
+                join(&mut known, copy);
+                Some(known)
+            }
+            (one, other) => one.or(other),
+        })
     }
 
     /// Waits for the lock, no longer than `patience`; `None` when somebody held it all that time.
@@ -264,33 +301,33 @@ fn remove(folder: &Path, id: &AccessId) -> io::Result<()> {
     }
 }
 
-fn read_into(listing: &mut Listing, folder: &Path) {
+fn read_into(listing: &mut Listing, notes: &mut BTreeMap<AccessId, Note>, folder: &Path) {
     let mut garbage = |path: &Path, why: String| listing.garbage.push((path.to_path_buf(), why));
     let names = match may_be_believed(folder).and_then(|()| fs::read_dir(folder)) {
         Ok(names) => names,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         Err(error) => return garbage(folder, error.to_string()),
     };
-    let mut found = Vec::new();
+    let mut found = 0;
     for name in names.flatten().map(|entry| entry.file_name()) {
         let path = folder.join(&name);
         if name.as_encoded_bytes().starts_with(b".") {
             continue;
         }
-        if found.len() >= MAX_NOTES {
+        if found >= MAX_NOTES {
             garbage(&path, format!("there are more than {MAX_NOTES} notes"));
             break;
         }
         match name.to_str().ok_or_else(|| "its name is no id".to_owned()).and_then(|name| read(&path, name)) {
-            Ok(Some(note)) => found.push(note),
+            Ok(Some(note)) => {
+                found += 1;
+                match notes.entry(note.id.clone()) {
+                    Entry::Occupied(mut known) => join(known.get_mut(), note),
+                    Entry::Vacant(place) => drop(place.insert(note)),
+                }
+            }
             Ok(None) => {}
             Err(why) => garbage(&path, why),
-        }
-    }
-    for note in found {
-        match listing.notes.iter_mut().find(|known| known.id == note.id) {
-            Some(known) => join(known, note),
-            None => listing.notes.push(note),
         }
     }
 }

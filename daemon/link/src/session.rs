@@ -7,6 +7,7 @@ use jitsudo_core::decision::{Record, RunAs};
 use jitsudo_core::event::EndCause;
 use jitsudo_core::facts::{Executable, Requester, Target};
 use jitsudo_core::id::SessionId;
+use jitsudo_core::lends::Effect;
 use jitsudo_core::name::Gid;
 use jitsudo_protocol::act::Remember;
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,9 @@ pub enum SpawnerToSession {
     Activated {
         /// Its name.
         role: String,
+        /// What of the host was changed for it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lent: Vec<Effect>,
     },
     /// It is not; in words.
     NotActivated(String),

@@ -205,6 +205,9 @@ pub enum FromSpawner {
         /// It extends them; false = a spawner of an older version.
         #[serde(default)]
         extends: bool,
+        /// It makes memberships and sudoers lines for them; false likewise.
+        #[serde(default)]
+        effects: bool,
     },
     /// Answer to `Look`.
     Looked {
@@ -404,6 +407,22 @@ pub enum Effect {
         /// Which change.
         effect: jitsudo_core::lends::Effect,
     },
+    /// Take back all that is noted of these grants, many at once: one [`Undone`] for each, in any order.
+    UndoGrants {
+        /// Which.
+        ids: Vec<AccessId>,
+        /// How long another tool's lock is waited for, milliseconds.
+        patience_ms: u64,
+    },
+}
+
+/// What came of one grant of an `UndoGrants`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Undone {
+    /// Which.
+    pub id: AccessId,
+    /// Each effect that was noted of it.
+    pub effects: Vec<(jitsudo_core::lends::Effect, TakenBack)>,
 }
 
 /// What came of an `ApplyEffect`.
@@ -477,7 +496,14 @@ mod tests {
         let ready: FromSpawner = serde_json::from_str(r#"{"ready":{"policy":null}}"#).unwrap();
         assert_eq!(
             ready,
-            FromSpawner::Ready { policy: None, memory: None, grants: false, reviews: false, extends: false }
+            FromSpawner::Ready {
+                policy: None,
+                memory: None,
+                grants: false,
+                reviews: false,
+                extends: false,
+                effects: false
+            }
         );
     }
 

@@ -3,6 +3,7 @@
 use jitsudo_bytes::Bytes;
 use jitsudo_core::Timestamp;
 use jitsudo_core::event::EndCause;
+use jitsudo_core::lends::Effect;
 use jitsudo_sys::local_time;
 
 /// How a command is called in a sentence.
@@ -34,10 +35,33 @@ fn in_words(seconds: u64) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A role is held from now on.
-pub(crate) fn granted(role: &str, ends_at: Timestamp, id: &str) -> String {
+/// A role is held from now on, and what of the host was changed for it does.
+pub(crate) fn granted(role: &str, ends_at: Timestamp, id: &str, lent: &[Effect]) -> String {
     let role = Bytes::from(role).visible();
-    format!("granted: {role} until {} ({id})\n", clock(ends_at, false))
+    let mut text = format!("granted: {role} until {} ({id})\n", clock(ends_at, false));
+    let groups: Vec<String> = lent
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Membership(group) => Some(Bytes::from(group.as_str()).visible()),
+            Effect::Sudoers(_) | Effect::Login(_) => None,
+        })
+        .collect();
+    if let Some(first) = groups.first() {
+        let named = if groups.len() == 1 { "group" } else { "groups" };
+        text.push_str(&format!(
+            "  you are in {named} {}: new logins have it, shells that run now do not (`newgrp {first}`, or log in again)\n",
+            groups.join(", ")
+        ));
+    }
+    for line in lent.iter().flat_map(|effect| match effect {
+        Effect::Sudoers(lines) => lines.as_slice(),
+        Effect::Membership(_) | Effect::Login(_) => &[],
+    }) {
+        let line = Bytes::from(line.as_str()).visible();
+        let line = if line == "ALL" { "every command as root".to_owned() } else { line };
+        text.push_str(&format!("  sudo now gives: {line}\n"));
+    }
+    text
 }
 
 /// A role that is held is held for longer.

@@ -15,8 +15,8 @@ use crate::failure::Failure;
 use crate::notice;
 use crate::record::Recorder;
 
-/// How long the spawner may take to make the grant.
-const ACTIVATION_MS: u64 = 10_000;
+/// How long the spawner may take to make the grant: two changes to the host whose workers hang, and what there is to be taken back.
+const ACTIVATION_MS: u64 = 180_000;
 
 /// Has the grant made, and tells its requester.
 pub(crate) fn settle(spec: &Spec, client: &Client, recorder: &mut Recorder) {
@@ -24,12 +24,12 @@ pub(crate) fn settle(spec: &Spec, client: &Client, recorder: &mut Recorder) {
     recorder.tell(FromSessionToSpawner::Proved);
     jitsudo_sys::failpoint::reach("session.proved.told");
     match word(recorder, clock::boottime_ms().saturating_add(ACTIVATION_MS)) {
-        Some(SpawnerToSession::Activated { role }) => {
+        Some(SpawnerToSession::Activated { role, lent }) => {
             let id = spec.session.access.short();
             let line = if spec.extends {
                 notice::extended(&role, spec.ends_at, id)
             } else {
-                notice::granted(&role, spec.ends_at, id)
+                notice::granted(&role, spec.ends_at, id, &lent)
             };
             client.say(&FromSession::Output(Bytes::from(line.as_str())));
             client.say_last(&FromSession::Ended(0));

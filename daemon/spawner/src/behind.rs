@@ -125,7 +125,7 @@ mod tests {
              [[allow]]\nname = \"a\"\nwho = [\"alice\"]\nroles = [\"own\", \"root\"]\n"
         );
         let file = SourceFile { name: "10.toml".to_owned(), bytes: text.into() };
-        let host = HostLookup { zone: &|_| None, resolve_directory: &str::to_owned };
+        let host = HostLookup { zone: &|_| None, resolve_directory: &str::to_owned, group_has_more: &|_| None };
         language::compile_with(&[file], &host, Support::Everything).unwrap().policy
     }
 

@@ -5,20 +5,17 @@
 //! 1. Nothing is held without its note (`grant_without_a_note_is_none`).
 //! 2. A grant is over at the earliest of its two clocks and of another boot, for good (`grant_is_over_by_whichever_clock_is_first`).
 //! 3. What a restarted spawner finds is held no longer than before, and what was ending ends (`restart_keeps_ends_and_endings`).
+//! 4. What was being set up when a spawner died is never held (`grant_that_was_being_set_up_is_not_held_after_a_restart`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
 
 use jitsudo_core::Timestamp;
 use jitsudo_core::event::EndCause;
 use jitsudo_core::id::AccessId;
+use jitsudo_core::lends::Effect;
 use jitsudo_core::name::Uid;
 use jitsudo_core::state::Ends;
-use jitsudo_link::notes::{MAX_NOTE_BYTES, Note};
-use serde::{Deserialize, Serialize};
+use jitsudo_link::notes::{Note, Noted, Notes};
 
 use crate::judge::Now;
 
@@ -50,9 +47,48 @@ pub(crate) struct Grant {
     pub(crate) first_end: Option<Timestamp>,
     /// Why it is ending, once it is.
     pub(crate) ending: Option<EndCause>,
+    /// What it changes on the host, and how far that is.
+    pub(crate) on_host: OnHost,
+}
+
+/// What a grant changes on the host.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(crate) struct OnHost {
+    /// Still to be made, in this order.
+    pub(crate) to_make: Vec<Effect>,
+    /// Noted: made, or begun, and not taken back.
+    pub(crate) noted: Vec<Noted>,
+    /// It is being set up: nobody holds it yet.
+    pub(crate) activating: bool,
+    /// Why it will not be held; what was made is being taken back.
+    pub(crate) failed: Option<String>,
+    /// Its requester was told why it is not held, or its sessions were told to end.
+    pub(crate) told: bool,
+    /// That it ended is on record.
+    pub(crate) ended: bool,
+    /// When they are told at the latest, CLOCK_BOOTTIME milliseconds, though the host was not changed back yet.
+    pub(crate) tell_by_ms: Option<u64>,
+    /// Tries to change the host back that failed.
+    pub(crate) tries: u32,
+    /// When that was recorded last.
+    pub(crate) shouted_ms: Option<u64>,
+    /// An earlier spawner made it.
+    pub(crate) found: bool,
+}
+
+impl OnHost {
+    /// Nothing of it is there, and who had to hear of the end has.
+    pub(crate) fn is_changed_back(&self) -> bool {
+        self.told && self.noted.is_empty()
+    }
 }
 
 impl Grant {
+    /// What it has put on the host, for its requester to hear of.
+    pub(crate) fn lent(&self) -> Vec<Effect> {
+        self.on_host.noted.iter().map(|noted| noted.effect.clone()).collect()
+    }
+
     fn is_over(&self, now: Now, boot: &str) -> bool {
         self.ends.is_over(now.wall, now.boottime_ms, boot)
     }
@@ -76,7 +112,7 @@ pub(crate) struct Extension {
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct Grants {
-    notes: PathBuf,
+    notes: Notes,
     host: String,
     boot: String,
     /// Wait for the proof of who asks.
@@ -92,28 +128,15 @@ pub(crate) struct Grants {
 
 impl Grants {
     /// Finds what an earlier spawner left; and in words which notes cannot be used.
-    pub(crate) fn load(notes: PathBuf, host: &str, boot: &str) -> (Self, Vec<String>) {
-        let mut grants = Self {
-            notes,
-            host: host.to_owned(),
-            boot: boot.to_owned(),
-            asked: Vec::new(),
-            held: Vec::new(),
-            over: Vec::new(),
-            given_up: Vec::new(),
-            extensions: Vec::new(),
+    pub(crate) fn load(notes: Notes, host: &str, boot: &str) -> (Self, Vec<String>) {
+        let listing = notes.read_all();
+        let words = |(path, why): (std::path::PathBuf, String)| {
+            format!("the note {} on a role grant cannot be used: {why}", path.display())
         };
-        let mut trouble = Vec::new();
-        for entry in fs::read_dir(&grants.notes).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let Ok(id) = name.parse::<AccessId>() else { continue };
-            match read(&entry.path()) {
-                Ok(grant) if grant.id == id => grants.held.push(grant),
-                Ok(_) => trouble.push(format!("the note on role grant {name} is about another one")),
-                Err(cause) => trouble.push(format!("the note on role grant {name} cannot be used: {cause}")),
-            }
-        }
-        (grants, trouble)
+        let trouble = listing.garbage.into_iter().map(words).collect();
+        let held = listing.notes.into_iter().map(grant_of).collect();
+        let (asked, over, given_up, extensions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        (Self { notes, host: host.to_owned(), boot: boot.to_owned(), asked, held, over, given_up, extensions }, trouble)
     }
 
     /// The boot that these are of.
@@ -133,7 +156,9 @@ impl Grants {
 
     /// A grant that may be used now.
     pub(crate) fn usable(&self, id: &AccessId, now: Now) -> Option<&Grant> {
-        let usable = |grant: &&Grant| grant.id == *id && grant.ending.is_none() && !grant.is_over(now, &self.boot);
+        let usable = |grant: &&Grant| {
+            grant.id == *id && grant.ending.is_none() && !grant.on_host.activating && !grant.is_over(now, &self.boot)
+        };
         self.held.iter().find(usable)
     }
 
@@ -172,7 +197,8 @@ impl Grants {
     /// Moves the end of one that is held. The note first: without it the end is where it was.
     pub(crate) fn extend(&mut self, id: &AccessId, ends: &Ends) -> std::io::Result<()> {
         let none = || std::io::Error::from(std::io::ErrorKind::NotFound);
-        let place = self.held.iter().position(|grant| grant.id == *id && grant.ending.is_none()).ok_or_else(none)?;
+        let open = |grant: &Grant| grant.ending.is_none() && !grant.on_host.activating;
+        let place = self.held.iter().position(|grant| grant.id == *id && open(grant)).ok_or_else(none)?;
         let mut grant = self.held.get(place).cloned().ok_or_else(none)?;
         grant.first_end.get_or_insert(grant.ends.at);
         grant.ends = ends.clone();
@@ -192,20 +218,108 @@ impl Grants {
         waited
     }
 
-    /// Who asks has proven it: the grant is held from now on. In words why not.
-    pub(crate) fn activate(&mut self, id: &AccessId, now: Now) -> Option<Result<&Grant, String>> {
+    /// Who asks has proven it: the grant is set up from now on. In words why not.
+    pub(crate) fn begin(&mut self, id: &AccessId, now: Now) -> Option<Result<(), String>> {
         let place = self.asked.iter().position(|grant| grant.id == *id)?;
-        let grant = self.asked.swap_remove(place);
+        let mut grant = self.asked.swap_remove(place);
+        // Until its note is there.
+        self.given_up.push(id.clone());
         if grant.is_over(now, &self.boot) {
             return Some(Err("its time was over before you had proven who you are".to_owned()));
         }
+        grant.on_host.activating = true;
         jitsudo_sys::failpoint::reach("spawner.grant");
         if let Err(error) = self.note(&grant) {
             return Some(Err(format!("its note cannot be written: {error}")));
         }
         jitsudo_sys::failpoint::reach("spawner.grant.noted");
+        self.given_up.pop();
         self.held.push(grant);
-        self.held.last().map(Ok)
+        Some(Ok(()))
+    }
+
+    /// Lines for sudo, which know the end by themselves: to be written anew when it moves.
+    pub(crate) fn lines_for_sudo(&self, id: &AccessId) -> Option<(Note, Effect)> {
+        let grant = self.held.iter().find(|grant| grant.id == *id)?;
+        let effect = grant.lent().into_iter().find(|effect| matches!(effect, Effect::Sudoers(_)))?;
+        Some((note_of(grant, &self.host), effect))
+    }
+
+    /// The next change to the host that it needs, with its note; `None` when there is none.
+    pub(crate) fn next_effect(&mut self, id: &AccessId) -> Option<(Note, Effect)> {
+        let host = self.host.clone();
+        let grant = self.find(id)?;
+        let effect = grant.on_host.to_make.first().cloned()?;
+        grant.on_host.to_make.remove(0);
+        Some((note_of(grant, &host), effect))
+    }
+
+    /// Why it must not be held any more, if so.
+    pub(crate) fn may_be_held(&self, id: &AccessId, now: Now) -> Result<(), &'static str> {
+        match self.held.iter().find(|grant| grant.id == *id) {
+            None => Err("nobody asked for it here"),
+            Some(grant) if grant.is_over(now, &self.boot) => Err("its time was over before it could be given"),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// It is held from now on. In words why not.
+    pub(crate) fn is_set_up(&mut self, id: &AccessId) -> Result<&Grant, String> {
+        let place = self.held.iter().position(|grant| grant.id == *id).ok_or("nobody asked for it here")?;
+        let mut grant = self.held.get(place).cloned().ok_or("nobody asked for it here")?;
+        grant.on_host.activating = false;
+        self.note(&grant).map_err(|error| format!("its note cannot be written: {error}"))?;
+        let held = self.held.get_mut(place).ok_or("nobody asked for it here")?;
+        *held = grant;
+        Ok(held)
+    }
+
+    /// The grant of an id that is set up, held or ending.
+    pub(crate) fn find(&mut self, id: &AccessId) -> Option<&mut Grant> {
+        self.held.iter_mut().find(|grant| grant.id == *id)
+    }
+
+    /// Looks up what a worker has noted.
+    pub(crate) fn look_at_note(&mut self, id: &AccessId) {
+        // One that cannot be read is no word on the host: what was known of it stands.
+        if let Ok(Some(note)) = self.notes.of(id)
+            && let Some(grant) = self.find(id)
+        {
+            grant.on_host.noted = note.effects;
+        }
+    }
+
+    /// That it ended is on record; a restarted spawner need not say it again.
+    pub(crate) fn has_ended(&mut self, id: &AccessId) {
+        if let Some(grant) = self.find(id) {
+            grant.on_host.ended = true;
+            let note = grant.clone();
+            let _ = self.notes.write_till_boot(&note_of(&note, &self.host));
+        }
+    }
+
+    /// Writes the note again: a sweep may have taken it away.
+    pub(crate) fn write_note(&self, id: &AccessId) {
+        if let Some(grant) = self.held.iter().find(|grant| grant.id == *id) {
+            // Without it the worker finds nothing to take back, which is told.
+            let _ = self.note(grant);
+        }
+    }
+
+    /// Those that are being set up, or were when an earlier spawner died.
+    pub(crate) fn activating(&self) -> Vec<AccessId> {
+        self.held.iter().filter(|grant| grant.on_host.activating).map(|grant| grant.id.clone()).collect()
+    }
+
+    /// True for one that is being set up.
+    pub(crate) fn is_activating(&self, id: &AccessId) -> bool {
+        self.held.iter().any(|grant| grant.id == *id && grant.on_host.activating)
+    }
+
+    /// Those whose sessions are to be told now, though what they changed on the host may be there still.
+    pub(crate) fn to_tell(&self, now_ms: u64) -> Vec<AccessId> {
+        let due = |grant: &&Grant| !grant.on_host.told && grant.on_host.tell_by_ms.is_some_and(|by_ms| by_ms <= now_ms);
+        self.held.iter().filter(due).map(|grant| grant.id.clone()).collect()
     }
 
     /// Whose they are, and what the accounts were called.
@@ -232,7 +346,8 @@ impl Grants {
         grant.ends.boottime_ms =
             grant.ends.boottime_ms.min(jitsudo_link::ends::boottime_ms(at, now.wall, now.boottime_ms));
         let grant = grant.clone();
-        if self.is_held(id) {
+        // While it is being set up its note is a worker's.
+        if self.is_held(id) && !grant.on_host.activating {
             // What takes away waits for no record.
             let _ = self.note(&grant);
         }
@@ -240,7 +355,8 @@ impl Grants {
 
     /// Those whose time is over and whose end has not begun.
     pub(crate) fn due(&self, now: Now) -> Vec<(AccessId, EndCause)> {
-        let over = self.held.iter().filter(|grant| grant.ending.is_none() && grant.is_over(now, &self.boot));
+        let open = |grant: &&Grant| grant.ending.is_none() && grant.on_host.failed.is_none();
+        let over = self.held.iter().filter(open).filter(|grant| grant.is_over(now, &self.boot));
         let cause = |grant: &Grant| {
             if grant.ends.boot == self.boot { EndCause::WindowOver } else { EndCause::Rebooted }
         };
@@ -259,8 +375,8 @@ impl Grants {
         };
         grant.ending = Some(cause);
         let grant = grant.clone();
-        // Taking away waits for no record: without it only a restarted spawner would know its first end alone.
-        let _ = self.note(&grant);
+        // Taking away waits for no record and no disk: without it only a restarted spawner would know its first end alone.
+        let _ = self.notes.write_till_boot(&note_of(&grant, &self.host));
         jitsudo_sys::failpoint::reach("spawner.end.noted");
         true
     }
@@ -270,13 +386,15 @@ impl Grants {
         self.held.retain(|grant| grant.id != *id);
         self.over.push(id.clone());
         // A note that stays ends the grant once more at the next start, which changes nothing.
-        let _ = fs::remove_file(self.notes.join(id.as_str()));
+        let _ = self.notes.remove(id);
         jitsudo_sys::failpoint::reach("spawner.closed");
     }
 
     /// When [`Self::due`] has something next, CLOCK_BOOTTIME milliseconds.
     pub(crate) fn next_end(&self) -> Option<u64> {
-        self.held.iter().filter(|grant| grant.ending.is_none()).map(|grant| grant.ends.boottime_ms).min()
+        let ends = self.held.iter().filter(|grant| grant.ending.is_none() && grant.on_host.failed.is_none());
+        let tells = self.held.iter().filter(|grant| !grant.on_host.told).filter_map(|grant| grant.on_host.tell_by_ms);
+        ends.map(|grant| grant.ends.boottime_ms).chain(tells).min()
     }
 
     /// All of them.
@@ -295,47 +413,41 @@ impl Grants {
     }
 
     fn note(&self, grant: &Grant) -> std::io::Result<()> {
-        let fresh = self.notes.join(format!(".{}", grant.id));
-        let note = Note {
-            id: grant.id.clone(),
-            host: self.host.clone(),
-            uid: Uid(grant.requester),
-            user: grant.user.clone().unwrap_or_default(),
-            rule: grant.rule.clone(),
-            role: grant.role.clone(),
-            reason: grant.reason.clone(),
-            ticket: grant.ticket.clone(),
-            groups: grant.groups.clone(),
-            boot: grant.ends.boot.clone(),
-            ends_at: grant.ends.at,
-            ends_boottime_ms: grant.ends.boottime_ms,
-            effects: Vec::new(),
-        };
-        let text = serde_json::to_vec(&Kept { note, ending: grant.ending, first_end: grant.first_end })?;
-        // What an interrupted one left.
-        let _ = fs::remove_file(&fresh);
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(&text)?;
-        fs::rename(&fresh, self.notes.join(grant.id.as_str()))
+        self.notes.write(&note_of(grant, &self.host))
     }
 }
 
-/// A note as it stands in its file.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    #[serde(flatten)]
-    note: Note,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ending: Option<EndCause>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    first_end: Option<Timestamp>,
+fn note_of(grant: &Grant, host: &str) -> Note {
+    Note {
+        id: grant.id.clone(),
+        host: host.to_owned(),
+        uid: Uid(grant.requester),
+        user: grant.user.clone().unwrap_or_default(),
+        rule: grant.rule.clone(),
+        role: grant.role.clone(),
+        reason: grant.reason.clone(),
+        ticket: grant.ticket.clone(),
+        groups: grant.groups.clone(),
+        boot: grant.ends.boot.clone(),
+        ends_at: grant.ends.at,
+        ends_boottime_ms: grant.ends.boottime_ms,
+        effects: grant.on_host.noted.clone(),
+        activating: grant.on_host.activating,
+        ending: grant.ending,
+        ended: grant.on_host.ended,
+        first_end: grant.first_end,
+    }
 }
 
-fn read(path: &std::path::Path) -> Result<Grant, String> {
-    let text = jitsudo_sys::trusted::read(path, MAX_NOTE_BYTES).map_err(|error| error.to_string())?;
-    let kept: Kept = serde_json::from_slice(&text.unwrap_or_default()).map_err(|error| error.to_string())?;
-    let Kept { note, ending, first_end } = kept;
-    Ok(Grant {
+fn grant_of(note: Note) -> Grant {
+    let on_host = OnHost {
+        noted: note.effects,
+        activating: note.activating,
+        ended: note.ended,
+        found: true,
+        ..OnHost::default()
+    };
+    Grant {
         id: note.id,
         requester: note.uid.0,
         user: Some(note.user).filter(|user| !user.is_empty()),
@@ -345,9 +457,10 @@ fn read(path: &std::path::Path) -> Result<Grant, String> {
         ticket: note.ticket,
         groups: note.groups,
         ends: Ends { at: note.ends_at, boottime_ms: note.ends_boottime_ms, boot: note.boot },
-        first_end,
-        ending,
-    })
+        first_end: note.first_end,
+        ending: note.ending,
+        on_host,
+    }
 }
 
 /// The session's and the decider's word for an account that holds it: whether it is still the same account.
@@ -362,6 +475,9 @@ pub(crate) fn until(grant: &Grant) -> (Timestamp, u64) {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
     use super::*;
 
     pub(crate) fn grant() -> Grant {
@@ -377,7 +493,12 @@ pub(crate) mod tests {
             ends: Ends { at: "2026-11-21T12:30:00Z".parse().unwrap(), boottime_ms: 1_800_000, boot: "b1".into() },
             first_end: None,
             ending: None,
+            on_host: OnHost::default(),
         }
+    }
+
+    pub(crate) fn note() -> Note {
+        note_of(&grant(), "h")
     }
 
     fn at(wall: &str, boottime_ms: u64) -> Now {
@@ -391,26 +512,33 @@ pub(crate) mod tests {
     fn folder(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("jitsudo-grants-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir_all(folder.join("ends")).unwrap();
         folder
+    }
+
+    fn load(folder: &Path, boot: &str) -> (Grants, Vec<String>) {
+        Grants::load(Notes { ends: folder.join("ends"), lasting: folder.join("lasting") }, "h", boot)
     }
 
     fn held(name: &str) -> (Grants, PathBuf) {
         let folder = folder(name);
-        let (mut grants, trouble) = Grants::load(folder.clone(), "h", "b1");
+        let (mut grants, trouble) = load(&folder, "b1");
         assert!(trouble.is_empty() && grants.is_empty());
         grants.ask(grant());
         assert!(grants.usable(&grant().id, early()).is_none(), "not before the proof");
-        assert_eq!(grants.activate(&grant().id, early()).unwrap().unwrap().role, "web-operator");
+        grants.begin(&grant().id, early()).unwrap().unwrap();
+        assert!(grants.usable(&grant().id, early()).is_none(), "not before the host is changed for it");
+        assert_eq!(grants.is_set_up(&grant().id).unwrap().role, "web-operator");
         (grants, folder)
     }
 
     #[test]
     fn grant_without_a_note_is_none() {
-        let (mut grants, _) = Grants::load("/nonexistent/jitsudo".into(), "h", "b1");
+        let (mut grants, _) = load(Path::new("/nonexistent/jitsudo"), "b1");
         grants.ask(grant());
-        assert!(grants.activate(&grant().id, early()).unwrap().unwrap_err().contains("cannot be written"));
-        assert!(!grants.knows(&grant().id) && grants.activate(&grant().id, early()).is_none());
+        assert!(grants.begin(&grant().id, early()).unwrap().unwrap_err().contains("cannot be written"));
+        assert!(!grants.knows(&grant().id) && grants.begin(&grant().id, early()).is_none());
+        assert!(grants.is_set_up(&grant().id).is_err());
     }
 
     #[test]
@@ -430,31 +558,49 @@ pub(crate) mod tests {
     fn restart_keeps_ends_and_endings() {
         let (mut grants, folder) = held("restart");
         let id = grant().id;
-        fs::write(folder.join("01jd0000000000000000000001"), "{").unwrap();
-        if jitsudo_sys::nix::unistd::geteuid().is_root() {
-            let (again, trouble) = Grants::load(folder.clone(), "h", "b1");
-            assert_eq!((again.held.as_slice(), trouble.len()), ([grant()].as_slice(), 1));
-            let (rebooted, _) = Grants::load(folder.clone(), "h", "b2");
-            assert!(rebooted.usable(&id, early()).is_none());
-            assert_eq!(rebooted.due(early()), [(id.clone(), EndCause::Rebooted)]);
-        }
+        fs::write(folder.join("ends/01jd0000000000000000000001"), "{").unwrap();
+        let (again, trouble) = load(&folder, "b1");
+        let found = Grant { on_host: OnHost { found: true, ..OnHost::default() }, ..grant() };
+        assert_eq!((again.held.as_slice(), trouble.len()), ([found].as_slice(), 1));
+        let (rebooted, _) = load(&folder, "b2");
+        assert!(rebooted.usable(&id, early()).is_none());
+        assert_eq!(rebooted.due(early()), [(id.clone(), EndCause::Rebooted)]);
         let later = Ends { boottime_ms: 2_000_000, ..grant().ends };
         grants.extend(&id, &later).unwrap();
         grants.extend(&id, &Ends { boottime_ms: 2_100_000, ..later.clone() }).unwrap();
-        if jitsudo_sys::nix::unistd::geteuid().is_root() {
-            let (again, _) = Grants::load(folder.clone(), "h", "b1");
-            assert_eq!(again.held[0].ends.boottime_ms, 2_100_000, "an extension is kept as well");
-            assert_eq!(again.held[0].first_end, Some(grant().ends.at), "and what it began with");
-        }
+        let (again, _) = load(&folder, "b1");
+        assert_eq!(again.held[0].ends.boottime_ms, 2_100_000, "an extension is kept as well");
+        assert_eq!(again.held[0].first_end, Some(grant().ends.at), "and what it began with");
         assert!(grants.begin_end(&id, EndCause::GivenBack) && !grants.begin_end(&id, EndCause::Locked));
         assert!(grants.usable(&id, early()).is_none() && grants.due(at("2026-11-21T13:00:00Z", 1)).is_empty());
-        if jitsudo_sys::nix::unistd::geteuid().is_root() {
-            let (again, _) = Grants::load(folder.clone(), "h", "b1");
-            assert_eq!(again.ending(), [(id.clone(), EndCause::GivenBack)]);
-        }
+        let (again, _) = load(&folder, "b1");
+        assert_eq!(again.ending(), [(id.clone(), EndCause::GivenBack)]);
         assert!(grants.extend(&id, &later).is_err(), "what is ending is not extended");
         grants.close(&id);
-        assert!(!grants.knows(&id) && !folder.join(id.as_str()).exists());
+        assert!(!grants.knows(&id) && !folder.join("ends").join(id.as_str()).exists());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn grant_that_was_being_set_up_is_not_held_after_a_restart() {
+        let folder = folder("set-up");
+        let (mut grants, _) = load(&folder, "b1");
+        let adm = Effect::Membership("adm".to_owned());
+        let on_host = OnHost { to_make: vec![adm.clone()], ..OnHost::default() };
+        grants.ask(Grant { on_host, ..grant() });
+        grants.begin(&grant().id, early()).unwrap().unwrap();
+        let (mut note, effect) = grants.next_effect(&grant().id).unwrap();
+        assert!(note.activating && effect == adm && grants.next_effect(&grant().id).is_none());
+        // As a worker notes it; and the spawner is gone.
+        note.set(Noted { effect: adm, gid: None, ours: true, applied: true });
+        grants.notes.write(&note).unwrap();
+        let (again, _) = load(&folder, "b1");
+        assert_eq!((again.activating(), again.usable(&grant().id, early())), (vec![grant().id], None));
+        assert_eq!(again.held[0].lent().len(), 1, "it knows what to take back");
+        // After a boot the copy on disk says the same.
+        fs::remove_dir_all(folder.join("ends")).unwrap();
+        let (rebooted, _) = load(&folder, "b2");
+        assert_eq!((rebooted.activating().len(), rebooted.held[0].lent().len()), (1, 1));
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -9,7 +9,6 @@ use jitsudo_core::evaluate::evaluate_by;
 use jitsudo_core::extension::{self, Extension, Span, Wish};
 use jitsudo_core::facts::{Executable, Fact, Facts, Group, Target};
 use jitsudo_core::held::{Held, under};
-use jitsudo_core::lends::{Effect, Lends};
 use jitsudo_core::past::Past;
 use jitsudo_core::request::{Kind, Request};
 use jitsudo_link::ends;
@@ -195,18 +194,13 @@ fn extended(
     Ok(terms)
 }
 
-/// Only roles that change nothing of the host can be held yet.
+/// Only a role of the applied policy is held.
 fn may_be_held(applied: &Applied, terms: &Terms) -> Result<(), String> {
     let Some(policy) = &applied.policy else {
         return Err("no policy is applied".to_owned());
     };
     if !policy.has_role(&terms.role) {
         return Err(format!("{:?} is no role", terms.role));
-    }
-    // The gate reads `login` from the table of held roles: nothing is to be made.
-    let is_change = |effect: &Effect| !matches!(effect, Effect::Login(_));
-    if Lends::of(policy, &terms.role).effects.iter().any(is_change) {
-        return Err(format!("role {:?} changes the host, which cannot be held yet", terms.role));
     }
     Ok(())
 }
@@ -420,7 +414,8 @@ mod tests {
     fn applied(text: &str) -> Applied {
         use jitsudo_core::language::{HostLookup, SourceFile, compile};
         let files = [SourceFile { name: "10.toml".into(), bytes: text.as_bytes().to_vec() }];
-        let host = HostLookup { zone: &|_| None, resolve_directory: &|path| path.to_owned() };
+        let host =
+            HostLookup { zone: &|_| None, resolve_directory: &|path| path.to_owned(), group_has_more: &|_| None };
         let compiled = compile(&files, &host)
             .unwrap_or_else(|errors| panic!("{}", errors[errors.len() - 1].render(&files, false)));
         Applied { policy: Some(compiled.policy), digest: Some("p".into()) }

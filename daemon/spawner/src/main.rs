@@ -14,6 +14,7 @@
 mod accounts;
 mod behind;
 mod cgroups;
+mod changes;
 mod comparison;
 mod decider;
 mod effect;

@@ -4,6 +4,7 @@ mod door;
 mod eligible;
 mod extend;
 mod held;
+mod lend;
 mod looks;
 mod orders;
 mod reviews;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use jitsudo_core::event::Event;
 use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_link::lent::Lendings;
+use jitsudo_link::notes::Notes;
 use jitsudo_link::settings::{self, Settings};
 use jitsudo_link::spawner::{ApplyOutcome, FromSpawner};
 use jitsudo_link::{APPLIED_POLICY, SETTINGS};
@@ -27,6 +29,7 @@ use jitsudo_sys::notify::{Notify, watchdog_interval};
 use jitsudo_sys::{clock, trusted};
 
 use crate::accounts::Accounts;
+use crate::changes::Changes;
 use crate::comparison::{Compared, Comparison};
 use crate::decider::{self, Decider};
 use crate::effect::Worker;
@@ -72,6 +75,7 @@ enum Token {
     Comparer,
     Door,
     AtDoor(u64),
+    Lender(u64),
 }
 
 /// The spawner's whole state.
@@ -92,6 +96,7 @@ pub(crate) struct Spawner {
     accounts: Accounts,
     /// Roles that wait for the proof of who asks.
     asked: BTreeMap<AccessId, eligible::Asked>,
+    changes: Changes,
     /// Applies a policy; true = a dry run.
     worker: Option<Worker<bool>>,
     signing: Signing,
@@ -122,7 +127,7 @@ impl Spawner {
         let host = settings.host_or(&nodename);
         let mut recorder = Recorder::new(&host);
         let boot = clock::boot_id().unwrap_or_default();
-        let (grants, mut trouble) = Grants::load(PathBuf::from(jitsudo_link::notes::ENDS), &host, &boot);
+        let (grants, mut trouble) = Grants::load(Notes::default(), &host, &boot);
         let (reviews, more) = Reviews::load(jitsudo_link::UNREVIEWED.map(PathBuf::from).into());
         trouble.extend(more);
         for cause in trouble {
@@ -155,6 +160,7 @@ impl Spawner {
             reviews,
             accounts: Accounts::default(),
             asked: BTreeMap::new(),
+            changes: Changes::new(),
             worker: None,
             signing: Signing::new(clock::boottime_ms()),
             comparison,
@@ -167,10 +173,7 @@ impl Spawner {
             accept_from_ms: 0,
         };
         spawner.load_policy();
-        // What an earlier spawner did not bring to its end; recorded by that one, or once more here.
-        for (id, cause) in spawner.grants.ending() {
-            spawner.end_sessions(&id, cause);
-        }
+        spawner.take_up_grants();
         for id in spawner.logins.roles() {
             if !spawner.grants.is_held(&id) || spawner.grants.ending().iter().any(|(ending, _)| *ending == id) {
                 spawner.logins.begin_end(&id, clock::boottime_ms(), GRACE_MS);
@@ -203,6 +206,7 @@ impl Spawner {
             let now = clock::boottime_ms();
             let ends =
                 self.sessions.next_end().into_iter().chain(self.grants.next_end()).chain(self.comparison.next_due());
+            let ends = ends.chain(self.changes.next_time(now));
             let next = self
                 .helpers
                 .next_deadline()
@@ -271,6 +275,10 @@ impl Spawner {
             tokens.push(Token::AtDoor(*number));
             entries.push(PollFd::new(channel.as_fd(), readable));
         }
+        for (number, channel) in self.changes.channels() {
+            tokens.push(Token::Lender(number));
+            entries.push(PollFd::new(channel.as_fd(), readable));
+        }
         match poll(&mut entries, timeout) {
             Ok(_) | Err(jitsudo_sys::nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -312,6 +320,10 @@ impl Spawner {
                 let answer = self.signing.outcome();
                 self.signed(answer);
             }
+            Token::Lender(number) => {
+                let came = self.changes.readable(number);
+                self.came(came);
+            }
         }
     }
 
@@ -330,6 +342,7 @@ impl Spawner {
         for (id, cause) in self.grants.due(Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms }) {
             self.end_grant(&id, cause);
         }
+        self.lend_on_time(now);
         self.look_for_escapes(now);
         self.door_on_time(now);
         self.close_what_is_over();
@@ -401,6 +414,7 @@ impl Spawner {
                     grants: true,
                     reviews: true,
                     extends: true,
+                    effects: true,
                 });
                 self.next_decider += 1;
                 self.deciders.insert(self.next_decider, decider);

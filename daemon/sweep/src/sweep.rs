@@ -57,6 +57,10 @@ fn end(notes: &Notes, recorder: &Recorder, note: &Note, cause: EndCause) -> bool
     let ended = recorder.record(host, "3", Event::Ended { id: id.clone(), cause });
     if has_sessions(id) {
         // They end at their own deadline, and whoever finds them gone closes the grant: the spawner, or a sweep after it.
+        if let Ok(Some(left)) = notes.of(id) {
+            // Said once; without it the spawner says it again, which changes nothing.
+            let _ = notes.write(&Note { ending: left.ending.or(Some(cause)), ended: ended || left.ended, ..left });
+        }
         return true;
     }
     let closed = ended && recorder.record(host, "4", Event::Closed { id: id.clone() });

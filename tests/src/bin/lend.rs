@@ -48,6 +48,10 @@ fn order() -> Result<String, Box<dyn Error>> {
         ends_at,
         ends_boottime_ms: moment.boottime_ms + u64::from(seconds) * 1000,
         effects: Vec::new(),
+        activating: false,
+        ending: None,
+        ended: false,
+        first_end: None,
     });
     let effect = serde_json::from_str(effect)?;
     let order = match how.as_str() {

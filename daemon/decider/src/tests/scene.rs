@@ -101,7 +101,7 @@ pub(crate) fn rules(more: &str) -> String {
 
 fn compiled(text: &str) -> Vec<u8> {
     let files = [SourceFile { name: "10.toml".into(), bytes: text.as_bytes().to_vec() }];
-    let host = HostLookup { zone: &|_| None, resolve_directory: &|path| path.to_owned() };
+    let host = HostLookup { zone: &|_| None, resolve_directory: &|path| path.to_owned(), group_has_more: &|_| None };
     let compiled = compile(&files, &host).unwrap_or_else(|errors| panic!("{}", errors[0].render(&files, false)));
     compiled.policy.to_compiled()
 }
@@ -244,7 +244,7 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
         let say = |message: &FromSpawner| decider.send(&serde_json::to_vec(message).unwrap(), &[]).is_ok();
         std::thread::sleep(play.greets_after);
         let (memory, grants, reviews, extends) = (play.memory.clone(), true, true, true);
-        say(&FromSpawner::Ready { policy: policy.clone(), memory, grants, reviews, extends });
+        say(&FromSpawner::Ready { policy: policy.clone(), memory, grants, reviews, extends, effects: true });
         let mut arriving: Option<(u64, Box<Start>, Channel, Progress)> = None;
         while let Ok(Some(message)) = decider.receive() {
             let connection = message.descriptors.into_iter().next().map(Channel::from_descriptor);

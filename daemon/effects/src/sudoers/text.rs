@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use jitsudo_core::lends::sudoers_words;
 use jitsudo_core::name::Uid;
 use jitsudo_core::{SignedDuration, Timestamp};
 use jitsudo_link::notes::Note;
@@ -26,24 +27,7 @@ pub(super) enum Line {
 
 /// Reads a line of a role; in words why sudoers cannot say it.
 pub(super) fn line(written: &str) -> Result<Line, String> {
-    if written == "ALL" {
-        return Ok(Line::All);
-    }
-    let cannot = |why: &str| Err(format!("sudoers cannot say {written:?}: {why}"));
-    let words: Vec<String> = written.split(' ').map(str::to_owned).collect();
-    match words.first() {
-        Some(program) if program.starts_with('/') && !program.ends_with('/') => {}
-        _ => return cannot("a command begins with the whole path of a program"),
-    }
-    if words.iter().any(String::is_empty) {
-        return cannot("an empty word, or two spaces");
-    }
-    // What sudoers(5) reads as a wildcard, an expression, a quote, a comment or an escape, and whatever is not plain.
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@%,:=~ ".contains(&byte);
-    if let Some(odd) = written.bytes().find(|byte| !is_plain(*byte)) {
-        return cannot(&format!("{:?} means something else there", char::from(odd)));
-    }
-    Ok(Line::Command(words))
+    Ok(sudoers_words(written)?.map_or(Line::All, Line::Command))
 }
 
 /// The whole file.

@@ -34,6 +34,10 @@ fn note(number: u64) -> Note {
         ends_at: "2026-01-01T01:00:00Z".parse().unwrap(),
         ends_boottime_ms: 5_000,
         effects: Vec::new(),
+        activating: false,
+        ending: None,
+        ended: false,
+        first_end: None,
     }
 }
 

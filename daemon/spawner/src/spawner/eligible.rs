@@ -131,6 +131,7 @@ impl Spawner {
 fn lends_less(policy: &Policy, grant: &Grant) -> bool {
     let lends = Lends::of(policy, &grant.role);
     grant.groups.iter().any(|group| !lends.groups.contains(group))
+        || grant.lent().iter().any(|effect| !lends.effects.contains(effect))
 }
 
 fn held(grant: &Grant) -> Held<'_> {

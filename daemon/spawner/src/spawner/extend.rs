@@ -35,7 +35,7 @@ impl Spawner {
     /// Who asks has proven it.
     pub(super) fn extend(&mut self, session: &SessionId, extension: &Extension) {
         let word = match self.move_end(extension) {
-            Ok(role) => SpawnerToSession::Activated { role },
+            Ok(role) => SpawnerToSession::Activated { role, lent: Vec::new() },
             Err(cause) => SpawnerToSession::NotActivated(cause),
         };
         // Before the requester hears of it: whoever looks then sees the new end.
@@ -72,6 +72,7 @@ impl Spawner {
             self.recorder.record_for(uid, user, event(&old));
             return Err(format!("its note cannot be written: {error}"));
         }
+        self.renew(id);
         for (session, ends_at) in self.sessions.extend(id, ends, &old, now.boottime_ms) {
             self.not_extended(session, ends_at);
         }

@@ -2,6 +2,7 @@
 
 use jitsudo_core::event::{EndCause, Event};
 use jitsudo_core::id::{AccessId, SessionId};
+use jitsudo_core::lends::{Effect, Lends};
 use jitsudo_core::state::Ends;
 use jitsudo_link::session::{SpawnerToSession, Spec};
 use jitsudo_link::spawner::{FromSpawner, Start};
@@ -10,7 +11,7 @@ use jitsudo_sys::clock;
 
 use super::{GRACE_MS, Spawner};
 use crate::escapes::Inside;
-use crate::grants::Grant;
+use crate::grants::{Grant, OnHost};
 use crate::judge::Now;
 use crate::record;
 
@@ -30,46 +31,66 @@ impl Spawner {
             ends,
             first_end: None,
             ending: None,
+            on_host: OnHost { to_make: self.lends(&start.role), ..OnHost::default() },
         }
     }
 
-    /// Who asks for a role has proven it: it is held from now on, and its session hears so, or why not.
+    /// What a role changes on the host, by the policy that is applied here.
+    fn lends(&self, role: &str) -> Vec<Effect> {
+        let mut effects =
+            self.applied.policy.as_ref().map(|policy| Lends::of(policy, role).effects).unwrap_or_default();
+        // The gate reads `login` from the table of held roles: nothing is to be made.
+        effects.retain(|effect| !matches!(effect, Effect::Login(_)));
+        effects
+    }
+
+    /// Who asks for a role has proven it: it is set up from now on, and its session hears when it is held, or why not.
     pub(super) fn proved(&mut self, session: &SessionId) {
         let id = &session.access;
         if let Some(extension) = self.grants.no_more(id) {
             return self.extend(session, &extension);
         }
-        let moment = clock::now();
-        let now = Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms };
-        let given = self.still_gives(id, now);
-        if given.is_err() {
+        let now = now();
+        if let Err(cause) = self.still_gives(id, now) {
             self.grants.give_up(id);
+            return self.not_given(id, &cause);
         }
-        let activated = given.and_then(|()| match self.grants.activate(id, now) {
-            None => Err("nobody asked for it here".to_owned()),
-            Some(activated) => activated.map(|grant| grant.role.clone()),
-        });
-        let activated = activated.and_then(|role| {
-            if self.recorder.record(Event::Active { id: id.clone() }) {
-                return Ok(role);
-            }
-            self.grants.close(id);
-            Err("it cannot be recorded".to_owned())
-        });
-        let word = match activated {
-            Ok(role) => SpawnerToSession::Activated { role },
-            Err(cause) => {
-                self.reviews.remove(id);
-                self.recorder.record(Event::ActivationFailed { id: id.clone(), cause: cause.clone() });
-                SpawnerToSession::NotActivated(cause)
-            }
+        match self.grants.begin(id, now) {
+            Some(Ok(())) => self.go_on(id),
+            Some(Err(cause)) => self.not_given(id, &cause),
+            None => self.not_given(id, "nobody asked for it here"),
+        }
+    }
+
+    /// The grant is held from now on, and its session hears so.
+    pub(super) fn hold(&mut self, id: &AccessId) {
+        if let Err(cause) = self.grants.may_be_held(id, now()) {
+            return self.fail_to_activate(id, cause);
+        }
+        // What a restarted spawner finds being set up it takes back: the record comes first.
+        if !self.recorder.record(Event::Active { id: id.clone() }) {
+            return self.fail_to_activate(id, "it cannot be recorded");
+        }
+        let word = match self.grants.is_set_up(id) {
+            Ok(grant) => SpawnerToSession::Activated { role: grant.role.clone(), lent: grant.lent() },
+            Err(cause) => return self.fail_to_activate(id, &cause),
         };
+        // An account that nobody looked at yet is looked at now.
+        self.accounts.look_soon();
         // An account that nobody looked at yet is looked at now.
         self.accounts.look_soon();
         // Before the requester hears of it: a command that follows finds it held.
         self.say_to_all(&FromSpawner::Spooled);
         // A session that is gone has no requester to tell; the grant is theirs all the same, and ends as it would.
-        self.sessions.say(session, &word);
+        self.sessions.say(&giving(id), &word);
+    }
+
+    /// Nothing was given.
+    pub(super) fn not_given(&mut self, id: &AccessId, cause: &str) {
+        self.reviews.remove(id);
+        self.recorder.record(Event::ActivationFailed { id: id.clone(), cause: cause.to_owned() });
+        self.say_to_all(&FromSpawner::Spooled);
+        self.sessions.say(&giving(id), &SpawnerToSession::NotActivated(cause.to_owned()));
     }
 
     /// Begins the end of a role grant, or of the sessions of another access: rights first, then processes, then the record. False
@@ -82,18 +103,20 @@ impl Spawner {
             self.recorder.record(Event::ActivationFailed { id: id.clone(), cause });
             self.say_to_all(&FromSpawner::Spooled);
         }
-        let began = self.grants.begin_end(id, cause);
-        self.escapes.access_ended(id, clock::boottime_ms());
-        let ends = self.end_sessions(id, cause);
-        self.logins.begin_end(id, clock::boottime_ms(), GRACE_MS);
-        if began {
-            self.recorder.record(Event::Ended { id: id.clone(), cause });
-            self.say_to_all(&FromSpawner::Spooled);
+        if self.grants.is_activating(id) {
+            self.fail_to_activate(id, "it was ended before it was given");
+            return true;
         }
-        known || ends
+        if self.grants.begin_end(id, cause) {
+            self.change_back(id);
+        }
+        // Sessions of a role that is held end once the host is changed back; the conversation about one that was not yet ends at once.
+        if !known || asked { self.end_sessions(id, cause) || known } else { known }
     }
 
     pub(super) fn end_sessions(&mut self, id: &AccessId, cause: EndCause) -> bool {
+        self.escapes.access_ended(id, clock::boottime_ms());
+        self.logins.begin_end(id, clock::boottime_ms(), GRACE_MS);
         self.sessions.end_all(id, cause, clock::boottime_ms(), GRACE_MS)
     }
 
@@ -113,11 +136,23 @@ impl Spawner {
     /// Role grants that are ending, and of which nothing is left.
     pub(super) fn close_what_is_over(&mut self) {
         for (id, _) in self.grants.ending() {
-            if !self.sessions.remains(&id) && !self.escapes.remains(&id) && !self.logins.remain(&id) {
+            let is_changed_back = self.grants.find(&id).is_some_and(|grant| grant.on_host.is_changed_back());
+            let remains = self.sessions.remains(&id) || self.escapes.remains(&id) || self.logins.remain(&id);
+            if is_changed_back && !remains {
                 self.recorder.record(Event::Closed { id: id.clone() });
                 self.grants.close(&id);
                 self.say_to_all(&FromSpawner::Spooled);
             }
         }
     }
+}
+
+/// The conversation in which a role is given.
+pub(super) fn giving(id: &AccessId) -> SessionId {
+    SessionId { access: id.clone(), number: 0 }
+}
+
+pub(super) fn now() -> Now {
+    let moment = clock::now();
+    Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms }
 }

@@ -203,6 +203,8 @@ impl Spawner {
                 self.recorder.record(Event::ActivationFailed { id: session.access.clone(), cause });
             }
             gone = gone.map(|_| Gone::Tidy);
+        } else if session.number == 0 && self.grants.is_activating(&session.access) {
+            self.fail_to_activate(&session.access, "its requester did not wait for it");
         }
         match gone {
             None => return,
