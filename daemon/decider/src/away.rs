@@ -3,29 +3,48 @@
 //! What was asked before it went is not asked again: it may be what the spawner died of.
 
 use jitsudo_link::facts::About;
+use jitsudo_protocol::client::Ask;
 
 use crate::daemon::Daemon;
 use crate::spawner::NotTaken;
 use crate::work::What;
 
-/// A question that the spawner has not heard yet. No more of them than clients.
+/// What the spawner has not heard yet of a client. No more of them than clients.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) client: u64,
-    pub(crate) about: About,
-    pub(crate) what: What,
+    pub(crate) for_what: Later,
+}
+
+/// See [`Waiting`].
+#[derive(Debug)]
+pub(crate) enum Later {
+    /// A question about the client.
+    Look(About, What),
+    /// What root asks that needs no facts.
+    Ask(Ask),
+    /// That an authentication is forgotten: all of them, or the terminal's.
+    Forget(bool),
 }
 
 impl Daemon {
-    /// Asks when the spawner is there, or tells the client that it is not.
-    pub(crate) fn wait_for_spawner(&mut self, waiting: Waiting) {
-        self.waiting.push(waiting);
+    /// Takes what has to wait for the spawner; gives it back when that is there, or will not be there soon.
+    pub(crate) fn unless_soon_back(&mut self, client: u64, for_what: Later) -> Option<Later> {
+        if !self.spawner.is_soon_back(self.now_ms(), self.patience.spawner_ms) {
+            return Some(for_what);
+        }
+        self.waiting.push(Waiting { client, for_what });
+        None
     }
 
-    /// It is there: what waited is asked.
+    /// It is there: what waited is done.
     pub(crate) fn spawner_is_back(&mut self) {
-        for Waiting { client, about, what } in std::mem::take(&mut self.waiting) {
-            self.look(client, about, what);
+        for Waiting { client, for_what } in std::mem::take(&mut self.waiting) {
+            match for_what {
+                Later::Look(about, what) => self.look(client, about, what),
+                Later::Ask(ask) => self.begin_ask(client, ask),
+                Later::Forget(all) => self.begin_forget(client, all),
+            }
         }
     }
 

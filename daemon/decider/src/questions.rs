@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use crate::accesses;
 use crate::answers;
+use crate::away::Later;
 use crate::client::{fault, malformed};
 use crate::daemon::{Daemon, wall};
 use crate::locks;
@@ -42,6 +43,13 @@ impl Daemon {
     /// Answers at once, or asks for facts first.
     pub(crate) fn begin_ask(&mut self, client: u64, ask: Ask) {
         let Some(uid) = self.clients.get(&client).map(|client| client.peer.uid) else { return };
+        let ask = match ask {
+            ask @ (Ask::PolicyApply { .. } | Ask::Acknowledge { .. }) if Uid(uid) == Uid(self.places.root) => {
+                let Some(Later::Ask(ask)) = self.unless_soon_back(client, Later::Ask(ask)) else { return };
+                ask
+            }
+            ask => ask,
+        };
         match ask {
             Ask::PolicyStatus => {
                 let status = self.policy_status();
@@ -108,6 +116,9 @@ impl Daemon {
 
     /// What is remembered of an authentication is the spawner's alone: it is only told.
     pub(crate) fn begin_forget(&mut self, client: u64, all: bool) {
+        if self.unless_soon_back(client, Later::Forget(all)).is_none() {
+            return;
+        }
         let number = self.number();
         let Some(channel) = self.clients.get(&client).map(|client| Rc::clone(&client.channel)) else { return };
         match self.spawner.order(&ToSpawner::Forget { number, all }, Some(&channel)) {

@@ -25,7 +25,7 @@ use jitsudo_protocol::digest;
 use jitsudo_sys::nix::errno::Errno;
 use jitsudo_sys::syslog::Severity;
 
-use crate::away::Waiting;
+use crate::away::Later;
 use crate::client::fault;
 use crate::daemon::{Daemon, wall};
 use crate::limits;
@@ -53,9 +53,7 @@ impl Daemon {
 
     /// Asks for facts about a connection.
     pub(crate) fn look(&mut self, client: u64, about: About, what: What) {
-        if self.spawner.is_soon_back(self.now_ms(), self.patience.spawner_ms) {
-            return self.wait_for_spawner(Waiting { client, about, what });
-        }
+        let Some(Later::Look(about, what)) = self.unless_soon_back(client, Later::Look(about, what)) else { return };
         let number = self.number();
         let Some(channel) = self.clients.get(&client).map(|client| Rc::clone(&client.channel)) else { return };
         match self.spawner.order(&ToSpawner::Look { number, about }, Some(&channel)) {
