@@ -96,7 +96,8 @@ fn is_nothing_lent(host: &Host) -> bool {
 /// Asks for the role; its id.
 fn request(host: &Host, role: &str) -> String {
     let output = alice(host, &format!("jitctl request {role} --for 10m"));
-    let id = output.stdout.trim_end().rsplit_once('(').map(|(_, id)| id.trim_end_matches(')').to_owned());
+    let told = output.stdout.lines().next().and_then(|line| line.rsplit_once('('));
+    let id = told.map(|(_, id)| id.trim_end_matches(')').to_owned());
     id.unwrap_or_else(|| panic!("{}", output.both()))
 }
 
@@ -315,4 +316,40 @@ fn session_end_03_who_left_the_cgroup_ends_with_the_session_and_the_hosts_own_do
     assert_eq!(alice(&host, &format!("jitctl release {id}")).status, 0);
     assert!(wait_until(Duration::from_secs(3), || fled() == 0));
     assert_eq!(services(&host), before);
+}
+
+#[test]
+fn group_grant_04_login_that_a_membership_let_in_ends_with_it_and_counts_for_nothing() {
+    let host = host("groups-member");
+    let rules = "[roles.member]\nmembership = [\"staff\"]\ngroup-grants-more = true\n
+        [roles.first]\nrun = [\"/usr/bin/id -u\"]\n[roles.second]\nrun = [\"/usr/bin/tty\"]\n
+        [[allow]]\nname = \"joins\"\nwho = [\"alice\"]\nroles = [\"member\", \"second\"]\nauth = \"none\"\n
+        [[allow]]\nname = \"staff\"\nwho = [\"%staff\"]\nroles = [\"first\"]\nauth = \"none\"\n
+        [[deny]]\nname = \"no staff\"\nwho = [\"%staff\"]\nroles = [\"second\"]\n";
+    apply_policy(&host, rules).unwrap();
+    alice(&host, "exec >/dev/null 2>&1; setsid -f sleep 4742");
+    let id = request(&host, "member");
+    alice(
+        &host,
+        "exec >/dev/null 2>&1; setsid -f sleep 4741; setsid -f sh -c 'trap : TERM HUP; while :; do sleep 4743; done'",
+    );
+    assert!(alice(&host, "id -Gn").stdout.contains("staff"));
+    // By the files she is in it; to jitsudo she is not.
+    let asked = alice(&host, "jitsudo id -u; jitsudo tty </dev/null");
+    assert!(asked.stderr.contains("not allowed: /usr/bin/id") && asked.stdout == "not a tty\n", "{}", asked.both());
+    assert_eq!(alice(&host, &format!("jitctl release {id}")).status, 0);
+    let watch = Stopwatch::start();
+    assert!(wait_until(Duration::from_secs(15), || count(&host, "sleep 474[13]") == 0));
+    assert!(watch.elapsed() < Duration::from_secs(4), "{:?}", watch.elapsed());
+    assert!(wait_until(Duration::from_secs(10), || log(&host, &id)
+        .last()
+        .is_some_and(|event| event["event"] == "closed")));
+    let signals: Vec<_> = log(&host, &id)
+        .iter()
+        .filter(|event| event["event"] == "signalled")
+        .map(|event| event["signal"].clone())
+        .collect();
+    assert_eq!((signals.first(), signals.last()), (Some(&15.into()), Some(&9.into())));
+    assert_eq!(count(&host, "sleep 4742"), 1, "a login of before keeps nothing, and is left alone");
+    host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
 }

@@ -177,7 +177,6 @@ impl Escapes {
         });
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "no role can ask for a membership yet"))]
     /// A membership of an account is gone from the group file: who came in by it keeps the group, and is looked for.
     pub(crate) fn membership_ended(&mut self, access: &AccessId, uid: u32, gid: u32, now_ms: u64) {
         if uid == 0 {

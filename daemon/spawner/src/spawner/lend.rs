@@ -164,6 +164,11 @@ impl Spawner {
         for (effect, taken) in effects {
             match taken {
                 TakenBack::Done { removed, remark: _ } => {
+                    let noted = grant.on_host.noted.iter().find(|noted| noted.effect == effect && noted.ours);
+                    if let (Effect::Membership(_), Some(gid)) = (&effect, noted.and_then(|noted| noted.gid)) {
+                        // New logins had it: what the group file does not give them any more goes.
+                        self.escapes.membership_ended(&id, grant.requester, gid.0, clock::boottime_ms());
+                    }
                     grant.on_host.noted.retain(|noted| noted.effect != effect);
                     after.records.push(Event::EffectUndone { id: id.clone(), effect, removed });
                 }
