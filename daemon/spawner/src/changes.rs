@@ -123,10 +123,15 @@ impl Changes {
 
     /// Has all that is noted of a grant taken back, not before a time; what was to be made for it is not any more.
     pub(crate) fn undo(&mut self, id: &AccessId, from_ms: u64, again: bool) {
-        self.to_apply.retain(|(note, _)| note.id != *id);
+        self.make_no_more(id);
         if !self.to_undo.iter().any(|(known, ..)| known == id) {
             self.to_undo.push((id.clone(), from_ms, again));
         }
+    }
+
+    /// Nothing more is made for it.
+    pub(crate) fn make_no_more(&mut self, id: &AccessId) {
+        self.to_apply.retain(|(note, _)| note.id != *id);
     }
 
     /// True while a worker is at this grant.

@@ -61,6 +61,8 @@ impl Spawner {
     /// Takes back what is noted of a grant that ends, or is not held after all. Its sessions wait for that, but not long.
     pub(super) fn change_back(&mut self, id: &AccessId) {
         let now_ms = clock::boottime_ms();
+        // What no worker has begun yet never is: nobody would take it back.
+        self.changes.make_no_more(id);
         let is_busy = self.changes.is_busy_with(id);
         let Some(grant) = self.grants.find(id) else { return };
         if grant.on_host.noted.is_empty() && !is_busy {
