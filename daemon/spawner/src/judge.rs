@@ -85,7 +85,10 @@ pub(crate) fn judge(
     } else {
         match evaluate_by(applied.policy.as_ref(), facts, &request, past, &start.rule, now.wall) {
             Decision::Allow(terms) => terms,
-            Decision::Deny(denial) => return Err(format!("the applied policy does not allow it ({:?})", denial.cause)),
+            Decision::Deny(denial) => {
+                let cause = denial.cause;
+                return Err(format!("the applied policy does not allow it by rule {:?} ({cause:?})", start.rule));
+            }
         }
     };
     if request.kind == Kind::Role && !start.extends {
