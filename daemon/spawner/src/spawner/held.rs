@@ -107,11 +107,13 @@ impl Spawner {
             self.fail_to_activate(id, "it was ended before it was given");
             return true;
         }
-        if self.grants.begin_end(id, cause) {
+        let begins = self.grants.begin_end(id, cause);
+        if begins {
             self.change_back(id);
         }
-        // Sessions of a role that is held end once the host is changed back; the conversation about one that was not yet ends at once.
-        if !known || asked { self.end_sessions(id, cause) || known } else { known }
+        // Sessions of a role that is held end once the host is changed back. What finishes after the end of one, and the conversation about
+        // one that was not held yet, end at once.
+        if begins && !asked { known } else { self.end_sessions(id, cause) || known }
     }
 
     pub(super) fn end_sessions(&mut self, id: &AccessId, cause: EndCause) -> bool {
