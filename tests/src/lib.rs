@@ -25,6 +25,7 @@ mod command;
 mod error;
 mod fault;
 mod host;
+pub mod live;
 mod privileges;
 mod root;
 pub mod rows;
