@@ -1,6 +1,8 @@
 //! Signals: dispositions, masks, and dying of one (signal(7)).
 
 use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -66,14 +68,12 @@ pub fn unblock_all() -> io::Result<()> {
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
-/// Does something with no signal blocked, such as starting a program that must not inherit the mask.
-pub fn unblocked<T>(work: impl FnOnce() -> T) -> T {
-    let mut before = SigSet::empty();
-    // Neither call can fail: the arguments are constants and a set that the kernel gave.
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), Some(&mut before));
-    let outcome = work();
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
-    outcome
+/// Has a program that is to be started begin with no signal blocked, while this process keeps its own mask all the time: a signal that
+/// arrives meanwhile is read where the others are, and kills nobody.
+pub fn unblock_in_child(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec the closure makes one system call, sigprocmask(2), on its own stack: it is async-signal-safe and allocates
+    // nothing (its error is a number).
+    unsafe { command.pre_exec(unblock_all) }
 }
 
 /// Stops this process and its group by `signal`, which the caller may have blocked; returns when it runs again, or at once where the
@@ -114,17 +114,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_done_unblocked_and_the_mask_comes_back() {
+    fn program_begins_unblocked_and_the_own_mask_stays() {
         let mask = || {
             let mut mask = SigSet::empty();
             sigprocmask(SigmaskHow::SIG_BLOCK, None, Some(&mut mask)).unwrap();
             mask
         };
-        let _taken = take(&[Signal::SIGUSR1]).unwrap();
-        let before = mask();
-        assert!(before.contains(Signal::SIGUSR1));
-        assert!(!unblocked(mask).contains(Signal::SIGUSR1));
-        assert_eq!(mask(), before);
+        // One that is pending all the time would kill this process, were it ever unblocked here.
+        let taken = take(&[Signal::SIGUSR1]).unwrap();
+        nix::sys::signal::raise(Signal::SIGUSR1).unwrap();
+        let mut shows = Command::new("grep");
+        shows.args(["-h", "SigBlk", "/proc/self/status"]);
+        let inherited = String::from_utf8(shows.output().unwrap().stdout).unwrap();
+        assert!(inherited.ends_with("0200\n"), "{inherited}");
+        let unblocked = String::from_utf8(unblock_in_child(&mut shows).output().unwrap().stdout).unwrap();
+        assert!(unblocked.ends_with("0000000000000000\n"), "{unblocked}");
+        assert!(mask().contains(Signal::SIGUSR1));
+        assert_eq!(taken.read_signal().unwrap().map(|signal| signal.ssi_signo), Some(Signal::SIGUSR1 as u32));
     }
 
     #[test]

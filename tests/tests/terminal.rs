@@ -7,6 +7,16 @@ use std::time::Duration;
 use jitsudo_tests::story::{EVERYTHING, apply_policy, installed_host};
 use jitsudo_tests::{Host, Output, Terminal, package_file, wait_until};
 
+/// Says the size of its terminal, when it starts and whenever that changes, until it is interrupted.
+const WINDOW: &str = r#"#!/usr/bin/python3
+import os, signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.signal(signal.SIGWINCH, lambda *_: print("{1} {0}".format(*os.get_terminal_size()), flush=True))
+print("rea" "dy", flush=True)
+while True:
+    signal.pause()
+"#;
+
 fn host(name: &str) -> Host {
     let host = package_file().and_then(|package| installed_host(name, "bookworm", &package));
     let host = host.unwrap_or_else(|error| panic!("{error}"));
@@ -169,10 +179,9 @@ fn command_on_a_terminal_gets_keys_sizes_and_stops_like_any_other() {
     terminal.expect("03 1a 1c 0d").unwrap();
     terminal.expect("prompt> ").unwrap();
 
-    // A window that is dragged.
-    terminal
-        .send("jitsudo bash -c 'trap \"stty size\" WINCH; echo rea\"dy\"; while :; do sleep 0.05; done'\n")
-        .unwrap();
+    // A window that is dragged. Not a shell's loop: a shell whose command in the foreground ends well at that moment leaves Ctrl-C to it.
+    host.write("/opt/window", 0o755, WINDOW).unwrap();
+    terminal.send("jitsudo /opt/window\n").unwrap();
     terminal.expect("ready").unwrap();
     terminal.resize(50, 132).unwrap();
     terminal.expect("50 132").unwrap();

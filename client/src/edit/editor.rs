@@ -110,7 +110,7 @@ impl Editor {
     pub(crate) fn start(&self, copies: &[PathBuf]) -> io::Result<Running> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).args(copies);
-        let child = signals::unblocked(|| command.spawn())?;
+        let child = signals::unblock_in_child(&mut command).spawn()?;
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
         Ok(Running(Pid::from_raw(pid)))
     }

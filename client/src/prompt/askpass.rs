@@ -21,7 +21,7 @@ pub(super) fn ask(helper: &[u8], prompt: &[u8], patience: Duration, interruption
     let mut command = Command::new(OsStr::from_bytes(helper));
     command.arg(OsStr::from_bytes(prompt)).stdout(Stdio::piped());
     // The helper must not begin with the signals blocked that this process reads from a descriptor.
-    let started = signals::unblocked(|| command.spawn());
+    let started = signals::unblock_in_child(&mut command).spawn();
     let mut child = match started {
         Ok(child) => child,
         Err(error) => {
