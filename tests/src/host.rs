@@ -1,5 +1,6 @@
 //! A booted host and what can be done to it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -49,7 +50,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Host {
     name: String,
-    lower: PathBuf,
+    layers: OsString,
     options: Options,
     place: Place,
     container: Option<Child>,
@@ -62,7 +63,7 @@ impl Host {
     /// [`Error::NotRoot`]; [`Error::NotBooted`] with the end of its console.
     pub fn boot(name: &str, root: &Root, options: Options) -> Result<Self, Error> {
         let place = Place::take(name)?;
-        let mut host = Self { name: name.to_owned(), lower: root.path().to_owned(), options, place, container: None };
+        let mut host = Self { name: name.to_owned(), layers: root.layers(), options, place, container: None };
         make_disk(&host.place.folder.join("disk"), host.options.disk_bytes)?;
         if host.options.second_disk.is_some() {
             make_disk(&host.place.folder.join("disk2"), SECOND_DISK_BYTES)?;
@@ -88,7 +89,7 @@ impl Host {
             .args(shown)
             .env("CGROUP", &self.place.cgroup)
             .env("DIR", &self.place.folder)
-            .env("LOWER", &self.lower)
+            .env("LOWER", &self.layers)
             .env("NETNS", &self.place.netns)
             .env("NAME", &self.name)
             .env("UUID", machine_id(&self.name))
@@ -236,6 +237,15 @@ impl Host {
         let disk = self.place.folder.join(mount);
         // "shutdown" without -f is EXT4_IOC_SHUTDOWN with NOLOGFLUSH.
         self.beside(&["xfs_io", "-x", "-c", "shutdown", &disk.to_string_lossy()]).map(drop)
+    }
+
+    /// Copies what this host has that its root has not, to a folder of the machine.
+    ///
+    /// # Errors
+    /// [`Error::WrongState`] when it is down; [`Error::Failed`] when something cannot be copied.
+    pub(crate) fn copy_changes(&self, to: &Path) -> Result<(), Error> {
+        let upper = self.place.folder.join("mnt/upper");
+        self.beside(&["cp", "--archive", &upper.to_string_lossy(), &to.to_string_lossy()]).map(drop)
     }
 
     /// A tool of the machine that sees the host's disks.

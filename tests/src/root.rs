@@ -1,8 +1,10 @@
 //! Debian roots: built once by mmdebstrap, kept under a hash of their recipe, never booted directly.
 //!
-//! A host mounts its root as the read-only layer below a disk of its own, so that any number of hosts share one.
+//! A host mounts its root as the read-only layer below a disk of its own, so that any number of hosts share one. A root may itself be
+//! a layer upon another.
 //! A tools root is a copy of a root with more packages in it: the hosts of most tests do without them.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -53,6 +55,8 @@ const TOOLS_SETUP: &str = include_str!("root-tools.sh");
 pub struct Root {
     name: String,
     path: PathBuf,
+    /// What lies below it, when it is a layer.
+    below: Option<PathBuf>,
 }
 
 impl Root {
@@ -63,7 +67,7 @@ impl Root {
     /// # Errors
     /// [`Error::NotRoot`] without root; [`Error::Failed`] with the end of mmdebstrap's log when it fails.
     pub fn debian(suite: &str) -> Result<Self, Error> {
-        Self::cached(suite, recipe_hash(&base_recipe(suite)), Self::build)
+        Self::kept(format!("{suite}-{:016x}", hash(&base_recipe(suite))), suite, None, Self::build)
     }
 
     /// The same with the programs that people use under sudo: vim, htop, tmux, git, make, other shells, Ansible.
@@ -73,22 +77,37 @@ impl Root {
     pub fn tools(suite: &str) -> Result<Self, Error> {
         let base = Self::debian(suite)?;
         let recipe = [&base_recipe(suite), &TOOLS.join(","), TOOLS_SETUP].join("\n");
-        Self::cached(&format!("{suite}-tools"), recipe_hash(&recipe), |root| root.build_tools(&base))
+        let name = format!("{suite}-tools");
+        Self::kept(format!("{name}-{:016x}", hash(&recipe)), &name, None, |root| root.build_tools(&base))
     }
 
-    /// The root of this name and recipe, built by `build` when the cache does not hold it.
-    fn cached(name: &str, recipe: u64, build: impl FnOnce(&Self) -> Result<(), Error>) -> Result<Self, Error> {
+    /// A layer upon a root, which `build` makes at the path it is given when the cache does not hold it.
+    pub(crate) fn cached(
+        file: &str,
+        below: &Self,
+        build: impl FnOnce(&Path) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        Self::kept(file.to_owned(), &below.name, Some(below.path.clone()), |root| build(&root.path))
+    }
+
+    /// The root in this file of the cache, built by `build` when the cache does not hold it.
+    fn kept(
+        file: String,
+        name: &str,
+        below: Option<PathBuf>,
+        build: impl FnOnce(&Self) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
         if !crate::bed::is_root() {
             return Err(Error::NotRoot);
         }
         let roots = cache_folder().join("roots");
         fs::create_dir_all(&roots).map_err(io(format!("create {}", roots.display())))?;
-        let path = roots.join(format!("{name}-{recipe:016x}"));
-        let root = Self { name: name.to_owned(), path };
+        let root = Self { name: name.to_owned(), path: roots.join(&file), below };
         if root.path.is_dir() {
             return Ok(root);
         }
-        let lock_path = roots.join(format!("{name}.lock"));
+        let kind = if root.below.is_some() { "layer" } else { "root" };
+        let lock_path = roots.join(format!("{name}.{kind}.lock"));
         let lock = fs::File::create(&lock_path).map_err(io(format!("create {}", lock_path.display())))?;
         lock.lock().map_err(io(format!("lock {}", lock_path.display())))?;
         if !root.path.is_dir() {
@@ -107,6 +126,16 @@ impl Root {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What a host mounts below its own disk, as overlayfs has it: the uppermost first.
+    pub(crate) fn layers(&self) -> OsString {
+        let mut layers = self.path.clone().into_os_string();
+        if let Some(below) = &self.below {
+            layers.push(":");
+            layers.push(below);
+        }
+        layers
     }
 
     /// Builds beside the final place and renames, so that a root that exists is a whole one.
@@ -178,7 +207,7 @@ pub(crate) fn last_lines(text: &str, count: usize) -> String {
     lines.get(from..).unwrap_or_default().join("\n")
 }
 
-fn remove(path: &Path) -> Result<(), Error> {
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -194,7 +223,7 @@ fn base_recipe(suite: &str) -> String {
 }
 
 /// FNV-1a over a recipe.
-fn recipe_hash(recipe: &str) -> u64 {
+pub(crate) fn hash(recipe: &str) -> u64 {
     recipe.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
@@ -234,7 +263,7 @@ mod tests {
 
     #[test]
     fn another_suite_has_another_recipe() {
-        assert_ne!(recipe_hash(&base_recipe("bookworm")), recipe_hash(&base_recipe("trixie")));
+        assert_ne!(hash(&base_recipe("bookworm")), hash(&base_recipe("trixie")));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::host::{Host, Options};
+use crate::layer::with_package;
 use crate::root::Root;
 
 /// What the README says.
@@ -39,14 +40,12 @@ roles = ["everything"]
 auth = "none"
 "#;
 
-/// Boots a host and installs the package there, as an administrator does.
+/// Boots a host that has the package. It was installed there as [`install`] does, once for all hosts.
 ///
 /// # Errors
 /// As [`Host::boot`]; [`Error::Failed`] with apt's output when the package does not install.
 pub fn installed_host(name: &str, suite: &str, package: &Path) -> Result<Host, Error> {
-    let host = Host::boot(name, &Root::debian(suite)?, Options::default())?;
-    install(&host, package)?;
-    Ok(host)
+    Host::boot(name, &with_package(&Root::debian(suite)?, package)?, Options::default())
 }
 
 /// Boots a host with the programs that people use under sudo, where alice may run everything and `sudo` is jitsudo.
@@ -57,8 +56,7 @@ pub fn installed_host(name: &str, suite: &str, package: &Path) -> Result<Host, E
 /// # Errors
 /// As [`installed_host`] and [`apply_policy`].
 pub fn host_with_jitsudo_as_sudo(name: &str, package: &Path) -> Result<Host, Error> {
-    let host = Host::boot(name, &Root::tools("bookworm")?, Options::default())?;
-    install(&host, package)?;
+    let host = Host::boot(name, &with_package(&Root::tools("bookworm")?, package)?, Options::default())?;
     apply_policy(
         &host,
         &EVERYTHING.replace("as = ", "shell = true\nenv-keep = [\"COLOUR\", \"DEBIAN_FRONTEND\"]\nas = "),

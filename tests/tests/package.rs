@@ -3,11 +3,16 @@
 
 use std::time::Duration;
 
-use jitsudo_tests::story::{EVERYTHING, apply_policy, install, installed_host};
-use jitsudo_tests::{Host, package_file, wait_until};
+use jitsudo_tests::story::{EVERYTHING, apply_policy, install};
+use jitsudo_tests::{Error, Host, Options, Root, package_file, wait_until};
 
 fn host(name: &str, suite: &str) -> Host {
-    package_file().and_then(|package| installed_host(name, suite, &package)).unwrap_or_else(|error| panic!("{error}"))
+    let booted = || -> Result<Host, Error> {
+        let host = Host::boot(name, &Root::debian(suite)?, Options::default())?;
+        install(&host, &package_file()?)?;
+        Ok(host)
+    };
+    booted().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// `path mode owner group` of everything below some folders.
