@@ -3,7 +3,9 @@
 //! apt takes seven times as long as a boot. A host that stands on a layer boots as any host does that has the package already:
 //! it has no state of jitsudo's, no journal and no identity from the host that the layer was made on.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -30,9 +32,12 @@ pub fn with_package(root: &Root, package: &Path) -> Result<Root, Error> {
     let data = fs::metadata(&package).map_err(io(format!("look at {}", package.display())))?;
     let place = hash(&format!("{}\n{}\n{FORGET}", package.display(), root.path().display()));
     let stamp = hash(&format!("{} {} {} {}", data.ino(), data.len(), data.mtime(), data.mtime_nsec()));
-    let prefix = format!("{}+jitsudo-{place:016x}-", root.name());
-    Root::cached(&format!("{prefix}{stamp:016x}"), root, |path| {
-        forget_older(path, &prefix);
+    let name = format!("{}+jitsudo-{place:016x}", root.name());
+    Root::cached(&format!("{name}-{stamp:016x}"), root, |path| {
+        let roots = path.parent().unwrap_or(path);
+        forget_older(roots, &name);
+        fs::write(roots.join(format!("{name}.package")), package.as_os_str().as_encoded_bytes())
+            .map_err(io(format!("note the package of {name}")))?;
         build(root, &package, path)
     })
 }
@@ -52,11 +57,20 @@ fn build(root: &Root, package: &Path, path: &Path) -> Result<(), Error> {
     fs::rename(&unfinished, path).map_err(io(format!("rename {}", unfinished.display())))
 }
 
-/// Layers of packages that stood in the same place and are replaced: whoever tested them is done.
-fn forget_older(path: &Path, prefix: &str) {
-    let older = path.parent().into_iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
-    for entry in older.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)) {
+/// Layers of packages that stood in the same place and are replaced, or that are gone: whoever tested them is done.
+fn forget_older(roots: &Path, name: &str) {
+    let entries = || fs::read_dir(roots).into_iter().flatten().flatten().map(|entry| entry.path());
+    for noted in entries().filter(|path| path.extension().is_some_and(|end| end == "package")) {
+        let package = fs::read(&noted).unwrap_or_default();
+        let layer = noted.with_extension("");
+        let Some(layer) = layer.file_name().and_then(OsStr::to_str) else { continue };
+        if layer != name && Path::new(OsStr::from_bytes(&package)).exists() {
+            continue;
+        }
+        let begins =
+            |path: &Path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&format!("{layer}-")));
         // One that cannot be removed costs room alone.
-        let _ = remove(&entry.path());
+        entries().filter(|path| begins(path)).for_each(|path| drop(remove(&path)));
+        let _ = fs::remove_file(&noted);
     }
 }

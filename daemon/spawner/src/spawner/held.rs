@@ -77,8 +77,6 @@ impl Spawner {
         };
         // An account that nobody looked at yet is looked at now.
         self.accounts.look_soon();
-        // An account that nobody looked at yet is looked at now.
-        self.accounts.look_soon();
         // Before the requester hears of it: a command that follows finds it held.
         self.say_to_all(&FromSpawner::Spooled);
         // A session that is gone has no requester to tell; the grant is theirs all the same, and ends as it would.
