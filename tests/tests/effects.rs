@@ -85,10 +85,46 @@ fn membership_comes_and_goes(suite: &str) {
     assert!(groups.contains("adm") && groups.contains("staff"), "{groups}");
     assert_eq!((undo(&host, ONE, ADM), undo(&host, OTHER, STAFF)), (REMOVED.to_owned(), REMOVED.to_owned()));
 
+    many_memberships_go_at_once_and_nothing_else_changes(&host);
+
     let unknown = lend(&host, ONE, r#"{"membership":"nosuch"}"#);
     assert!(unknown.contains("has not exactly one group of that name"), "{unknown}");
     let login = lend(&host, ONE, r#"{"login":["@self"]}"#);
     assert!(login.contains("not supported yet"), "{login}");
+}
+
+fn many_memberships_go_at_once_and_nothing_else_changes(host: &Host) {
+    // A tool died between the two files.
+    assert_eq!(lend(host, ONE, ADM), OURS);
+    host.sh("sed -i s/^adm:.*/adm:x:4:/ /etc/group").ok().unwrap();
+    assert_eq!(undo(host, ONE, ADM), REMOVED);
+    assert_eq!(lines(host, "adm"), "adm:x:4:\nadm:*::\n", "newgrp believes gshadow");
+    // Lines of others, of NIS, and some that make no sense.
+    let odd = r"printf '\n#alice\nodd:x\n\xff:x:9:alice\nadm2:x:99999:alice\n+nis:::\n' >>/etc/group; gpasswd -a bob adm; \
+        gpasswd -a alice sre; cp /etc/group /etc/gshadow /root/; journalctl --sync";
+    host.sh(odd).ok().unwrap();
+    let edits =
+        || host.sh("journalctl --sync; journalctl -qt vigr | wc -l").ok().unwrap().trim().parse::<u32>().unwrap();
+    let before = edits();
+    let groups = ["adm", "staff", "audio", "video", "games"];
+    let ids: Vec<String> = (1..=10).map(|number| format!("01jd00000000000000000001{number:02}")).collect();
+    for ((place, id), group) in ids.iter().enumerate().zip(groups.iter().cycle()) {
+        let (uid, user) = if place < 5 { ("1001", "alice") } else { ("1003", "bob") };
+        let effect = format!(r#"{{"membership":"{group}"}}"#);
+        let answer = host.run(&["/opt/lend", "apply", id, uid, user, "3600", &effect]).ok().unwrap();
+        assert_eq!(answer.trim(), if place == 5 { NOT_OURS } else { OURS }, "{id}");
+    }
+    assert!(lines(host, "audio").contains("alice,bob\n"));
+    let mut order = vec!["/opt/lend", "undo-all"];
+    order.extend(ids.iter().map(String::as_str));
+    let watch = Stopwatch::start();
+    let answers = host.run(&order).ok().unwrap();
+    println!("{} memberships were gone after {:?}", ids.len(), watch.elapsed());
+    assert_eq!((answers.matches(r#""removed":true"#).count(), answers.matches(r#""removed":false"#).count()), (9, 1));
+    host.sh("cmp /etc/group /root/group && cmp /etc/gshadow /root/gshadow").ok().unwrap();
+    assert_eq!(host.sh("stat -c '%a %U:%G' /etc/group /etc/gshadow").ok().unwrap(), "644 root:root\n640 root:shadow\n");
+    assert_eq!(edits() - before, 2, "one call for each file");
+    host.sh("gpasswd -d bob adm; gpasswd -d alice sre").ok().unwrap();
 }
 
 #[test]

@@ -6,13 +6,13 @@
 //! 3. A change that cannot be read back is taken back at once, and the answer is no.
 //! 4. Taking back waits for no record and, past a bound, for no lock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jitsudo_core::Timestamp;
 use jitsudo_core::id::AccessId;
 use jitsudo_core::lends::Effect;
-use jitsudo_core::name::Gid;
+use jitsudo_core::name::{Gid, Uid};
 use jitsudo_link::notes::{Locked, Note, Noted, Notes};
 use jitsudo_link::spawner::{Lent, TakenBack, Undone};
 use jitsudo_sys::clock;
@@ -62,10 +62,10 @@ fn try_to_apply(notes: &Notes, note: Note, effect: &Effect) -> Result<bool, Stri
         Effect::Membership(_) => Some(locked(notes)?),
         Effect::Sudoers(_) | Effect::Login(_) => None,
     };
-    let all = notes.read_all().notes;
-    let mut note = with_what_is_noted(note, &all);
+    let stored = notes.of(&note.id).ok().flatten();
+    let mut note = with_what_is_noted(note, stored);
     let before = match effect {
-        Effect::Membership(group) => membership::look(&note, group, &all)?,
+        Effect::Membership(group) => membership::look(&note, group, &notes.read_lasting().notes)?,
         Effect::Sudoers(_) => Before { ours: true, is_there: false, gid: None },
         Effect::Login(_) => return Err(format!("cannot lend {effect}: not supported yet")),
     };
@@ -109,8 +109,7 @@ fn locked(notes: &Notes) -> Result<Locked, String> {
 fn try_to_undo(notes: &Notes, note: Note, effect: &Effect) -> Result<Removed, String> {
     let id = note.id.clone();
     // What another grant of it holds is judged by the files; a note that is nowhere is judged as it was given.
-    let stored = notes.read_all().notes.into_iter().find(|one| one.id == id);
-    let mut whole = with_what_is_noted(note, stored.as_slice());
+    let mut whole = with_what_is_noted(note, notes.of(&id).ok().flatten());
     if matches!(effect, Effect::Sudoers(_)) && whole.noted(effect).is_none() {
         // A drop-in is its grant's alone: noted or not.
         whole.set(Noted { effect: effect.clone(), gid: None, ours: true, applied: false });
@@ -172,17 +171,17 @@ fn undo_all(
     let until_ms = clock::boottime_ms().saturating_add(patience_ms);
     // Without the lock only the ownership could be judged wrongly, and in the direction of taking away.
     let lock = notes.lock(Duration::from_millis(patience_ms)).ok().flatten();
-    let all = notes.read_all().notes;
+    let owners = Owners::of(notes);
     let ending: BTreeSet<AccessId> = later.iter().map(|(note, ..)| note.id.clone()).collect();
     let (mut entries, mut places) = (Vec::new(), Vec::new());
     for (place, (note, meant, effects)) in later.iter_mut().enumerate() {
         for noted in meant.iter() {
             let Effect::Membership(group) = &noted.effect else { continue };
-            match noted.ours.then(|| other_owner(note, noted, &all, &ending)) {
+            match noted.ours.then(|| owners.other(note, noted, &ending)) {
                 // The host had it before.
                 None => effects.push((noted.effect.clone(), Ok(Removed { removed: false, remark: None }))),
                 Some(Some(other)) => {
-                    let remark = Some(format!("{} still has it", other.id));
+                    let remark = Some(format!("{other} still has it"));
                     effects.push((noted.effect.clone(), Ok(Removed { removed: false, remark })));
                 }
                 Some(None) => {
@@ -229,29 +228,45 @@ fn strike_out(notes: &Notes, note: &mut Note, effects: Vec<(Effect, Result<Remov
 }
 
 /// The order's note, with what was noted of effects that it does not name: the files know best.
-fn with_what_is_noted(mut note: Note, all: &[Note]) -> Note {
-    let stored = all.iter().find(|one| one.id == note.id);
-    for noted in stored.into_iter().flat_map(|stored| &stored.effects) {
+fn with_what_is_noted(mut note: Note, stored: Option<Note>) -> Note {
+    for noted in stored.into_iter().flat_map(|stored| stored.effects) {
         if !note.noted(&noted.effect).is_some_and(|known| known.ours) {
-            note.set(noted.clone());
+            note.set(noted);
         }
     }
     note
 }
 
-/// A grant of the same requester that has the same effect, is not over, and does not end now.
-fn other_owner<'a>(note: &Note, noted: &Noted, all: &'a [Note], ending: &BTreeSet<AccessId>) -> Option<&'a Note> {
-    let moment = clock::now();
-    let wall = Timestamp::from_nanosecond(moment.wall_ns).unwrap_or(Timestamp::MAX);
-    let boot = clock::boot_id().unwrap_or_default();
-    all.iter().find(|other| {
-        other.uid == note.uid
-            && other.id != note.id
-            && !ending.contains(&other.id)
-            && other.ending.is_none()
-            && !other.is_over(wall, moment.boottime_ms, &boot)
-            && owns(other, &noted.effect, noted.gid)
-    })
+/// Who holds memberships, by account: the notes on disk name each, those in `/run` say how far its grant is.
+struct Owners<'a> {
+    notes: &'a Notes,
+    lent: BTreeMap<Uid, Vec<Note>>,
+    wall: Timestamp,
+    boottime_ms: u64,
+    boot: String,
+}
+
+impl<'a> Owners<'a> {
+    fn of(notes: &'a Notes) -> Self {
+        let mut lent: BTreeMap<Uid, Vec<Note>> = BTreeMap::new();
+        for note in notes.read_lasting().notes {
+            lent.entry(note.uid).or_default().push(note);
+        }
+        let moment = clock::now();
+        let wall = Timestamp::from_nanosecond(moment.wall_ns).unwrap_or(Timestamp::MAX);
+        Self { notes, lent, wall, boottime_ms: moment.boottime_ms, boot: clock::boot_id().unwrap_or_default() }
+    }
+
+    /// A grant of the same requester that has the same effect, is not over, and does not end now.
+    fn other(&self, note: &Note, noted: &Noted, ending: &BTreeSet<AccessId>) -> Option<AccessId> {
+        let of_account = self.lent.get(&note.uid).into_iter().flatten();
+        let others = of_account.filter(|other| other.id != note.id && !ending.contains(&other.id));
+        others.filter(|other| owns(other, &noted.effect, noted.gid)).find_map(|other| {
+            let known = self.notes.of(&other.id).ok().flatten()?;
+            let is_live = known.ending.is_none() && !known.is_over(self.wall, self.boottime_ms, &self.boot);
+            is_live.then_some(known.id)
+        })
+    }
 }
 
 /// True when any grant of this requester, over or not, says that the entry is its own.

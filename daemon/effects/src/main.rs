@@ -18,6 +18,7 @@ mod gate;
 mod host;
 mod key;
 mod lend;
+mod members;
 mod membership;
 mod more;
 mod place;
@@ -53,6 +54,12 @@ fn ends_with_its_spawner(channel: &Channel) -> bool {
 }
 
 fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    if let [word, path] = words.as_slice()
+        && word == members::WORD
+    {
+        return members::main(path);
+    }
     let Ok(channel) = Channel::from_inherited(INHERITED_FD) else {
         return ExitCode::from(2);
     };

@@ -6,21 +6,26 @@
 //! 3. What was added is found again when account or group are renamed or gone (`identity_nss_02_*`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::Path;
 
 use jitsudo_core::lends::Effect;
 use jitsudo_core::name::{Gid, Uid};
+use jitsudo_link::LIBEXEC;
 use jitsudo_link::notes::{Locked, Note};
 use jitsudo_sys::clock;
 
 use crate::accounts::{self, Group};
 use crate::lend::{self, Before, Removed};
-use crate::tool;
+use crate::{members, tool};
 
 const GPASSWD: &str = "/usr/bin/gpasswd";
+const VIGR: &str = "/usr/sbin/vigr";
 const GROUP_LOCK: &str = "/etc/group.lock";
 /// Milliseconds for one change, waiting for another tool's lock included.
 const PATIENCE_MS: u64 = 18_000;
+/// Longest variable that names entries for one call; execve(2) takes 128 KiB.
+const MAX_BYTES: usize = 96 << 10;
 /// Milliseconds between two tries at a lock that another tool holds.
 const STEP_MS: u64 = 200;
 
@@ -98,96 +103,182 @@ impl Entry {
 /// Removes what was added, under whatever names accounts and groups have now, many at once, and reads it back: an outcome for each.
 pub(crate) fn remove(entries: &[Entry], lock: Option<&Locked>, until_ms: u64) -> Vec<Result<Removed, String>> {
     let cannot = |entry: &Entry, why: &str| Err(format!("cannot take {} out of {}: {why}", entry.user, entry.group));
-    let unreadable = |error: std::io::Error| format!("cannot read {}: {error}", accounts::GROUP);
     let now_called = accounts::names_in_file();
-    let before = match accounts::groups_in_file().map_err(unreadable) {
-        Ok(groups) => groups,
+    let before = match Files::read() {
+        Ok(files) => files,
         Err(why) => return entries.iter().map(|entry| cannot(entry, &why)).collect(),
     };
-    let wanted: Vec<BTreeSet<(String, String)>> =
-        entries.iter().map(|entry| present(entry, &now_called, &before)).collect();
-    let all: BTreeSet<(String, String)> = wanted.iter().flatten().cloned().collect();
+    let wanted: Vec<BTreeSet<Pair>> = entries.iter().map(|entry| before.present(entry, &now_called)).collect();
+    let all: BTreeSet<Pair> = wanted.iter().flatten().cloned().collect();
     let failed = take_out(&all, lock, until_ms);
-    let after = match accounts::groups_in_file().map_err(unreadable) {
-        Ok(groups) => groups,
+    let synced = if all.is_empty() { Ok(()) } else { sync_etc() };
+    let after = match Files::read() {
+        Ok(files) => files,
         Err(why) => return entries.iter().map(|entry| cannot(entry, &why)).collect(),
     };
-    let mut seen = BTreeMap::new();
-    let outcome = |(entry, wanted): (&Entry, &BTreeSet<(String, String)>)| {
-        if let Some((group, _)) = present(entry, &now_called, &after).first() {
-            let still = format!("{} still shows it in {group}", accounts::GROUP);
+    let groups: BTreeSet<String> =
+        entries.iter().flat_map(|entry| after.groups_of(entry)).map(|group| group.name.clone()).collect();
+    let seen = accounts::groups_named(&groups);
+    let outcome = |(entry, wanted): (&Entry, &BTreeSet<Pair>)| {
+        if let Some((group, _)) = after.present(entry, &now_called).first() {
+            let still = format!("{} or {} still shows it in {group}", accounts::GROUP, accounts::GSHADOW);
             return cannot(entry, wanted.iter().find_map(|pair| failed.get(pair)).unwrap_or(&still));
+        }
+        if let Err(why) = &synced
+            && !wanted.is_empty()
+        {
+            return cannot(entry, why);
         }
         let mut remarks = Vec::new();
         if let Some(now) = entry.names(&now_called).nth(1) {
             remarks.push(format!("{} is called {now} now", entry.user));
         }
-        let groups: Vec<&str> =
-            after.iter().filter(|group| entry.is_in(group)).map(|group| group.name.as_str()).collect();
+        let groups: Vec<&str> = after.groups_of(entry).map(|group| group.name.as_str()).collect();
         match groups.as_slice() {
             [] => remarks.push(format!("group {} is gone", entry.group)),
             [one] if *one == entry.group => {}
             several => remarks.push(format!("group {} was found as {}", entry.group, several.join(", "))),
         }
-        for group in groups {
-            match seen.entry(group.to_owned()).or_insert_with(|| accounts::group_named(group)) {
-                Ok(Some(seen)) if entry.names(&now_called).any(|name| seen.members.iter().any(|one| one == name)) => {
-                    return cannot(entry, &format!("NSS still shows it in {group}"));
+        match &seen {
+            Ok(seen) => {
+                let shows =
+                    |group: &&Group| entry.names(&now_called).any(|name| group.members.iter().any(|one| one == name));
+                if let Some(group) = groups.iter().filter_map(|group| seen.get(*group)).find(shows) {
+                    return cannot(entry, &format!("NSS still shows it in {}", group.name));
                 }
-                Ok(_) => {}
-                // The file does not have it any more: a directory that is away is no reason to try for ever.
-                Err(why) => remarks.push(format!("NSS could not be asked: {why}")),
             }
+            // The files do not have it any more: a directory that is away is no reason to try for ever.
+            Err(why) => remarks.push(format!("NSS could not be asked: {why}")),
         }
         Ok(Removed { removed: !wanted.is_empty(), remark: Some(remarks.join("; ")).filter(|text| !text.is_empty()) })
     };
     entries.iter().zip(&wanted).map(outcome).collect()
 }
 
-/// The lines that it stands in: group and member.
-fn present(entry: &Entry, now_called: &BTreeMap<Uid, String>, groups: &[Group]) -> BTreeSet<(String, String)> {
-    let mut found = BTreeSet::new();
-    for group in groups.iter().filter(|group| entry.is_in(group)) {
-        for name in entry.names(now_called).filter(|name| group.members.iter().any(|member| member == name)) {
-            found.insert((group.name.clone(), name.to_owned()));
-        }
+/// Group and member.
+type Pair = (String, String);
+
+/// Both files that say who is a member.
+struct Files {
+    groups: Vec<Group>,
+    shadow: BTreeMap<String, Vec<String>>,
+}
+
+impl Files {
+    fn read() -> Result<Self, String> {
+        let unreadable = |file: &str, error: std::io::Error| format!("cannot read {file}: {error}");
+        Ok(Self {
+            groups: accounts::groups_in_file().map_err(|error| unreadable(accounts::GROUP, error))?,
+            shadow: accounts::members_in_gshadow().map_err(|error| unreadable(accounts::GSHADOW, error))?,
+        })
     }
-    found
+
+    fn groups_of(&self, entry: &Entry) -> impl Iterator<Item = &Group> {
+        self.groups.iter().filter(|group| entry.is_in(group))
+    }
+
+    /// The lines that an entry stands in. One of the two files alone will do: a tool may have died between them.
+    fn present(&self, entry: &Entry, now_called: &BTreeMap<Uid, String>) -> BTreeSet<Pair> {
+        let mut found = BTreeSet::new();
+        let mut find = |group: &str, members: &[String]| {
+            for name in entry.names(now_called).filter(|name| members.iter().any(|member| member == name)) {
+                found.insert((group.to_owned(), name.to_owned()));
+            }
+        };
+        let of_gshadow = |name: &str| self.shadow.get(name).map_or(&[][..], Vec::as_slice);
+        find(&entry.group, of_gshadow(&entry.group));
+        for group in self.groups_of(entry) {
+            find(&group.name, &group.members);
+            find(&group.name, of_gshadow(&group.name));
+        }
+        found
+    }
 }
 
 /// Takes each out; why not, for those where that was told.
-fn take_out(
-    pairs: &BTreeSet<(String, String)>,
-    lock: Option<&Locked>,
-    until_ms: u64,
-) -> BTreeMap<(String, String), String> {
+fn take_out(pairs: &BTreeSet<Pair>, lock: Option<&Locked>, until_ms: u64) -> BTreeMap<Pair, String> {
     let mut failed = BTreeMap::new();
-    for (group, name) in pairs {
-        if let Err(why) = gpasswd("-d", name, group, lock, until_ms) {
-            failed.insert((group.clone(), name.clone()), why);
+    // vigr would put a file in the place of a link.
+    let is_odd = accounts::group_file_is_odd().or_else(accounts::gshadow_is_odd).is_some();
+    if is_odd || !Path::new(VIGR).exists() {
+        for (group, name) in pairs {
+            if let Err(why) = gpasswd("-d", name, group, lock, until_ms) {
+                failed.insert((group.clone(), name.clone()), why);
+            }
+        }
+        return failed;
+    }
+    for some in batches(pairs) {
+        let whom = members::told(some.iter().copied());
+        // The group file first: it gives the right.
+        let mut edited = vigr(&[], &whom, lock, until_ms);
+        if edited.is_ok() && accounts::has_gshadow() {
+            edited = vigr(&["-s"], &whom, lock, until_ms);
+        }
+        if let Err(why) = edited {
+            failed.extend(some.into_iter().map(|pair| (pair.clone(), why.clone())));
         }
     }
     failed
+}
+
+/// As many as one variable may name.
+fn batches(pairs: &BTreeSet<Pair>) -> Vec<Vec<&Pair>> {
+    let (mut batches, mut bytes) = (Vec::<Vec<&Pair>>::new(), MAX_BYTES);
+    for pair in pairs {
+        bytes += pair.0.len() + pair.1.len() + 2;
+        match batches.last_mut() {
+            Some(batch) if bytes <= MAX_BYTES => batch.push(pair),
+            _ => {
+                bytes = pair.0.len() + pair.1.len() + 2;
+                batches.push(vec![pair]);
+            }
+        }
+    }
+    batches
+}
+
+/// What is gone must be gone after a power cut too, before its note goes: a tool syncs the file, not its name.
+fn sync_etc() -> Result<(), String> {
+    File::open("/etc").and_then(|etc| etc.sync_all()).map_err(|error| format!("cannot sync /etc: {error}"))
 }
 
 fn until() -> u64 {
     clock::boottime_ms().saturating_add(PATIENCE_MS)
 }
 
-/// Tries until another tool's lock is free or the time is over.
 fn gpasswd(how: &str, user: &str, group: &str, lock: Option<&Locked>, until_ms: u64) -> Result<(), String> {
+    shadow_tool(GPASSWD, &[how, user, group], &[], lock, until_ms)
+}
+
+/// Edits one of the two files by [`members`].
+fn vigr(how: &[&str], whom: &str, lock: Option<&Locked>, until_ms: u64) -> Result<(), String> {
+    let editor = format!("{LIBEXEC}/jitsudo-effects {}", members::WORD);
+    shadow_tool(VIGR, how, &[("VISUAL", &editor), (members::WHOM, whom)], lock, until_ms)
+}
+
+/// Tries until another tool's lock is free or the time is over.
+fn shadow_tool(
+    program: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    lock: Option<&Locked>,
+    until_ms: u64,
+) -> Result<(), String> {
     loop {
         let left = until_ms.saturating_sub(clock::boottime_ms());
-        let ran = tool::run(GPASSWD, &[how, user, group], lend::held_by_tool(lock), left.max(STEP_MS));
+        let ran = tool::run_with(program, arguments, environment, lend::held_by_tool(lock), left.max(STEP_MS));
         // shadow's tools wait for the lock themselves, longer than there may be time for.
         let ran = ran.map_err(|why| if is_locked() { format!("{why}: another tool holds the lock") } else { why })?;
         if ran.succeeded {
             return Ok(());
         }
-        let is_locked = ran.errors.contains("cannot lock");
+        // gpasswd's word for it, and vigr's.
+        let is_locked = ran.errors.contains("cannot lock") || ran.errors.contains("Couldn't lock");
         if !is_locked || left <= STEP_MS {
             let hint = if is_locked { ": another tool holds the lock" } else { "" };
-            return Err(format!("gpasswd: {}{hint}", ran.words()));
+            let name = program.rsplit('/').next().unwrap_or(program);
+            return Err(format!("{name}: {}{hint}", ran.words()));
         }
         std::thread::sleep(std::time::Duration::from_millis(STEP_MS));
     }
@@ -196,4 +287,19 @@ fn gpasswd(how: &str, user: &str, group: &str, lock: Option<&Locked>, until_ms: 
 /// The lock file of shadow's tools (lckpwdf(3) has another one beside).
 pub(crate) fn is_locked() -> bool {
     Path::new(GROUP_LOCK).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_entries_are_named_in_variables_that_fit() {
+        let pairs: BTreeSet<Pair> = (0..5_000).map(|number| (format!("group{number}"), "m".repeat(32))).collect();
+        let batches = batches(&pairs);
+        assert!(batches.len() > 1 && batches.iter().flatten().copied().eq(&pairs));
+        assert!(batches.iter().all(|batch| members::told(batch.iter().copied()).len() <= MAX_BYTES));
+        let long = [("g".repeat(MAX_BYTES), "m".to_owned()), ("h".to_owned(), "m".to_owned())].into();
+        assert_eq!(super::batches(&long).iter().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+    }
 }

@@ -38,9 +38,21 @@ impl Ran {
 ///
 /// `input` becomes its standard input: a file that it is to keep open, for its lock.
 pub(crate) fn run(program: &str, arguments: &[&str], input: Stdio, patience_ms: u64) -> Result<Ran, String> {
+    run_with(program, arguments, &[], input, patience_ms)
+}
+
+/// The same with more variables than a path and a language.
+pub(crate) fn run_with(
+    program: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    input: Stdio,
+    patience_ms: u64,
+) -> Result<Ran, String> {
     let until_ms = clock::boottime_ms().saturating_add(patience_ms);
     let mut command = Command::new(program);
     command.args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
+    command.envs(environment.iter().copied());
     command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir("/");
     let mut child = command.spawn().map_err(|error| format!("cannot start {program}: {error}"))?;
     let output = child.stdout.take().map(|pipe| thread::spawn(move || read(pipe)));

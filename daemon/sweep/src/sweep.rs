@@ -7,11 +7,12 @@ use jitsudo_core::id::AccessId;
 use jitsudo_core::lends::Effect;
 use jitsudo_link::SESSIONS;
 use jitsudo_link::notes::{Note, Notes};
+use jitsudo_link::spawner::TakenBack;
 use jitsudo_protocol::digest;
 
 use crate::over::{self, Which};
 use crate::record::{self, Recorder};
-use crate::undo;
+use crate::undo::{self, Effects};
 
 /// Ends what is to be ended; true when nothing that should be gone is left, and every note could be read.
 pub(crate) fn sweep(notes: &Notes, which: Which) -> bool {
@@ -20,30 +21,44 @@ pub(crate) fn sweep(notes: &Notes, which: Which) -> bool {
     for (path, why) in &listing.garbage {
         recorder.say(&format!("cannot read the note {}: {why}; what it lends may be there still", path.display()));
     }
+    let now = record::now();
+    let over: Vec<(&Note, EndCause)> =
+        listing.notes.iter().filter_map(|note| over::cause(note, which, &now).map(|cause| (note, cause))).collect();
+    // The rights of all of them first: a record waits for the disk.
+    let with_effects = over.iter().filter(|(note, _)| !note.effects.is_empty());
+    let mut undone = undo::undo(&with_effects.map(|(note, _)| note.id.clone()).collect::<Vec<_>>());
     let mut is_clean = listing.garbage.is_empty();
-    for note in &listing.notes {
-        if let Some(cause) = over::cause(note, which, &record::now()) {
-            is_clean &= end(notes, &recorder, note, cause);
-        }
+    for (note, cause) in over {
+        let taken = undone.remove(&note.id).unwrap_or_else(|| Ok(Vec::new()));
+        is_clean &= end(notes, &recorder, note, cause, taken);
     }
     is_clean
 }
 
-/// Rights first, in whatever order they came; one that stays keeps no other.
-fn end(notes: &Notes, recorder: &Recorder, note: &Note, cause: EndCause) -> bool {
+/// Says what became of the effects, and closes the grant when nothing of it is left.
+fn end(notes: &Notes, recorder: &Recorder, note: &Note, cause: EndCause, taken: Result<Effects, String>) -> bool {
     let (id, host) = (&note.id, note.host.as_str());
     let mut left = Vec::new();
-    for noted in &note.effects {
-        match undo::undo(note, &noted.effect) {
-            Ok((removed, remark)) => {
+    let taken = match taken {
+        Ok(taken) => taken,
+        // Somebody else has ended it meanwhile.
+        Err(_) if notes.of(id).is_ok_and(|known| known.is_none()) => return true,
+        Err(why) => {
+            left.push(why);
+            Vec::new()
+        }
+    };
+    for (effect, taken) in taken {
+        match taken {
+            TakenBack::Done { removed, remark } => {
                 jitsudo_sys::failpoint::reach("sweep.undone");
                 if let Some(remark) = remark {
-                    recorder.say(&format!("{id}: {} taken back; {remark}", noted.effect));
+                    recorder.say(&format!("{id}: {effect} taken back; {remark}"));
                 }
-                let event = Event::EffectUndone { id: id.clone(), effect: noted.effect.clone(), removed };
-                recorder.record(host, &format!("1.{}", short(&noted.effect)), event);
+                let part = format!("1.{}", short(&effect));
+                recorder.record(host, &part, Event::EffectUndone { id: id.clone(), effect, removed });
             }
-            Err(why) => left.push(why),
+            TakenBack::Failed(why) => left.push(why),
         }
     }
     if !left.is_empty() {

@@ -1,5 +1,5 @@
 //! Gives one order to an effect worker, as the spawner does: `lend apply|undo ID UID USER SECONDS EFFECT`, the effect as JSON, the
-//! grant over in so many seconds. Prints the answer as JSON.
+//! grant over in so many seconds. Prints the answer as JSON. `lend undo-all ID…` has all that is noted of these grants taken back by one worker.
 
 use std::error::Error;
 use std::path::Path;
@@ -28,6 +28,12 @@ fn main() -> ExitCode {
 
 fn order() -> Result<String, Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((how, ids)) = words.split_first()
+        && how == "undo-all"
+    {
+        let ids = ids.iter().map(|id| id.parse()).collect::<Result<Vec<_>, _>>()?;
+        return say(&Effect::UndoGrants { patience_ms: 18_000, ids: ids.clone() }, ids.len());
+    }
     let [how, id, uid, user, seconds, effect] = words.as_slice() else { return Err("six words are needed".into()) };
     let seconds: u32 = seconds.parse()?;
     let moment = clock::now();
@@ -59,11 +65,19 @@ fn order() -> Result<String, Box<dyn Error>> {
         "undo" => Effect::UndoEffect { note, effect },
         other => return Err(format!("cannot {other}").into()),
     };
+    say(&order, 1)
+}
+
+/// Gives the order to a worker; so many answers of it.
+fn say(order: &Effect, answers: usize) -> Result<String, Box<dyn Error>> {
     let (ours, theirs) = Channel::pair()?;
     let worker = child::start(&Path::new(LIBEXEC).join("jitsudo-effects"), &[], &theirs)?;
     drop(theirs);
-    ours.send(&serde_json::to_vec(&order)?, &[])?;
-    let answer = ours.receive()?.ok_or("no answer")?.bytes;
+    ours.send(&serde_json::to_vec(order)?, &[])?;
+    let mut all = Vec::new();
+    for _ in 0..answers {
+        all.push(String::from_utf8(ours.receive()?.ok_or("no answer")?.bytes)?);
+    }
     worker.end();
-    Ok(String::from_utf8(answer)?)
+    Ok(all.join("\n"))
 }
