@@ -27,6 +27,8 @@ pub(crate) fn build(run: &Run, environment: Vec<Vec<u8>>, terminal: bool) -> Act
             preserve_groups: run.preserve_groups,
             timeout: run.timeout,
             extends: run.extends.clone(),
+            request: run.request.clone(),
+            no_wait: run.no_wait,
             remember: run.remember,
             cwd: working_directory(),
             umask: mask(),

@@ -14,6 +14,9 @@ use jitsudo_sys::channel::{Channel, ChannelError, Message};
 
 pub(crate) use jitsudo_protocol::SOCKET;
 
+use crate::say::Voice;
+use crate::waiting::Live;
+
 /// Most items of an answer.
 const MAX_ITEMS: usize = 100_000;
 
@@ -62,8 +65,18 @@ pub(crate) fn code_of(code: FaultCode) -> u8 {
 }
 
 /// Asks for the act and waits for the answer, however long people take.
-pub(crate) fn ask(act: &Act) -> Result<HandOver, NoSession> {
-    converse(&connect()?, act)
+pub(crate) fn ask(act: &Act, voice: &Voice) -> Result<HandOver, NoSession> {
+    let mut live = Live::new(voice);
+    let mut outcome = connect().and_then(|channel| converse(&channel, act, &mut live));
+    while let Err(NoSession::Unreachable(_)) = &outcome
+        && let Some(id) = live.comes_back()
+    {
+        let mut again = act.clone();
+        again.options.request = Some(id);
+        outcome = connect().and_then(|channel| converse(&channel, &again, &mut live));
+    }
+    live.end(outcome.is_ok());
+    outcome
 }
 
 /// Has what is remembered of an authentication forgotten: this terminal's, or with `all` every one of this account's.
@@ -81,7 +94,7 @@ fn converse_forget(channel: &Channel, all: bool) -> Result<(), NoSession> {
             FromDecider::Answer { .. } => return Ok(()),
             FromDecider::Denied(denied) => return Err(NoSession::Denied(denied)),
             FromDecider::Fault(fault) => return Err(NoSession::Fault(fault)),
-            FromDecider::Unknown => {}
+            FromDecider::Unknown | FromDecider::Waiting(_) => {}
             FromDecider::HandOver { .. } | FromDecider::Hello { .. } => return Err(unexpected()),
         }
     }
@@ -114,7 +127,7 @@ fn converse_question(channel: &Channel, ask: Ask) -> Result<Vec<serde_json::Valu
             }
             FromDecider::Denied(denied) => return Err(NoSession::Denied(denied)),
             FromDecider::Fault(fault) => return Err(NoSession::Fault(fault)),
-            FromDecider::Unknown => {}
+            FromDecider::Unknown | FromDecider::Waiting(_) => {}
             FromDecider::Hello { .. } | FromDecider::HandOver { .. } => return Err(unexpected()),
         }
     }
@@ -142,11 +155,13 @@ fn hello(channel: &Channel) -> Result<String, NoSession> {
         }
         FromDecider::Denied(denied) => Err(NoSession::Denied(denied)),
         FromDecider::Fault(fault) => Err(NoSession::Fault(fault)),
-        FromDecider::Answer { .. } | FromDecider::HandOver { .. } | FromDecider::Unknown => Err(unexpected()),
+        FromDecider::Answer { .. } | FromDecider::HandOver { .. } | FromDecider::Waiting(_) | FromDecider::Unknown => {
+            Err(unexpected())
+        }
     }
 }
 
-fn converse(channel: &Channel, act: &Act) -> Result<HandOver, NoSession> {
+fn converse(channel: &Channel, act: &Act, live: &mut Live<'_>) -> Result<HandOver, NoSession> {
     let nonce = hello(channel)?;
     let (start, more) = act.split();
     let parts = std::iter::once(Say::Run(Box::new(start))).chain(more.into_iter().map(Say::More));
@@ -161,16 +176,17 @@ fn converse(channel: &Channel, act: &Act) -> Result<HandOver, NoSession> {
             break;
         }
     }
-    answer(channel)
+    answer(channel, &nonce, live)
 }
 
-fn answer(channel: &Channel) -> Result<HandOver, NoSession> {
+fn answer(channel: &Channel, nonce: &str, live: &mut Live<'_>) -> Result<HandOver, NoSession> {
     loop {
-        let message = next(channel)?;
+        let message = live.next(channel, nonce)?;
         match read(&message)? {
             FromDecider::Denied(denied) => return Err(NoSession::Denied(denied)),
             FromDecider::Fault(fault) => return Err(NoSession::Fault(fault)),
             FromDecider::HandOver { session } => return take_over(message, session),
+            FromDecider::Waiting(waiting) => live.heard(waiting),
             // A later version's news while we wait.
             FromDecider::Unknown => {}
             FromDecider::Hello { .. } | FromDecider::Answer { .. } => return Err(unexpected()),
@@ -190,7 +206,7 @@ fn take_over(message: Message, session: String) -> Result<HandOver, NoSession> {
     }
 }
 
-fn next(channel: &Channel) -> Result<Message, NoSession> {
+pub(crate) fn next(channel: &Channel) -> Result<Message, NoSession> {
     match channel.receive() {
         Ok(Some(message)) => Ok(message),
         Ok(None) => Err(NoSession::Unreachable(io::Error::other("it closed the connection without an answer"))),
@@ -233,6 +249,8 @@ mod tests {
             preserve_groups: false,
             timeout: None,
             extends: None,
+            request: None,
+            no_wait: false,
             remember: jitsudo_protocol::act::Remember::Use,
             env_set: vec![],
             preserve: vec![],
@@ -256,7 +274,8 @@ mod tests {
     fn with_daemon(daemon: impl FnOnce(Channel) + Send + 'static) -> Result<HandOver, NoSession> {
         let (near, far) = Channel::pair().unwrap();
         let daemon = std::thread::spawn(move || daemon(far));
-        let outcome = converse(&near, &act());
+        let voice = Voice::new(crate::options::Called::Jitsudo);
+        let outcome = converse(&near, &act(), &mut Live::new(&voice));
         drop(near);
         daemon.join().unwrap();
         outcome
@@ -282,7 +301,14 @@ mod tests {
                 }
             };
             assert_eq!(told, act());
-            let denied = Denied { headline: "no".into(), detail: vec![], hint: None, id: None, by_person: false };
+            let denied = Denied {
+                headline: "no".into(),
+                detail: vec![],
+                hint: None,
+                id: None,
+                by_person: false,
+                unanswered: false,
+            };
             say(&far, &FromDecider::Denied(denied));
         });
         assert!(matches!(outcome, Err(NoSession::Denied(denied)) if denied.headline == "no"));

@@ -27,6 +27,7 @@ mod say;
 mod session;
 mod tty;
 mod usage;
+mod waiting;
 
 use std::os::unix::ffi::OsStringExt;
 
@@ -53,9 +54,10 @@ fn main() {
     ending::exit(run(called, words, environment, &voice))
 }
 
-/// What `jitctl request` and `jitctl extend` start this program with.
+/// What `jitctl request`, `jitctl extend` and `jitctl approve` start this program with.
 fn is_request(called: Called, words: &[Vec<u8>]) -> bool {
-    called == Called::Jitsudo && words.first().is_some_and(|word| word == b"--request" || word == b"--extend")
+    let first = words.first().map(Vec::as_slice);
+    called == Called::Jitsudo && matches!(first, Some(b"--want-role" | b"--extend" | b"--approve"))
 }
 
 fn run(called: Called, words: Vec<Vec<u8>>, environment: Vec<Vec<u8>>, voice: &Voice) -> End {
@@ -112,11 +114,16 @@ fn elevate(called: Called, run: &Run, environment: Vec<Vec<u8>>, voice: &Voice) 
                 return End::Code(1);
             }
         },
-        ActKind::Command | ActKind::Shell | ActKind::LoginShell | ActKind::Validate | ActKind::Role => None,
+        ActKind::Command
+        | ActKind::Shell
+        | ActKind::LoginShell
+        | ActKind::Validate
+        | ActKind::Role
+        | ActKind::Approve => None,
     };
     let run = editing.as_ref().map_or(run, |plan| &plan.run);
     let act = act::build(run, environment, tty.is_some());
-    match decider::ask(&act) {
+    match decider::ask(&act, voice) {
         Ok(channel) => match &editing {
             Some(plan) => edit::attend(channel, &act, plan, tty.as_ref(), voice, status.as_ref()),
             None => {
@@ -158,7 +165,11 @@ fn no_session(called: Called, error: &NoSession, voice: &Voice, status: Option<&
         }
         NoSession::Denied(denied) => {
             voice.denied(denied);
-            if denied.by_person { ("refused", 77) } else { ("denied", 1) }
+            match (denied.by_person, denied.unanswered) {
+                (true, _) => ("refused", 77),
+                (false, true) => ("unanswered", 75),
+                (false, false) => ("denied", 1),
+            }
         }
         NoSession::Fault(fault) => {
             voice.fault(fault);

@@ -83,6 +83,9 @@ pub(crate) struct Run {
     pub(crate) timeout: Option<u64>,
     /// `jitctl extend`: the id of what is held.
     pub(crate) extends: Option<String>,
+    /// `--request`: the id of what waits or was approved.
+    pub(crate) request: Option<String>,
+    pub(crate) no_wait: bool,
     pub(crate) background: bool,
     pub(crate) non_interactive: bool,
     pub(crate) remember: Remember,

@@ -35,7 +35,10 @@ pub(crate) fn run_as_root(
         return None;
     }
     let as_root = matches!(run.user.as_deref(), None | Some("root" | "#0"));
-    if !as_root || run.group.is_some() || matches!(run.kind, ActKind::Edit | ActKind::Validate | ActKind::Role) {
+    if !as_root
+        || run.group.is_some()
+        || matches!(run.kind, ActKind::Edit | ActKind::Validate | ActKind::Role | ActKind::Approve)
+    {
         return None;
     }
     // Nobody would be there to keep the time.
@@ -92,7 +95,10 @@ fn command(run: &Run) -> Command {
             command.current_dir("/root");
             command
         }
-        (ActKind::Shell | ActKind::Command | ActKind::Edit | ActKind::Validate | ActKind::Role, _) => shell(""),
+        (
+            ActKind::Shell | ActKind::Command | ActKind::Edit | ActKind::Validate | ActKind::Role | ActKind::Approve,
+            _,
+        ) => shell(""),
     };
     if matches!(run.kind, ActKind::Shell | ActKind::LoginShell) && !run.argv.is_empty() {
         // "$@" gives the shell the words as they are.
@@ -129,6 +135,7 @@ fn kind(kind: ActKind) -> &'static str {
         ActKind::Edit => "edit",
         ActKind::Validate => "validate",
         ActKind::Role => "role",
+        ActKind::Approve => "approve",
     }
 }
 

@@ -79,7 +79,7 @@ impl Voice {
 }
 
 /// Control characters would move the reader's cursor: the daemon escapes them, and so do we.
-fn visible(line: &str) -> String {
+pub(crate) fn visible(line: &str) -> String {
     line.chars().map(|one| if one.is_control() && one != '\t' { '?' } else { one }).collect()
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn print_bytes(text: &[u8]) -> End {
 }
 
 /// `--status-fd`: one line a fact, for programs: `started ID.1`, then `exited N` or `signalled N`; or `denied`, `refused`,
-/// `unreachable`, `failed`; or `rescue`, after which root's command has this process's place.
+/// `unanswered`, `unreachable`, `failed`; or `rescue`, after which root's command has this process's place.
 pub(crate) struct StatusFd(File);
 
 impl StatusFd {

@@ -19,8 +19,8 @@ pub(crate) fn short(called: Called) -> String {
              usage: {name} [-ABbEHkNnPS] [-C num] [-D directory] [-g group] [-h host]\n\
              \x20              [-p prompt] [-T timeout] [-u user] [-m reason]\n\
              \x20              [--ticket id] [--role role] [--for duration] [--break-glass]\n\
-             \x20              [--no-wait] [--status-fd n] [VAR=value] [-i | -s]\n\
-             \x20              [command [arg ...]]\n\
+             \x20              [--no-wait] [--request id] [--status-fd n] [VAR=value]\n\
+             \x20              [-i | -s] [command [arg ...]]\n\
              usage: {name} -e [-ABkNnS] [-C num] [-g group] [-h host] [-p prompt]\n\
              \x20              [-T timeout] [-u user] file ...\n"
         ),
@@ -82,14 +82,15 @@ const OPTIONS: [(In, &str, &str); 29] = [
     (In::All, "--", "the command begins here"),
 ];
 
-const OURS: [(&str, &str); 8] = [
+const OURS: [(&str, &str); 9] = [
     ("-m, --reason=text", "why; some rules ask for it"),
     ("    --ticket=id", "the ticket that it is for"),
     ("    --role=role", "by this role and no other"),
     ("    --for=duration", "for so long, as 30m or 1h30m"),
     ("    --break-glass", "by a break-glass rule: recorded and reviewed"),
     ("    --explain-env", "show its variables and why; run nothing"),
-    ("    --no-wait", "do not wait for approvers"),
+    ("    --no-wait", "do not wait for approvers: print the id"),
+    ("    --request=id", "use the approval of what was asked so"),
     ("    --status-fd=n", "say on this descriptor what becomes of it"),
 ];
 

@@ -39,7 +39,7 @@ mod times;
 
 pub use activation::{Limits, Unusable, looser_than};
 pub use binding::{Binding, File, Program, role_content};
-pub use person::person_of;
+pub use person::{may_be_one_person, person_of};
 pub use power::is_as_good_as_root;
 pub use times::Moment;
 
@@ -83,11 +83,35 @@ pub fn asking(
     past: &Past,
     now: jiff::Timestamp,
 ) -> Option<Box<Asking>> {
+    find(policy, facts, request, past, None, now)
+}
+
+/// As [`asking`], by the rule that [`crate::evaluate::evaluate_by`] was asked about.
+#[must_use]
+pub fn asking_by(
+    policy: Option<&Policy>,
+    facts: &Facts,
+    request: &Request,
+    past: &Past,
+    rule: &str,
+    now: jiff::Timestamp,
+) -> Option<Box<Asking>> {
+    find(policy, facts, request, past, Some(rule), now)
+}
+
+fn find(
+    policy: Option<&Policy>,
+    facts: &Facts,
+    request: &Request,
+    past: &Past,
+    only: Option<&str>,
+    now: jiff::Timestamp,
+) -> Option<Box<Asking>> {
     let policy = policy?;
-    if identity::is_root_itself(facts) || request.kind == Kind::Validate {
+    if identity::is_root_itself(facts) || matches!(request.kind, Kind::Validate | Kind::Approve) {
         return None;
     }
-    let setting = Setting { policy, facts, request, past, only: None, now, who: Identity::of(policy, facts) };
+    let setting = Setting { policy, facts, request, past, only, now, who: Identity::of(policy, facts) };
     let (joined, candidate) = choose(&setting).ok()?;
     Asking::of(&joined, &candidate).map(Box::new)
 }

@@ -237,7 +237,7 @@ impl Setting<'_> {
                 let all = manner.reading == Reading::Deny && commands.contains(&crate::command::Command::All);
                 Truth::from(manner.anything || all)
             }
-            Kind::Edit | Kind::Validate => Truth::False,
+            Kind::Edit | Kind::Validate | Kind::Approve => Truth::False,
             Kind::Role => {
                 if manner.anything && self.parts(role).any(Role::can_run_anything) {
                     return Truth::True;
@@ -303,7 +303,9 @@ impl Setting<'_> {
             (Kind::Role, Reading::Deny) if manner.overlap && self.parts(role).any(|part| !part.edit.is_empty()) => {
                 Truth::Unknown
             }
-            (Kind::Role | Kind::Command | Kind::Shell | Kind::LoginShell | Kind::Validate, _) => Truth::False,
+            (Kind::Role | Kind::Command | Kind::Shell | Kind::LoginShell | Kind::Validate | Kind::Approve, _) => {
+                Truth::False
+            }
         }
     }
 
@@ -311,7 +313,7 @@ impl Setting<'_> {
     pub(crate) fn shell(&self, role: Option<u32>) -> Truth {
         match self.request.kind {
             Kind::Shell | Kind::LoginShell => Truth::True,
-            Kind::Edit | Kind::Validate => Truth::False,
+            Kind::Edit | Kind::Validate | Kind::Approve => Truth::False,
             Kind::Role => Truth::from(self.parts(role).any(|part| part.shell)),
             Kind::Command => match &self.facts.executable {
                 Fact::Unknown => Truth::Unknown,

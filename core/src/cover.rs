@@ -69,7 +69,7 @@ impl<'a> Setting<'a> {
                 }
             }
             Kind::Shell | Kind::LoginShell => gives.push(index::gives_key(Gives::Shell)),
-            Kind::Edit | Kind::Role | Kind::Validate => gives.push(index::gives_key(Gives::Anything)),
+            Kind::Edit | Kind::Role | Kind::Validate | Kind::Approve => gives.push(index::gives_key(Gives::Anything)),
         }
         self.allows_giving(&gives)
     }
@@ -170,7 +170,7 @@ impl<'a> Setting<'a> {
             return self.cover_target(part).map(|()| Cover::default());
         }
         match self.request.kind {
-            Kind::Shell | Kind::LoginShell | Kind::Role | Kind::Validate => Err(Miss::Kind),
+            Kind::Shell | Kind::LoginShell | Kind::Role | Kind::Validate | Kind::Approve => Err(Miss::Kind),
             Kind::Edit => {
                 let argv = &self.request.argv;
                 let is = |path: &&jitsudo_bytes::Bytes| {

@@ -187,4 +187,6 @@ pub enum Cause {
     NotSupported,
     /// The account, or the person's, is locked.
     Locked,
+    /// Other people are needed, and their answers cannot be had or do not give it.
+    Approval,
 }

@@ -68,6 +68,10 @@ fn decide(
     only: Option<&str>,
     now: Timestamp,
 ) -> Decision {
+    if request.kind == Kind::Approve {
+        // Who may answer others is not a right that a rule gives (`crate::approval`), and root has none of it.
+        return deny(plain(Cause::NotCovered, "an answer to another's request is no request"));
+    }
     if identity::is_root_itself(facts) {
         return match no_target(facts, request).or_else(|| no_program(facts, request)) {
             Some(denial) => deny(denial),
@@ -145,7 +149,7 @@ pub(crate) fn no_program(facts: &Facts, request: &Request) -> Option<Denial> {
     let runs = match request.kind {
         Kind::Command => true,
         Kind::Shell | Kind::LoginShell => !matches!(facts.executable, Fact::Is(Err(NoExecutable::NotAsked))),
-        Kind::Edit | Kind::Role | Kind::Validate => false,
+        Kind::Edit | Kind::Role | Kind::Validate | Kind::Approve => false,
     };
     match &facts.executable {
         Fact::Is(Err(why)) if runs => {

@@ -42,7 +42,7 @@ pub struct Held<'a> {
 #[must_use]
 pub fn under(policy: &Policy, facts: &Facts, request: &Request, held: Held<'_>, now: Timestamp) -> Option<Box<Terms>> {
     let another = request.role.as_deref().is_some_and(|asked| asked != held.role);
-    if another || request.break_glass || matches!(request.kind, Kind::Role | Kind::Validate) {
+    if another || request.break_glass || matches!(request.kind, Kind::Role | Kind::Validate | Kind::Approve) {
         return None;
     }
     if no_target(facts, request).or_else(|| no_program(facts, request)).is_some() {

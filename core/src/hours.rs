@@ -151,7 +151,8 @@ pub(crate) fn duration_as_typed(seconds: u64) -> String {
 }
 
 /// A length of time for people: `9 h 12 min`.
-pub(crate) fn duration_in_words(seconds: u64) -> String {
+#[must_use]
+pub fn duration_in_words(seconds: u64) -> String {
     let two = |large: u64, unit: &str, small: u64, small_unit: &str| match small {
         0 => format!("{large} {unit}"),
         _ => format!("{large} {unit} {small} {small_unit}"),

@@ -15,7 +15,7 @@ impl Setting<'_> {
         let role = || self.parts(Some(candidate.role));
         let names: BTreeSet<&String> = match self.request.kind {
             Kind::Role => role().flat_map(|part| &part.groups).collect(),
-            Kind::Edit | Kind::Validate => BTreeSet::new(),
+            Kind::Edit | Kind::Validate | Kind::Approve => BTreeSet::new(),
             Kind::Command | Kind::Shell | Kind::LoginShell if candidate.part.is_groups_only() => {
                 role().filter(|part| part.is_groups_only()).flat_map(|part| &part.groups).collect()
             }

@@ -23,7 +23,7 @@ pub mod extension;
 pub mod facts;
 pub mod gate;
 pub mod held;
-mod hours;
+pub mod hours;
 pub mod id;
 mod identity;
 mod index;

@@ -20,6 +20,8 @@ pub enum Kind {
     Role,
     /// `-v`: prove who you are, for anything that a rule lets you ask for; nothing runs.
     Validate,
+    /// `jitctl approve ID`: say yes to another's request; no rule gives that.
+    Approve,
 }
 
 /// A request as policy sees it. Who asks and where is in [`crate::facts::Facts`], never here.

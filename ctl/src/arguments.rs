@@ -29,6 +29,10 @@ pub(crate) enum Verb {
     Request(Request),
     /// Hold a role for longer, where its rule lets you
     Extend(Extend),
+    /// Say yes to a request that waits for you; without an ID: show what waits for you
+    Approve(Approve),
+    /// Say no to a request that waits for you
+    Refuse(Refuse),
     /// Give back a role, or end a command of yours, before its time
     Release(Release),
     /// Take a request back that nothing was given for yet
@@ -45,7 +49,7 @@ pub(crate) enum Verb {
     Roles,
     /// Show what was asked, and what became of it; yours without a duty
     Requests(Requests),
-    /// Show everything of one access; yours without a duty
+    /// Show everything of one access, or the card of what you may answer; yours without a duty
     Show(Show),
     /// Tell what happened, in the order in which it did; yours without a duty
     Timeline(Timeline),
@@ -187,6 +191,12 @@ pub(crate) struct Request {
     /// By a break-glass rule: proven now, recorded loudly, reviewed by another person before the next
     #[arg(long)]
     pub(crate) break_glass: bool,
+    /// Do not wait for approvers: print the id
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Use the approval of what was asked under this id, with the same words
+    #[arg(long, value_name = "ID")]
+    pub(crate) use_id: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -197,6 +207,29 @@ pub(crate) struct Review {
     /// What was found; it stands in the ledger
     #[arg(long, short = 'm', value_name = "TEXT", requires = "id")]
     pub(crate) note: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Approve {
+    /// The request: its id, or the last six characters of it
+    #[arg(value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// For at most so long, as 30m or 1h30m
+    #[arg(long = "for", value_name = "DURATION", requires = "id")]
+    pub(crate) window: Option<String>,
+    /// Do not ask, and say yes to the card of this digest alone; for scripts
+    #[arg(long, value_name = "HEX", requires = "id")]
+    pub(crate) digest: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Refuse {
+    /// The request: its id, or the last six characters of it
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Why; its requester reads it
+    #[arg(long, short = 'm', value_name = "TEXT")]
+    pub(crate) reason: String,
 }
 
 #[derive(Args, Debug)]
@@ -251,6 +284,12 @@ pub(crate) struct Requests {
     /// Only your own, as root too
     #[arg(long, conflicts_with = "all")]
     pub(crate) mine: bool,
+    /// What waits for your answer
+    #[arg(long, conflicts_with_all = ["all", "mine"])]
+    pub(crate) to_approve: bool,
+    /// Go on with what changes from now on
+    #[arg(long, short = 'f')]
+    pub(crate) follow: bool,
 }
 
 #[derive(Args, Debug)]

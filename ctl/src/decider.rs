@@ -128,6 +128,7 @@ fn refusal(message: FromDecider) -> Failure {
         FromDecider::Hello { .. }
         | FromDecider::Answer { .. }
         | FromDecider::HandOver { .. }
+        | FromDecider::Waiting(_)
         | FromDecider::Unknown => Failure::Lost("it said something else than an answer".to_owned()),
     }
 }

@@ -200,6 +200,7 @@ mod tests {
             hint: Some("`jitctl roles` shows what you may ask for".to_owned()),
             id: None,
             by_person: false,
+            unanswered: false,
         }));
         assert_eq!(
             failure.words(),

@@ -136,9 +136,42 @@ pub(crate) struct Shown {
     /// Why nothing was given.
     #[serde(default)]
     pub(crate) failed: Option<String>,
+    /// What other people were asked and said, as long as nothing was given.
+    #[serde(default)]
+    pub(crate) approval: Option<Approval>,
     /// What ran.
     #[serde(default)]
     pub(crate) sessions: Vec<Session>,
+}
+
+/// What other people were asked and said.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Approval {
+    /// Who was asked, as the policy writes it.
+    pub(crate) asked: Vec<String>,
+    /// Answers count until then.
+    pub(crate) answer_by: Timestamp,
+    /// Who said yes.
+    pub(crate) yes: Vec<Voice>,
+    /// Who said no.
+    #[serde(default)]
+    pub(crate) refused: Option<Voice>,
+}
+
+/// Somebody's answer.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Voice {
+    /// The account.
+    pub(crate) uid: u32,
+    /// Its name.
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    /// For at most so many seconds.
+    #[serde(default)]
+    pub(crate) window: Option<u64>,
+    /// Why not.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
 }
 
 /// A decision, summed up.

@@ -89,7 +89,7 @@ fn every_policy_that_a_document_shows_is_sound() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 7, "documents show policies");
+    assert_eq!(seen, 8, "documents show policies");
     let manual = fs::read_to_string(root.join("man/jitsudo-policy.5")).unwrap();
     let (_, example) = manual.split_once(".Bd -literal\n[defaults]").unwrap();
     let example = format!("[defaults]{}", example.split("\n.Ed").next().unwrap());

@@ -32,6 +32,9 @@ pub enum ActKind {
     Validate,
     /// `jitctl request ROLE`: the whole of `options.role` for a window; nothing runs.
     Role,
+    /// `jitctl approve ID`: say yes to the request `argv[0]` as its card with the digest `argv[1]` showed it, for at most
+    /// `options.window`; nothing runs.
+    Approve,
 }
 
 /// What is to become of an authentication that is remembered for this terminal.
@@ -80,6 +83,12 @@ pub struct ActOptions {
     /// For a role: not a new one, but more time for the one that is held under this id, or the end of it. `window` says how much.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<String>,
+    /// Not a new request, but the one that waits, or was approved, under this id: the act must be the same. Not part of the digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Where other people are asked: do not wait for them; the request waits by itself. Not part of the digest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_wait: bool,
     /// The caller's working directory, as getcwd(3) gives it; empty when it has none.
     pub cwd: Bytes,
     /// The caller's umask.
@@ -332,6 +341,8 @@ pub(crate) mod tests {
             preserve_groups: false,
             timeout: None,
             extends: None,
+            request: None,
+            no_wait: false,
             remember: Remember::Use,
             env_set: Vec::new(),
             preserve: Vec::new(),

@@ -39,6 +39,8 @@ pub enum Say {
     },
     /// An order of `jitctl`: takes away, and gives nothing back but what a lock took.
     Order(Order),
+    /// After a run, while [`FromDecider::Waiting`] was the last word: the requester does not wait any more, and takes the request back.
+    GiveUp,
 }
 
 /// Orders of `jitctl`. The answer is one item: `{"id": …, "role": …, "cause": …}`, for an acknowledgement `reason` instead of `cause`; of a
@@ -50,6 +52,13 @@ pub enum Order {
     Release {
         /// Its id, or the last six characters of it.
         id: String,
+    },
+    /// Say no to a request that waits for other people, this one or another asked for.
+    Refuse {
+        /// Its id, or the last six characters of it.
+        id: String,
+        /// Why; 1 to 1000 letters.
+        reason: String,
     },
     /// The same for anybody's, which for others' needs the duty `end` or uid 0.
     End {
@@ -144,6 +153,13 @@ pub enum Ask {
     },
     /// Break-glass that waits for a review: own, and what the asker may review.
     Reviews,
+    /// The cards of what waits for other people and this account may answer.
+    ToApprove,
+    /// One of these.
+    Card {
+        /// Its id, or the last six characters of it.
+        id: String,
+    },
     /// Which policy is in force.
     PolicyStatus,
     /// How a request would be decided and why; nothing is recorded but that somebody asked.
@@ -203,6 +219,8 @@ pub enum FromDecider {
     Denied(Denied),
     /// The daemon cannot do it; nothing was given.
     Fault(Fault),
+    /// Other people are asked; the answer comes later. Said again whenever something has changed.
+    Waiting(Waiting),
     /// Part of an answer to an `Ask`: JSON items; the client joins the lists of all parts.
     Answer {
         /// Items of the answer; a single value is one item.
@@ -220,6 +238,26 @@ pub enum FromDecider {
     Unknown,
 }
 
+/// What a request waits for, as its requester reads it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The access.
+    pub id: String,
+    /// What was asked for, in words.
+    pub what: String,
+    /// Who is asked, as the policy writes it.
+    pub asked: Vec<String>,
+    /// How many persons must say yes at least.
+    pub persons: u32,
+    /// Who did.
+    pub yes: Vec<String>,
+    /// Who has looked at what is asked.
+    #[serde(default)]
+    pub seen: Vec<String>,
+    /// Seconds left for answers.
+    pub left: u64,
+}
+
 /// A denial as the requester reads it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Denied {
@@ -233,6 +271,9 @@ pub struct Denied {
     pub id: Option<String>,
     /// A person refused (exit status 77) rather than policy (1).
     pub by_person: bool,
+    /// Nobody answered in time (exit status 75).
+    #[serde(default)]
+    pub unanswered: bool,
 }
 
 /// The daemon's own trouble.

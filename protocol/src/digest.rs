@@ -50,6 +50,7 @@ pub fn of_act(requester: u32, act: &Act) -> String {
         ActKind::Edit => 4,
         ActKind::Validate => 5,
         ActKind::Role => 6,
+        ActKind::Approve => 7,
     });
     for word in [&options.user, &options.group, &options.role, &options.reason, &options.ticket] {
         encoder.optional(word.as_ref().map(String::as_bytes));
@@ -76,6 +77,28 @@ pub fn of_act(requester: u32, act: &Act) -> String {
 #[must_use]
 pub fn of_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of what a reader gives; `None` when it gives more than `most` bytes.
+///
+/// # Errors
+/// The reader's own.
+pub fn of_reader(reader: &mut impl std::io::Read, most: u64) -> std::io::Result<Option<[u8; 32]>> {
+    let (mut digest, mut read) = (Sha256::new(), 0u64);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let count = match reader.read(&mut buffer) {
+            Ok(0) => return Ok(Some(digest.finalize().into())),
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        read = read.saturating_add(count as u64);
+        if read > most {
+            return Ok(None);
+        }
+        digest.update(buffer.get(..count).unwrap_or_default());
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -130,6 +153,14 @@ mod tests {
         seen.sort();
         seen.dedup();
         assert_eq!(seen.len(), count);
+    }
+
+    #[test]
+    fn what_a_reader_gives_is_digested_whole_or_not_at_all() {
+        let bytes = vec![7u8; 600_000];
+        let digest = of_reader(&mut bytes.as_slice(), 600_000).unwrap().unwrap();
+        assert_eq!(hex(&digest), of_bytes(&bytes));
+        assert_eq!(of_reader(&mut bytes.as_slice(), 599_999).unwrap(), None);
     }
 
     #[test]

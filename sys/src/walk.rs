@@ -163,15 +163,22 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
 /// It is not a regular file, or cannot be read.
 pub fn read_beginning(walk: &Walk, limit: usize) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
+    let mut bytes = Vec::new();
+    open(walk)?.take(limit as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens exactly the regular file that was walked to, for reading.
+///
+/// # Errors
+/// It is not a regular file, or cannot be opened.
+pub fn open(walk: &Walk) -> io::Result<std::fs::File> {
     use std::os::fd::AsRawFd as _;
     if walk.last()?.kind() != SFlag::S_IFREG {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
     // An O_PATH descriptor is read through its magic link: exactly this file, whatever the path says by now.
-    let file = std::fs::File::open(format!("/proc/self/fd/{}", walk.file.as_raw_fd()))?;
-    let mut bytes = Vec::new();
-    file.take(limit as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    std::fs::File::open(format!("/proc/self/fd/{}", walk.file.as_raw_fd()))
 }
 
 /// Device and inode of whatever a path leads to, links followed; `None` if nothing.

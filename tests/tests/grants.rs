@@ -248,7 +248,7 @@ fn role_that_cannot_be_given_is_refused_in_words_and_nothing_changes() {
     assert!(root.status == 1 && root.stderr.contains("root holds no role"), "{}", root.both());
     assert_eq!(user(&host, "bob", "jitctl request web-operator").status, 1);
     // The hidden option is no other way in.
-    assert_eq!(alice(&host, "jitsudo --request web-operator id").status, 2);
+    assert_eq!(alice(&host, "jitsudo --want-role web-operator id").status, 2);
     assert_eq!(alice(&host, "jitctl grants").status, 3);
     assert_eq!(host.sh("ls -A /run/jitsudo/ends").ok().unwrap(), "");
     // A proof that the rule asks for is asked for, once, and not with every command.

@@ -44,8 +44,12 @@ pub(super) enum Name {
     Prompt,
     Reason,
     Request,
+    /// `--want-role`, hidden.
+    WantRole,
     /// `--extend`, hidden.
     Extend,
+    /// `--approve`, hidden.
+    Approve,
     Role,
     SelinuxRole,
     SelinuxType,
@@ -157,21 +161,25 @@ const LONG_NOT_OF_SUDOEDIT: [&str; 10] = [
 const LONG_SUDO: [(&str, Meaning); 2] =
     [("role", Meaning::Value(Name::SelinuxRole)), ("type", Meaning::Value(Name::SelinuxType))];
 /// Not sudo's.
-const LONG_OURS: [(&str, Meaning); 9] = [
+const LONG_OURS: [(&str, Meaning); 10] = [
     ("break-glass", Meaning::Flag(Flag::BreakGlass)),
     ("explain-env", Meaning::Flag(Flag::ExplainEnv)),
     ("for", Meaning::Value(Name::For)),
     ("no-wait", Meaning::Flag(Flag::NoWait)),
     ("reason", Meaning::Value(Name::Reason)),
+    ("request", Meaning::Value(Name::Request)),
     ("role", Meaning::Value(Name::Role)),
     ("status-fd", Meaning::Value(Name::StatusFd)),
     ("ticket", Meaning::Value(Name::Ticket)),
     ("type", Meaning::Value(Name::SelinuxType)),
 ];
 
-/// For `jitctl request` and `jitctl extend` alone: never shortened, never shown.
-const LONG_HIDDEN: [(&str, Meaning); 2] =
-    [("request", Meaning::Value(Name::Request)), ("extend", Meaning::Value(Name::Extend))];
+/// For `jitctl request`, `jitctl extend` and `jitctl approve` alone: never shortened, never shown.
+const LONG_HIDDEN: [(&str, Meaning); 3] = [
+    ("want-role", Meaning::Value(Name::WantRole)),
+    ("extend", Meaning::Value(Name::Extend)),
+    ("approve", Meaning::Value(Name::Approve)),
+];
 
 /// Every option of `jitsudo` as it is typed: `-u`, `--user`.
 #[cfg(test)]

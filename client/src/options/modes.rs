@@ -65,8 +65,11 @@ pub(super) fn decide(called: Called, met: &Met, argv: Vec<Vec<u8>>, host: &str) 
     if met.has(Flag::NoUpdate) && (met.has(Flag::ResetTicket) || met.has(Flag::RemoveTickets)) {
         return Err(UsageError::new("Only one of the -K, -k or -N options may be specified"));
     }
-    if met.value(Name::Request).is_some() || met.value(Name::Extend).is_some() {
+    if met.value(Name::WantRole).is_some() || met.value(Name::Extend).is_some() {
         return role(called, met, argv);
+    }
+    if let Some(what) = met.value(Name::Approve) {
+        return approve(called, met, what, argv);
     }
     let mode = mode(called, met, !argv.is_empty() || shell || login)?;
     if login && shell {
@@ -134,6 +137,7 @@ fn role(called: Called, met: &Met, argv: Vec<Vec<u8>>) -> Result<Asked, UsageErr
         Flag::BreakGlass,
         Flag::NonInteractive,
         Flag::NoUpdate,
+        Flag::NoWait,
         Flag::ResetTicket,
         Flag::Stdin,
     ];
@@ -141,7 +145,7 @@ fn role(called: Called, met: &Met, argv: Vec<Vec<u8>>) -> Result<Asked, UsageErr
     let names: &[Name] = if extends {
         &[Name::Extend, Name::For, Name::Reason, Name::Prompt, Name::StatusFd]
     } else {
-        &[Name::Request, Name::For, Name::Reason, Name::Ticket, Name::Prompt, Name::StatusFd]
+        &[Name::WantRole, Name::Request, Name::For, Name::Reason, Name::Ticket, Name::Prompt, Name::StatusFd]
     };
     let fitting = met.flags.iter().all(|flag| fits.contains(flag))
         && met.values.iter().all(|(name, _)| names.contains(name))
@@ -153,6 +157,17 @@ fn role(called: Called, met: &Met, argv: Vec<Vec<u8>>) -> Result<Asked, UsageErr
         return Err(UsageError::refused(format!("a role is {what} alone")));
     }
     run(called, met, ActKind::Role, argv)
+}
+
+/// `jitctl approve ID`: `ID:DIGEST`, and for how long at most.
+fn approve(called: Called, met: &Met, what: &[u8], argv: Vec<Vec<u8>>) -> Result<Asked, UsageError> {
+    let names = [Name::Approve, Name::For];
+    let words: Vec<Vec<u8>> = what.splitn(2, |byte| *byte == b':').map(<[u8]>::to_vec).collect();
+    let fitting = met.flags.is_empty() && met.values.iter().all(|(name, _)| names.contains(name));
+    if !fitting || !argv.is_empty() || words.len() != 2 || !met.preserve.is_empty() || !met.env_set.is_empty() {
+        return Err(UsageError::refused("a yes names a request and its card, and --for alone"));
+    }
+    run(called, met, ActKind::Approve, words)
 }
 
 fn mode(called: Called, met: &Met, has_words: bool) -> Result<Mode, UsageError> {
@@ -239,7 +254,7 @@ fn run(called: Called, met: &Met, kind: ActKind, argv: Vec<Vec<u8>>) -> Result<A
         argv,
         user: met.text("-u", Name::User)?,
         group: met.text("-g", Name::Group)?,
-        role: met.text("--role", Name::Role)?.or(met.text("--request", Name::Request)?),
+        role: met.text("--role", Name::Role)?.or(met.text("--want-role", Name::WantRole)?),
         reason: met.text("--reason", Name::Reason)?,
         ticket: met.text("--ticket", Name::Ticket)?,
         window: window(met)?,
@@ -250,6 +265,8 @@ fn run(called: Called, met: &Met, kind: ActKind, argv: Vec<Vec<u8>>) -> Result<A
         chdir: met.value(Name::Chdir).map(<[u8]>::to_vec),
         timeout: timeout(met)?,
         extends: met.text("--extend", Name::Extend)?,
+        request: met.text("--request", Name::Request)?,
+        no_wait: met.has(Flag::NoWait),
         background: met.has(Flag::Background),
         non_interactive: met.has(Flag::NonInteractive),
         remember: remember(met),

@@ -404,6 +404,7 @@ fn outcome(called: Called, line: &[&str]) -> String {
             ActKind::Edit => "edit",
             ActKind::Validate => "validate",
             ActKind::Role => "role",
+            ActKind::Approve => "approve",
         }
         .to_owned(),
     }

@@ -147,6 +147,7 @@ impl Binding<'_> {
             Kind::Edit => 4,
             Kind::Validate => 5,
             Kind::Role => 6,
+            Kind::Approve => 7,
         });
         to.list(argv, |to, word| to.bytes(&word.0));
         to.optional(program, |to, program| {

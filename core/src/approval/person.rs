@@ -100,6 +100,13 @@ fn is_in(policy: &Policy, set: u32, account: Account<'_>) -> Truth {
     }))
 }
 
+/// Whether an account may be of the same human as the process of `facts`; where that is not known, it may.
+#[must_use]
+pub fn may_be_one_person(policy: &Policy, facts: &Facts, uid: Uid, name: Option<&str>) -> bool {
+    let other = Behind { acting: Account { uid, name }, came_in: None };
+    Behind::of(facts).is_none_or(|behind| behind.may_be(&other, policy))
+}
+
 /// The policy's name for the human whom `facts` are of: by the account that acts, for uid 0 by the one that came in. `None` where the
 /// policy has none.
 #[must_use]

@@ -15,9 +15,9 @@ pub(super) enum Context {
 const NOT_YET: &[(Context, &str)] = &[
     (Context::Role, "pam"),
     (Context::Role, "caps"),
-    (Context::Term, "approval"),
     (Context::Term, "watch"),
     (Context::Term, "ticket.verify"),
+    (Context::Term, "approval.remind"),
 ];
 
 /// The only `record` that can be kept yet.

@@ -197,7 +197,7 @@ impl Naive<'_> {
                 if manner.anything && (shell || lends) { Some(true) } else { matches }
             }
             Kind::Shell | Kind::LoginShell => Some(manner.anything || (manner.wide && run.contains(&vec!["ALL"]))),
-            Kind::Edit | Kind::Validate => Some(false),
+            Kind::Edit | Kind::Validate | Kind::Approve => Some(false),
             Kind::Role => {
                 let Some(role) = role else { return Some(false) };
                 let parts = self.parts(role);
@@ -255,7 +255,7 @@ impl Naive<'_> {
     fn is_shell(&self, role: Option<&str>) -> Three {
         match self.request.kind {
             Kind::Shell | Kind::LoginShell => Some(true),
-            Kind::Edit | Kind::Validate => Some(false),
+            Kind::Edit | Kind::Validate | Kind::Approve => Some(false),
             Kind::Role => Some(role.is_some_and(|role| self.parts(role).iter().any(|role| role.shell))),
             Kind::Command => match &self.facts.executable {
                 Fact::Unknown => None,
@@ -544,7 +544,7 @@ impl Naive<'_> {
             let lends = match request.kind {
                 Kind::Role => self.parts(role).iter().any(|role| role.groups),
                 Kind::Command | Kind::Shell | Kind::LoginShell => part.groups,
-                Kind::Edit | Kind::Validate => false,
+                Kind::Edit | Kind::Validate | Kind::Approve => false,
             };
             let there = matches!(self.facts.lendable.get("docker"), Some(Fact::Is(Some(_))));
             let proof_only = request.kind == Kind::Validate;

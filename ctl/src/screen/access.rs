@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jitsudo_core::request::Kind;
 
 use super::{ending, event};
-use crate::records::{Asked, Decision, Lock, Session, Shown};
+use crate::records::{Approval, Asked, Decision, Lock, Session, Shown, Voice};
 use crate::text::{Tone, View, dotted, exact, padded, short_id, visible, wrapped};
 
 /// Columns of the labels of [`one`].
@@ -71,6 +71,9 @@ pub(crate) fn one(shown: &Shown, view: &View) -> String {
     if let Some(decision) = &shown.decision {
         line("decided", &decided(decision, asked));
     }
+    if let Some(approval) = &shown.approval {
+        line("approval", &approved(approval, view));
+    }
     if let (Some(since), Some(end)) = (shown.since, asked.ends_at) {
         line("given", &given(shown, since, end, view));
     }
@@ -117,6 +120,22 @@ fn decided(decision: &Decision, asked: &Asked) -> String {
         words.push_str(&format!(", policy {}", crate::text::digest(policy)));
     }
     words
+}
+
+fn approved(approval: &Approval, view: &View) -> String {
+    let name = |voice: &Voice| voice.user.as_deref().map_or_else(|| format!("#{}", voice.uid), visible);
+    let asked: Vec<String> = approval.asked.iter().map(|name| visible(name)).collect();
+    let mut parts = vec![format!("asked {} until {}", super::joined(&asked), view.date_and_time(approval.answer_by))];
+    parts.extend(approval.yes.iter().map(|voice| match voice.window {
+        Some(window) => format!("{} said yes, for at most {}", name(voice), exact(window)),
+        None => format!("{} said yes", name(voice)),
+    }));
+    parts.extend(
+        approval.refused.iter().map(|voice| {
+            format!("{} said no: \"{}\"", name(voice), visible(voice.reason.as_deref().unwrap_or_default()))
+        }),
+    );
+    parts.join("; ")
 }
 
 fn given(shown: &Shown, since: Timestamp, end: Timestamp, view: &View) -> String {
@@ -234,6 +253,19 @@ pub(crate) mod tests {
         let text = one(&serde_json::from_value(value).unwrap(), &view());
         assert!(text.contains("decided    refused: a rule forbids it; no\\u{a}\n"), "{text}");
         assert!(!text.contains('\u{1b}') && text.lines().count() == 5, "{text}");
+    }
+
+    #[test]
+    fn what_others_were_asked_and_said_is_shown() {
+        let mut value = role();
+        value["approval"] = json!({
+            "asked": ["@leads"], "persons": 1, "answer_by": "2026-10-04T13:00:00Z",
+            "yes": [{"at": "2026-10-04T12:00:00Z", "uid": 1002, "user": "bob", "person": null, "window": 600}],
+            "refused": {"at": "2026-10-04T12:01:00Z", "uid": 1003, "user": null, "reason": "no\n"},
+        });
+        let text = one(&serde_json::from_value(value).unwrap(), &view());
+        let expected = "approval   asked @leads until 2026-10-04 15:00:00; bob said yes, for at most 10\n           min; #1003 said no: \"no\\u{a}\"\n";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

@@ -375,6 +375,7 @@ pub(crate) fn asked(kind: Kind, argv: &[jitsudo_bytes::Bytes], role: Option<&str
         (Kind::Edit, _) => format!("edit {words}"),
         (Kind::Role, _) => role.map_or_else(|| "a role".to_owned(), |role| format!("role {}", visible(role))),
         (Kind::Validate, _) => "proof of identity".to_owned(),
+        (Kind::Approve, _) => "a yes to a request of another".to_owned(),
         (Kind::Command, _) => words,
     }
 }
@@ -403,6 +404,7 @@ pub(crate) fn refusal(denial: &Denial) -> String {
         Cause::Obligation => "an obligation that it cannot honour",
         Cause::Locked => "the account is locked",
         Cause::NotSupported => "the rule needs what this version cannot do",
+        Cause::Approval => "other people did not give it",
     };
     denial.by.as_ref().map_or_else(|| cause.to_owned(), |by| format!("{cause} (\"{}\")", visible(by)))
 }

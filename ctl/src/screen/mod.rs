@@ -1,6 +1,7 @@
 //! What people see: pure functions from data to text, each with its golden tests.
 
 pub(crate) mod access;
+pub(crate) mod card;
 pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod explain;

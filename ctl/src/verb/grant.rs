@@ -22,7 +22,7 @@ pub(super) fn request(what: Request, json: bool) -> Result<(), Failure> {
         return Err(Failure::Usage { message, hint: Some("jitctl request ROLE, then: jitctl grants --json") });
     }
     let mut command = Command::new(JITSUDO);
-    command.args(["--request", &what.role]);
+    command.args(["--want-role", &what.role]);
     for (option, value) in [("--for", what.window), ("--reason", what.reason), ("--ticket", what.ticket)] {
         if let Some(value) = value {
             command.arg(format!("{option}={value}"));
@@ -30,6 +30,12 @@ pub(super) fn request(what: Request, json: bool) -> Result<(), Failure> {
     }
     if what.break_glass {
         command.arg("--break-glass");
+    }
+    if what.no_wait {
+        command.arg("--no-wait");
+    }
+    if let Some(id) = what.use_id {
+        command.arg(format!("--request={id}"));
     }
     Err(Failure::File { what: format!("start {JITSUDO}"), cause: command.exec() })
 }

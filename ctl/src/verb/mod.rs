@@ -2,6 +2,7 @@
 
 mod access;
 mod acknowledge;
+mod answer;
 mod apply;
 mod check;
 mod doctor;
@@ -32,6 +33,8 @@ pub(crate) fn run(arguments: Arguments, view: &View) -> Result<(), Failure> {
         None => look::standing(json, view),
         Some(Verb::Request(what)) => grant::request(what, json),
         Some(Verb::Extend(what)) => grant::extend(what, json),
+        Some(Verb::Approve(what)) => answer::approve(&what, json, view),
+        Some(Verb::Refuse(what)) => answer::refuse(what, json),
         Some(Verb::Release(what)) => grant::release(what, json),
         Some(Verb::Withdraw(what)) => grant::withdraw(what, json),
         Some(Verb::Lock(what)) => lock::lock(what, json),

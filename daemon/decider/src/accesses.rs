@@ -121,9 +121,36 @@ pub(crate) fn show(access: &Access, own: bool) -> Value {
     add("ended", ended.map_or(Value::Null, |ended| json!({"at": ended.at, "cause": ended.cause})));
     add("closed", if let Access::Closed(closed) = access { json!(closed.at) } else { Value::Null });
     add("failed", if let Access::Failed(failed) = access { json!(failed.cause) } else { Value::Null });
+    add("approval", approval(access));
     let sessions = access.sessions().map(|session| answers::one_session(access, session)).collect();
     add("sessions", Value::Array(sessions));
     shown
+}
+
+/// What other people were asked and said, as long as nothing was given.
+fn approval(access: &Access) -> Value {
+    let refused = match access {
+        Access::Refused(refused) => {
+            json!({"at": refused.at, "user": refused.user, "uid": refused.uid, "reason": refused.reason})
+        }
+        _ => Value::Null,
+    };
+    let waiting = match access {
+        Access::Refused(refused) => &refused.waiting,
+        Access::Lapsed(lapsed) => &lapsed.waiting,
+        other => match other.waiting() {
+            Some(waiting) => waiting,
+            None => return Value::Null,
+        },
+    };
+    let yes = |yes: &jitsudo_core::state::Yes| json!({"at": yes.at, "user": yes.user, "uid": yes.uid, "person": yes.person, "window": yes.limits.window});
+    json!({
+        "asked": waiting.approvers,
+        "persons": waiting.persons,
+        "answer_by": waiting.answer_by.at,
+        "yes": waiting.yes.iter().map(yes).collect::<Vec<_>>(),
+        "refused": refused,
+    })
 }
 
 fn decision(access: &Access, own: bool) -> Value {

@@ -1,7 +1,8 @@
 //! The spawner is away for a moment (a start, an upgrade, a crash): who asks meanwhile waits for it instead of being refused.
 //!
 //! MUSTs
-//! 1. A run that waited is held back by everything that holds back one that comes now (`audit_log_04_exchanged_ledger_*`).
+//! 1. A run that waited, and what was approved, is held back by everything that holds back one that comes now
+//!    (`audit_log_04_exchanged_ledger_*`, `approved_request_is_not_given_*`).
 //! 2. What was asked before the spawner went is not asked again: it may be what it died of.
 
 use jitsudo_link::facts::About;
@@ -44,7 +45,8 @@ impl Daemon {
         for Waiting { client, for_what } in std::mem::take(&mut self.waiting) {
             match for_what {
                 // The ledger may have to be looked at first, now that the spawner has said what it signed.
-                Later::Look(_, What::Run(act)) => self.begin_run(client, act),
+                Later::Look(_, What::Run(act) | What::Weigh(act)) => self.begin_run(client, act),
+                Later::Look(_, What::Activate(id)) => self.begin_activation(&id),
                 Later::Look(about, what) => self.look(client, about, what),
                 Later::Ask(ask) => self.begin_ask(client, ask),
                 Later::Forget(all) => self.begin_forget(client, all),

@@ -46,6 +46,8 @@ pub(crate) enum Said {
     },
     /// Take this away.
     Order(Order),
+    /// It does not wait for other people any more.
+    GiveUp,
 }
 
 /// One client.
@@ -102,17 +104,20 @@ impl Client {
     pub(crate) fn hear(&mut self, message: Message) -> Result<Said, Fault> {
         let from_client = check(&message, &self.peer, &self.nonce, self.version)?;
         self.version = Some(from_client.version);
+        if let (Phase::Served, Say::GiveUp) = (&self.phase, &from_client.say) {
+            return Ok(Said::GiveUp);
+        }
         match (std::mem::replace(&mut self.phase, Phase::Served), from_client.say) {
             (Phase::Open, Say::Ask(ask)) => Ok(Said::Ask(ask)),
             (Phase::Open, Say::Forget { all }) => Ok(Said::Forget { all }),
             (Phase::Open, Say::Order(order)) => Ok(Said::Order(order)),
             (Phase::Open, Say::Run(start)) => self.arrived(Assembler::begin(*start)),
             (Phase::Arriving(assembler), Say::More(more)) => self.arrived(assembler.more(more)),
-            (Phase::Open, Say::More(_))
-            | (Phase::Arriving(_), Say::Run(_) | Say::Ask(_) | Say::Forget { .. } | Say::Order(_))
+            (Phase::Open, Say::More(_) | Say::GiveUp)
+            | (Phase::Arriving(_), Say::Run(_) | Say::Ask(_) | Say::Forget { .. } | Say::Order(_) | Say::GiveUp)
             | (
                 Phase::Served | Phase::HandedOver,
-                Say::Run(_) | Say::More(_) | Say::Ask(_) | Say::Forget { .. } | Say::Order(_),
+                Say::Run(_) | Say::More(_) | Say::Ask(_) | Say::Forget { .. } | Say::Order(_) | Say::GiveUp,
             ) => Err(malformed("cannot take the message: it is out of order")),
         }
     }

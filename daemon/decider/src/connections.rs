@@ -130,7 +130,7 @@ impl Daemon {
         };
         let cost = match said {
             Said::Part => Cost::Datagram,
-            Said::Run(_) | Said::Ask(_) | Said::Forget { .. } | Said::Order(_) => Cost::Request,
+            Said::Run(_) | Said::Ask(_) | Said::Forget { .. } | Said::Order(_) | Said::GiveUp => Cost::Request,
         };
         let paid = self.limits.pay(client.peer.uid, cost, now_ms);
         match said {
@@ -145,6 +145,8 @@ impl Daemon {
                 client.paused = true;
                 self.fail(number, fault);
             }
+            // Taking away is never too much.
+            Said::GiveUp => self.give_up(number),
             Said::Run(act) => {
                 client.until_ms = Some(now_ms.saturating_add(self.patience.work_ms));
                 self.begin_run(number, act);
@@ -203,7 +205,7 @@ impl Daemon {
         self.limits.leave(client.peer.uid);
     }
 
-    fn say(&mut self, number: u64, message: &FromDecider) {
+    pub(crate) fn say(&mut self, number: u64, message: &FromDecider) {
         let sent = self.clients.get_mut(&number).map(|client| client.say(message));
         self.after_sending(number, sent);
     }
@@ -251,6 +253,7 @@ impl Daemon {
             self.pending.retain(|_, pending| pending.client != number || pending.outlives_its_client());
             self.loads.held.retain(|(waiting, _)| *waiting != number);
             self.waiting.retain(|waiting| waiting.client != number);
+            self.client_is_lost(number);
             match client.phase {
                 Phase::HandedOver => self.handed_over = self.handed_over.saturating_sub(1),
                 Phase::Open | Phase::Arriving(_) | Phase::Served => self.limits.leave(client.peer.uid),

@@ -22,6 +22,7 @@ use jitsudo_sys::nix::sys::signalfd::SignalFd;
 use jitsudo_sys::notify::{Notify, watchdog_interval};
 use jitsudo_sys::syslog::Severity;
 
+use crate::approvals::Approvals;
 use crate::away::Waiting;
 use crate::client::Client;
 use crate::heads::Heads;
@@ -75,6 +76,7 @@ pub(crate) struct Daemon {
     pub(crate) host: String,
     pub(crate) boot: String,
     pub(crate) since: Timestamp,
+    pub(crate) since_ms: u64,
     pub(crate) moment: Moment,
     pub(crate) notify: Notify,
     pub(crate) epoll: Epoll,
@@ -101,6 +103,8 @@ pub(crate) struct Daemon {
     pub(crate) asking: BTreeMap<u64, Uid>,
     pub(crate) spool: Spool,
     pub(crate) gone: BTreeMap<SessionId, u64>,
+    /// What waits for other people.
+    pub(crate) approvals: Approvals,
     /// The last session's number of each role grant.
     pub(crate) numbers: Numbers,
     /// Locks whose record is not durable yet, and by whom; they hold already.
@@ -193,6 +197,7 @@ impl Daemon {
             settings,
             boot,
             since: wall(moment),
+            since_ms: moment.boottime_ms,
             notify: Notify::from_environment(),
             epoll,
             listener,
@@ -220,6 +225,7 @@ impl Daemon {
             asking: BTreeMap::new(),
             spool: Spool::default(),
             gone: BTreeMap::new(),
+            approvals: Approvals::default(),
             numbers: Numbers::new(),
             locking: BTreeMap::new(),
             moment,

@@ -139,6 +139,8 @@ impl Daemon {
                 target: target.uid.0,
                 ends_at: extension.ends.at,
                 ends_boottime_ms: extension.ends.boottime_ms,
+                approved: None,
+                yes: None,
                 held: false,
                 groups: Vec::new(),
                 extends: true,

@@ -10,6 +10,7 @@ use jitsudo_ledger::{AppendError, Priority, spool};
 use jitsudo_link::spawner::{FromSpawner, LookFailure, Memory, ToSpawner};
 use jitsudo_sys::syslog::Severity;
 
+use crate::approvals::Told;
 use crate::daemon::{Daemon, offset_ms, wall};
 use crate::ledger::Written;
 use crate::lines;
@@ -56,8 +57,14 @@ impl Daemon {
                 self.spawner.is_now_ready(policy.clone(), grants, reviews, (extends, effects));
                 self.spawner_is_ready(policy.as_deref(), memory);
             }
-            FromSpawner::Looked { number, peer, facts, process } => {
-                self.looked(number, peer, *facts, process.as_deref());
+            FromSpawner::Looked { number, peer, facts, process, program, inside } => {
+                self.looked(
+                    number,
+                    peer,
+                    *facts,
+                    process.as_deref(),
+                    Told { program: program.map(|one| *one), inside, hashed: false },
+                );
             }
             FromSpawner::LookFailed { number, cause } => {
                 if let Some(pending) = self.pending.remove(&number) {
@@ -87,6 +94,7 @@ impl Daemon {
             FromSpawner::Signed { number, outcome } => self.signature_arrived(number, outcome),
             FromSpawner::Reviewed { number, outcome } => self.reviewed(number, outcome),
             FromSpawner::Ending { number, known } => self.end_has_begun(number, known),
+            FromSpawner::SaidYes { session } => self.said_yes(&session),
             FromSpawner::Spooled => self.look_at_spool(),
             FromSpawner::SessionGone { session } => {
                 let now_ms = self.now_ms();
@@ -150,6 +158,7 @@ impl Daemon {
 
     /// Goes on with the runs that waited for a policy, or for a look at the ledger; those that must wait on are held again.
     pub(crate) fn resume_held(&mut self) {
+        self.resume_activations();
         for (client, act) in std::mem::take(&mut self.loads.held) {
             if self.clients.contains_key(&client) {
                 self.begin_run(client, act);
@@ -164,6 +173,8 @@ impl Daemon {
             let outcome = finished.outcome.map(|written| self.tell_written(written));
             match after {
                 None => {}
+                Some(After::Asked(id)) => self.question_recorded(&id, outcome),
+                Some(After::Approved { id, enough }) => self.yes_recorded(&id, enough, outcome),
                 Some(After::Start(prepared)) => {
                     let counts = prepared.counts;
                     self.recorded(*prepared, outcome);
@@ -286,6 +297,7 @@ impl Daemon {
             self.record_locks();
             self.tell_ledger_trouble();
         }
+        self.tend_approvals();
         self.end_the_lost(now_ms);
         self.tend_heads(now_ms);
     }

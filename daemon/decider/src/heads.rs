@@ -260,6 +260,14 @@ impl Daemon {
         }
     }
 
+    /// Has the newest head signed soon, with which a host that has no key yet gets one; false where that cannot be had.
+    pub(crate) fn have_key_made(&mut self) -> bool {
+        let seq = self.ledger.head().seq;
+        self.times.publish_ms = 0;
+        self.times.published_seq = self.times.published_seq.min(seq.saturating_sub(1));
+        self.heads.can_sign && self.heads.trouble.is_none() && seq > 0
+    }
+
     fn publish_head(&mut self, now_ms: u64) {
         let head = self.ledger.head();
         if now_ms < self.times.publish_ms || head.seq <= self.times.published_seq || self.ledger.trouble().is_some() {
@@ -360,6 +368,8 @@ impl Daemon {
         if let Some(next) = self.heads.waiting.pop_front() {
             self.have_signed(next);
         }
+        // What waits for this host's key.
+        self.resume_held();
     }
 
     fn remember(&mut self, wanted: &Wanted, signed: &Signed) {

@@ -79,6 +79,8 @@ impl Daemon {
             target: target.uid.0,
             ends_at,
             ends_boottime_ms,
+            approved: None,
+            yes: None,
             held: true,
             groups,
             extends: false,

@@ -49,6 +49,7 @@ impl Daemon {
             Order::Release { .. }
             | Order::End { .. }
             | Order::Withdraw { .. }
+            | Order::Refuse { .. }
             | Order::AcknowledgeResidue { .. }
             | Order::Review { .. } => return,
         };
@@ -89,6 +90,7 @@ impl Daemon {
             Order::Release { .. }
             | Order::End { .. }
             | Order::Withdraw { .. }
+            | Order::Refuse { .. }
             | Order::AcknowledgeResidue { .. }
             | Order::Review { .. } => {}
         }
@@ -290,13 +292,14 @@ impl Daemon {
         if self.locks().next().is_none() {
             return 0;
         }
+        let withdrawn = self.withdraw_what_is_locked();
         let live = self.ledger.state().live_accesses().filter(|access| !matches!(access, Access::Ended(_)));
         let locked: Vec<Asked> = live.map(Access::asked_for).filter(|asked| self.is_locked(asked)).cloned().collect();
         for asked in &locked {
             // Nobody waits for the answer: 0 is no client.
             self.order_end(0, asked, EndCause::Locked);
         }
-        locked.len()
+        locked.len().saturating_add(withdrawn)
     }
 
     /// The locks that somebody may hear of: root all of them, others their own.

@@ -9,6 +9,7 @@
 
 mod accesses;
 mod answers;
+mod approvals;
 mod away;
 mod client;
 mod connections;

@@ -44,6 +44,14 @@ impl Daemon {
         let (id, reason, others) = match &order {
             Order::Release { id } | Order::Withdraw { id } => (id, None, false),
             Order::End { id, reason } => (id, reason.clone(), true),
+            Order::Refuse { id, reason } => {
+                if id.len() > MAX_ID || reason.trim().is_empty() || reason.chars().count() > MAX_REASON {
+                    let fault = malformed("cannot say no: an id is short, and a reason has 1 to 1000 letters");
+                    return self.fail(client, fault);
+                }
+                let about = self.about(&[], &None, &None, None);
+                return self.look(client, about, What::Order(order));
+            }
             Order::AcknowledgeResidue { id, reason } => {
                 if id.len() > MAX_ID || reason.trim().is_empty() || reason.chars().count() > MAX_REASON {
                     let fault = malformed("cannot acknowledge: an id is short, and a reason has 1 to 1000 letters");
@@ -66,6 +74,12 @@ impl Daemon {
         if id.len() > MAX_ID || reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
             return self
                 .fail(client, malformed("cannot end it: an id is short, and a reason has at most 1000 letters"));
+        }
+        if matches!(order, Order::Withdraw { .. } | Order::End { .. })
+            && let Some(waiting) = self.waiting_one(id, Some(uid))
+        {
+            let item = self.take_back(&waiting, None);
+            return self.give_items(client, vec![item]);
         }
         match self.live_one(id, Some(uid)) {
             Ok(Some(asked)) if matches!(order, Order::Withdraw { .. }) => return self.withdraw(client, uid, &asked),
@@ -99,6 +113,7 @@ impl Daemon {
             Order::AcknowledgeResidue { id, reason } => return self.acknowledge_residue(client, &id, reason, facts),
             Order::Review { id, note } => return self.begin_review(client, &id, note, facts),
             Order::Lock { .. } | Order::Unlock { .. } => return self.answer_lock(client, order, facts),
+            Order::Refuse { id, reason } => return self.say_no(client, &id, &reason, facts),
             Order::Release { .. } | Order::Withdraw { .. } => return,
         };
         if !self.duties_of(facts).contains(&Duty::End) {
@@ -128,7 +143,21 @@ impl Daemon {
         }
     }
 
+    fn say_no(&mut self, client: u64, id: &str, reason: &str, facts: &Facts) {
+        match self.answerable(id, facts) {
+            Ok(id) => {
+                self.refuse_request(&id, facts, reason);
+                self.give_items(client, vec![json!({"id": id, "refused": true})]);
+            }
+            Err(fault) => self.fail(client, fault),
+        }
+    }
+
     fn end_others(&mut self, client: u64, id: &str, by: By) {
+        if let Some(waiting) = self.waiting_one(id, None) {
+            let item = self.take_back(&waiting, Some((by.uid, by.name)));
+            return self.give_items(client, vec![item]);
+        }
         match self.live_one(id, None) {
             Ok(Some(asked)) => self.end_access(client, &asked, by),
             Ok(None) => self.fail(client, not_there(id, "here")),

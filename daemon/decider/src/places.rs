@@ -19,6 +19,8 @@ pub(crate) struct Places {
     pub(crate) journal: PathBuf,
     /// The local syslog's socket.
     pub(crate) syslog: PathBuf,
+    /// The public half of the host's key.
+    pub(crate) host_key: PathBuf,
     /// The owner of policy and spool, and whom the spawner runs as: 0.
     pub(crate) root: u32,
 }
@@ -34,6 +36,7 @@ impl Places {
             spool: jitsudo_link::SPOOL.into(),
             journal: jitsudo_sys::journal::SOCKET.into(),
             syslog: jitsudo_sys::syslog::SOCKET.into(),
+            host_key: PathBuf::from(jitsudo_link::STATE).join(jitsudo_link::HOST_PUBLIC_KEY),
             root: 0,
         }
     }
@@ -52,6 +55,8 @@ pub(crate) struct Patience {
     pub(crate) last_word_ms: u64,
     /// For a spawner that is away, before who asks is told.
     pub(crate) spawner_ms: u64,
+    /// For a client that waited for other people and whose connection was lost.
+    pub(crate) come_back_ms: u64,
     /// Between looks at the clock, the spool, the spawner.
     pub(crate) tick_ms: u64,
 }
@@ -64,6 +69,7 @@ impl Default for Patience {
             work_ms: 90_000,
             last_word_ms: 10_000,
             spawner_ms: 3_000,
+            come_back_ms: 30_000,
             tick_ms: 1_000,
         }
     }

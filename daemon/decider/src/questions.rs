@@ -109,6 +109,8 @@ impl Daemon {
             | Ask::Grants { all: true }
             | Ask::Residue { all: true }
             | Ask::Requests { all: true }
+            | Ask::ToApprove
+            | Ask::Card { .. }
             | Ask::Explain { .. }
             | Ask::List { .. } => self.ask_facts(client, ask),
         }
@@ -178,6 +180,7 @@ impl Daemon {
             subject,
             own: false,
             groups: Vec::new(),
+            hash: false,
         }
     }
 
@@ -206,6 +209,14 @@ impl Daemon {
                 self.give_items(client, vec![standing]);
             }
             Ask::Roles | Ask::Explain { user: None, .. } if locked.is_some() => self.say_locked(client, facts),
+            Ask::ToApprove => {
+                let cards = self.cards_for(facts);
+                self.give_items(client, cards);
+            }
+            Ask::Card { id } => match self.show_card(&id, facts) {
+                Ok(card) => self.give_items(client, card.into_iter().collect()),
+                Err(fault) => self.fail(client, fault),
+            },
             Ask::Roles => {
                 let offers = offers(policy, facts, now);
                 let items = offers.iter().filter_map(|offer| serde_json::to_value(offer).ok()).collect();
@@ -242,6 +253,15 @@ impl Daemon {
                 }
                 let requests = accesses::requests(self.ledger.state(), None);
                 self.give_items(client, requests);
+            }
+            Ask::Show { ref id } if let Ok(Some(card)) = self.show_card(id, facts) => {
+                // Who may answer it is shown what there is to answer, duty or not.
+                let access = accesses::find(self.ledger.state(), id, None).ok().flatten();
+                let mut shown = access.map_or_else(|| json!({}), |access| accesses::show(access, true));
+                if let Value::Object(fields) = &mut shown {
+                    fields.insert("card".to_owned(), card);
+                }
+                self.give_items(client, vec![shown]);
             }
             Ask::Show { .. } => {
                 if !duties.contains(&Duty::See) {
@@ -303,6 +323,7 @@ impl Daemon {
             hint: Some("who has the duty `lock`, or root, lifts it: jitctl unlock ACCOUNT".to_owned()),
             id: None,
             by_person: false,
+            unanswered: false,
         };
         self.answer(client, &[FromDecider::Denied(denied)]);
     }

@@ -3,7 +3,7 @@
 //! MUSTs
 //! 1. `Start` leaves only for a batch that is durable (`crash_recovery_03_*`).
 //! 2. Nothing is given on the strength of a ledger that may not be the one that was signed (`heads`).
-//! 3. What this version cannot do (approval) is a denial (`give` refuses it). Who has to prove their identity is the spawner's to say.
+//! 3. Where other people have to say yes they are asked first ([`crate::approvals`]). Who has to prove their identity is the spawner's to say.
 //! 4. Who asks is the kernel's word of this connection; what the spawner says of it must agree (`looked`).
 
 use std::rc::Rc;
@@ -25,6 +25,7 @@ use jitsudo_protocol::digest;
 use jitsudo_sys::nix::errno::Errno;
 use jitsudo_sys::syslog::Severity;
 
+use crate::approvals::Told;
 use crate::away::Later;
 use crate::client::fault;
 use crate::daemon::{Daemon, wall};
@@ -97,7 +98,15 @@ impl Daemon {
     }
 
     /// Decides about an act.
-    pub(crate) fn decide_run(&mut self, client: u64, act: Act, peer: Peer, facts: &Facts, process: Option<&Process>) {
+    pub(crate) fn decide_run(
+        &mut self,
+        client: u64,
+        act: Act,
+        peer: Peer,
+        facts: &Facts,
+        process: Option<&Process>,
+        told: Told,
+    ) {
         let request = ask::request(&act);
         let now = wall(self.moment);
         let locked = self.lock_denial(facts).map(Box::new);
@@ -115,6 +124,18 @@ impl Daemon {
         {
             return self.give_held(client, act, start);
         }
+        let Some(id) = self.fresh_id() else {
+            return self.fail(client, fault(FaultCode::Internal, "cannot make an id: the kernel has no random bytes"));
+        };
+        let digest = digest::of_act(peer.uid, &act);
+        let policy = self.policy.digest().unwrap_or_default().to_owned();
+        let asked = Asked { id: &id, peer, facts, process, request: &request, digest: &digest, policy: &policy };
+        if locked.is_none() && request.kind == Kind::Approve {
+            return self.hear_yes(client, &asked, act, &told);
+        }
+        if locked.is_none() && act.options.request.is_some() {
+            return self.take_up(client, &asked, act, told);
+        }
         let past = self.ledger.state().past();
         let decided = || evaluate_after(self.policy.policy(), facts, &request, past, now);
         let decision = locked.map_or_else(decided, Decision::Deny);
@@ -126,12 +147,6 @@ impl Daemon {
             self.loads.held.push((client, Box::new(act)));
             return;
         }
-        let Some(id) = self.fresh_id() else {
-            return self.fail(client, fault(FaultCode::Internal, "cannot make an id: the kernel has no random bytes"));
-        };
-        let digest = digest::of_act(peer.uid, &act);
-        let policy = self.policy.digest().unwrap_or_default().to_owned();
-        let asked = Asked { id: &id, peer, facts, process, request: &request, digest: &digest, policy: &policy };
         match decision {
             Decision::Deny(denial) if denial.cause == Cause::NoPolicy && self.policy.trouble().is_some() => {
                 let fault = Fault {
@@ -146,7 +161,7 @@ impl Daemon {
                 let detail = self.cannot_be_held(&terms).into_iter().collect();
                 self.deny(client, &asked, &Denial { cause: Cause::NotSupported, detail, by: None });
             }
-            Decision::Allow(terms) => self.give(client, &asked, &terms, act),
+            Decision::Allow(terms) => self.give(client, &asked, &terms, act, told),
         }
     }
 
@@ -156,7 +171,7 @@ impl Daemon {
         Some(AccessId::new(u64::try_from(wall(self.moment).as_millisecond()).unwrap_or(0), random))
     }
 
-    fn deny(&mut self, client: u64, asked: &Asked<'_>, denial: &Denial) {
+    pub(crate) fn deny(&mut self, client: u64, asked: &Asked<'_>, denial: &Denial) {
         let denied = self.record_denial(asked, denial);
         self.answer(client, &[FromDecider::Denied(denied)]);
     }
@@ -174,12 +189,12 @@ impl Daemon {
         words::denied(denial, asked.facts, asked.request, recorded)
     }
 
-    fn give(&mut self, client: u64, asked: &Asked<'_>, terms: &Terms, act: Act) {
+    fn give(&mut self, client: u64, asked: &Asked<'_>, terms: &Terms, act: Act, told: Told) {
         if let Some(cause) = self.why_nothing_is_given() {
             return self.fail(client, words::untrusted_ledger(&cause));
         }
         if terms.approvals > 0 {
-            return self.deny(client, asked, &needs_approval());
+            return self.ask_people(client, asked, terms, act, told);
         }
         if terms.break_glass.is_some() && !self.spawner.has_reviews() {
             return self.fail(client, older_spawner());
@@ -210,6 +225,8 @@ impl Daemon {
             target: target.uid.0,
             ends_at,
             ends_boottime_ms,
+            approved: None,
+            yes: None,
             held: false,
             groups: terms.groups.clone(),
             extends: false,
@@ -219,7 +236,7 @@ impl Daemon {
     }
 
     /// Something that counts is on its way into the ledger.
-    fn is_counting(&self) -> bool {
+    pub(crate) fn is_counting(&self) -> bool {
         self.after.values().any(|after| matches!(after, After::Start(prepared) if prepared.counts))
     }
 
@@ -308,7 +325,7 @@ impl Daemon {
     }
 
     /// Facts arrived: whose, and for what.
-    pub(crate) fn looked(&mut self, number: u64, peer: Peer, mut facts: Facts, process: Option<&Process>) {
+    pub(crate) fn looked(&mut self, number: u64, peer: Peer, mut facts: Facts, process: Option<&Process>, told: Told) {
         let Some(pending) = self.pending.remove(&number) else { return };
         if let What::Lock(locking) = pending.what {
             // Whom it is about, not who orders it.
@@ -323,7 +340,12 @@ impl Daemon {
         }
         self.complete(&mut facts);
         match pending.what {
-            What::Run(act) => self.decide_run(pending.client, *act, peer, &facts, process),
+            What::Run(act) => self.decide_run(pending.client, *act, peer, &facts, process, told),
+            What::Weigh(act) => {
+                let told = Told { hashed: true, ..told };
+                self.decide_run(pending.client, *act, peer, &facts, process, told);
+            }
+            What::Activate(id) => self.activate(pending.client, &id, peer, &facts, process, &told),
             What::Ask(ask) => self.answer_ask(pending.client, ask, &facts),
             What::ExplainOther(ask) => self.explain_other(pending.client, ask, &facts),
             What::Order(order) => self.answer_order(pending.client, order, &facts),
@@ -331,10 +353,6 @@ impl Daemon {
             What::Apply { .. } | What::Acknowledge(_) | What::Forget => {}
         }
     }
-}
-
-fn needs_approval() -> Denial {
-    Denial { cause: Cause::NotSupported, detail: vec!["the rule needs approval".to_owned()], by: None }
 }
 
 /// What is given on these terms takes from what is given later.

@@ -60,14 +60,16 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
         Cause::Unrunnable(NoExecutable::NotAsked) => "no command was given".to_owned(),
         Cause::NotSupported => format!("not supported yet: {on}"),
         Cause::Locked => format!("locked: {on} is not given"),
+        Cause::Approval if request.kind == Kind::Approve => "not approved".to_owned(),
+        Cause::Approval => format!("not approved: {on}"),
     };
     let step = match &denial.cause {
         Cause::NoPolicy => Some("an administrator runs `jitctl policy apply` (as root)".to_owned()),
         // The detail says what to do.
         Cause::ReasonNeeded | Cause::TicketNeeded | Cause::WindowTooLong | Cause::BudgetUsed => None,
         Cause::ReviewNeeded => Some("who may review it runs `jitctl review`".to_owned()),
-        Cause::UnknownTarget | Cause::NoGroup | Cause::Unrunnable(_) | Cause::NotSupported => None,
         Cause::Locked => Some("who has the duty `lock`, or root, lifts it: jitctl unlock ACCOUNT".to_owned()),
+        Cause::UnknownTarget | Cause::NoGroup | Cause::Unrunnable(_) | Cause::NotSupported | Cause::Approval => None,
         Cause::NotCovered
         | Cause::Denied
         | Cause::NotNow
@@ -93,7 +95,13 @@ pub(crate) fn denied(denial: &Denial, facts: &Facts, request: &Request, recorded
         hint: (!hint.is_empty()).then_some(hint),
         id,
         by_person: false,
+        unanswered: false,
     }
+}
+
+/// Text of others.
+pub(crate) fn visible(text: &str) -> String {
+    Bytes::from(text).visible()
 }
 
 /// `/usr/bin/systemctl restart ssh as root`, `a root shell`. A path is shown as it was asked for: whether it is there and where its links
@@ -124,6 +132,7 @@ pub(crate) fn act(kind: Kind, argv: &[Bytes], program: Option<String>, target: &
         Kind::Shell | Kind::LoginShell => format!("a {target} shell for `{}`", shortened(&words(argv))),
         Kind::Edit => format!("editing {} as {target}", shortened(&words(argv))),
         Kind::Validate => "anything".to_owned(),
+        Kind::Approve => "a yes to a request of another".to_owned(),
         Kind::Role => format!("role {}", Bytes::from(role.unwrap_or_default()).visible()),
     }
 }

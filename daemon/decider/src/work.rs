@@ -31,6 +31,7 @@ impl Pending {
             What::End { .. } | What::Review(_) => true,
             // Taking away does not depend on who ordered it staying there.
             What::Lock(_) => true,
+            What::Weigh(_) | What::Activate(_) => false,
             What::Run(_) | What::Ask(_) | What::ExplainOther(_) | What::Forget | What::Order(_) => false,
         }
     }
@@ -41,6 +42,10 @@ impl Pending {
 pub(crate) enum What {
     /// Facts, to decide about this act.
     Run(Box<Act>),
+    /// Facts with the program's content, to ask other people about this act.
+    Weigh(Box<Act>),
+    /// The same, to decide again about what they approved.
+    Activate(AccessId),
     /// Facts, to answer this.
     Ask(Ask),
     /// Facts of another account, after its own showed that it may ask.
@@ -94,6 +99,15 @@ impl Started {
 pub(crate) enum After {
     /// The session may be started.
     Start(Box<Prepared>),
+    /// Other people may be asked.
+    Asked(AccessId),
+    /// Somebody's yes counts.
+    Approved {
+        /// To what.
+        id: AccessId,
+        /// With it, enough people said so.
+        enough: bool,
+    },
     /// These spool files are in the ledger.
     Spool(Vec<String>),
     /// Accesses are over.

@@ -192,6 +192,7 @@ mod tests {
             subject: None,
             own: false,
             groups: vec![],
+            hash: false,
         };
         let own = requester(&jitsudo_sys::process::read(std::process::id()).unwrap(), Fact::Is(None));
         for asked in ["ROOT", "root ", "r\u{43e}\u{43e}t", "0", "-rf", "no such account"] {

@@ -108,7 +108,9 @@ fn learnt(about: &About, requester: Requester, seen: Option<peer::Seen>) -> Answ
         cwd,
         lendable: account::lendable(&about.groups),
     };
-    Answer::Learnt(Box::new(Learnt { facts, process: seen.map(|seen| seen.process) }))
+    let program = facts.executable.known().and_then(|found| found.as_ref().ok()).filter(|_| about.hash);
+    let program = program.and_then(program::hashed);
+    Answer::Learnt(Box::new(Learnt { facts, process: seen.map(|seen| seen.process), program, inside: None }))
 }
 
 /// Newtypes for what comes as a bare number from the kernel.

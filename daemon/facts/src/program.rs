@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use jitsudo_bytes::Bytes;
 use jitsudo_core::facts::{Executable, NoExecutable, Seen, Target};
 use jitsudo_link::SECURE_PATH;
+use jitsudo_link::facts::{Hashed, HashedProgram};
 use jitsudo_sys::nix::libc;
 use jitsudo_sys::nix::sys::stat::SFlag;
 use jitsudo_sys::walk::{self, Step, Walk};
@@ -14,6 +15,9 @@ use crate::uid;
 
 /// Interpreters of interpreters that are followed; the kernel itself stops at 4.
 const MAX_INTERPRETERS: usize = 4;
+
+/// Largest program whose content is digested: it must be read within the time of one question.
+const MAX_PROGRAM_BYTES: u64 = 256 << 20;
 
 /// Finds `asked`: a path as it is (relative ones from `cwd`), a name on the secure path.
 pub(crate) fn find(
@@ -44,6 +48,29 @@ pub(crate) fn find(
         }
     }
     Err(best)
+}
+
+/// The content of a program that was found, and of its interpreter; `None` where one cannot be read whole, or is another file by now.
+pub(crate) fn hashed(found: &Executable) -> Option<HashedProgram> {
+    let (file, walk) = digested(&found.path.0, found)?;
+    let interpreter = match interpreter(&walk) {
+        Some(path) => Some(digested(&path, found)?.0),
+        None => None,
+    };
+    Some(HashedProgram { file, interpreter })
+}
+
+fn digested(path: &[u8], found: &Executable) -> Option<(Hashed, Walk)> {
+    let walk = walk::walk(path).ok()?;
+    let last = walk.last().ok()?;
+    let (device, inode) = (last.device, last.inode);
+    let is_same = |seen: &Seen| seen.device == device && seen.inode == inode && seen.ctime_ns == last.ctime_ns;
+    if !found.chain.iter().any(is_same) {
+        return None;
+    }
+    let mut file = walk::open(&walk).ok()?;
+    let sha256 = jitsudo_protocol::digest::of_reader(&mut file, MAX_PROGRAM_BYTES).ok()??;
+    Some((Hashed { path: Bytes(walk.path.clone()), device, inode, sha256 }, walk))
 }
 
 fn examine(path: &[u8], target: &Target, same_as: &[String]) -> Result<Executable, NoExecutable> {

@@ -19,6 +19,7 @@ pub fn request(act: &Act) -> Request {
             ActKind::LoginShell => Kind::LoginShell,
             ActKind::Edit => Kind::Edit,
             ActKind::Validate => Kind::Validate,
+            ActKind::Approve => Kind::Approve,
             ActKind::Role => Kind::Role,
         },
         argv: act.argv.clone(),
@@ -48,7 +49,7 @@ pub fn about(act: &Act, policy: Option<&Policy>) -> About {
         ActKind::Command => (act.argv.first().cloned(), None),
         ActKind::Shell => (None, Some(WhichShell::Requester)),
         ActKind::LoginShell => (None, Some(WhichShell::Target)),
-        ActKind::Edit | ActKind::Validate | ActKind::Role => (None, None),
+        ActKind::Edit | ActKind::Validate | ActKind::Role | ActKind::Approve => (None, None),
     };
     About {
         user: options.user.clone(),
@@ -60,6 +61,7 @@ pub fn about(act: &Act, policy: Option<&Policy>) -> About {
         subject: None,
         own: runs && policy.zip(role).is_some_and(|(policy, role)| policy.runs_as_oneself(role)),
         groups: policy.filter(|_| lends).map(|policy| policy.lendable(role)).unwrap_or_default(),
+        hash: false,
     }
 }
 

@@ -78,7 +78,7 @@ fn is_shell(request: &Request, facts: &Facts) -> bool {
             let shell = facts.executable.known().and_then(|found| found.as_ref().ok()).is_some_and(|one| one.is_shell);
             shell && request.argv.len() == 1
         }
-        Kind::Edit | Kind::Role | Kind::Validate => false,
+        Kind::Edit | Kind::Role | Kind::Validate | Kind::Approve => false,
     }
 }
 

@@ -52,6 +52,31 @@ pub struct About {
     /// Groups that a role may lend, as the policy names them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    /// The program's content is to be digested: somebody is to say yes to it.
+    #[serde(default)]
+    pub hash: bool,
+}
+
+/// A file that is run, by place and content.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hashed {
+    /// Its path: directories resolved, last component as asked.
+    pub path: Bytes,
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// SHA-256 of its content.
+    pub sha256: [u8; 32],
+}
+
+/// A program, and what runs it where it is a script.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HashedProgram {
+    /// The file.
+    pub file: Hashed,
+    /// Its interpreter.
+    pub interpreter: Option<Hashed>,
 }
 
 /// Which account's shell is to run.
@@ -138,4 +163,10 @@ pub struct Learnt {
     pub facts: Facts,
     /// For the session; absent for a `subject`.
     pub process: Option<Process>,
+    /// The program's content, where it was asked for and could be read in time.
+    #[serde(default)]
+    pub program: Option<HashedProgram>,
+    /// The peer is inside a session of jitsudo's; the spawner fills it in. `None`: it cannot be told.
+    #[serde(default)]
+    pub inside: Option<bool>,
 }

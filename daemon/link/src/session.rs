@@ -113,6 +113,8 @@ pub enum SpawnerToSession {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         lent: Vec<Effect>,
     },
+    /// The yes counts.
+    Approved,
     /// It is not; in words.
     NotActivated(String),
     /// End what runs, now.

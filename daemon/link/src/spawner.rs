@@ -6,7 +6,8 @@ use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_protocol::act::{ActMore, ActStart};
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{About, Peer, Process};
+use crate::approval::{Seal, Yes};
+use crate::facts::{About, HashedProgram, Peer, Process};
 use crate::notes::Note;
 
 /// From the decider.
@@ -114,6 +115,12 @@ pub struct Start {
     pub ends_at: jitsudo_core::Timestamp,
     /// The absolute end that was written, CLOCK_BOOTTIME milliseconds.
     pub ends_boottime_ms: u64,
+    /// Other people said yes to it; the spawner looks who, by its own table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Seal>,
+    /// It is somebody's yes to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yes: Option<Yes>,
     /// It is given by the role grant that `session` names, which the spawner must hold.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
@@ -219,6 +226,12 @@ pub enum FromSpawner {
         facts: Box<Facts>,
         /// What the command would inherit.
         process: Option<Box<Process>>,
+        /// The program's content, where it was asked for.
+        #[serde(default)]
+        program: Option<Box<HashedProgram>>,
+        /// The peer is inside a session of jitsudo's; absent: it cannot be told.
+        #[serde(default)]
+        inside: Option<bool>,
     },
     /// Answer to `Look`: nothing can be decided.
     LookFailed {
@@ -275,6 +288,11 @@ pub enum FromSpawner {
         number: u64,
         /// What happened.
         outcome: ReviewOutcome,
+    },
+    /// Who is to say yes in this session has proven who they are: it counts here from now on.
+    SaidYes {
+        /// The session.
+        session: SessionId,
     },
     /// A file was put into the spool.
     Spooled,

@@ -171,6 +171,8 @@ mod tests {
             preserve_groups: false,
             timeout: None,
             extends: None,
+            request: None,
+            no_wait: false,
             remember: jitsudo_protocol::act::Remember::Use,
             env_set: vec![],
             preserve: vec![],

@@ -38,6 +38,7 @@ mod schedule;
 mod screen;
 mod supervise;
 mod undisturbed;
+mod yes;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -139,6 +140,7 @@ fn carry_out(task: Task, spawner: Channel) {
         }
         Ok(Started::Nothing) => validated(&client, &mut recorder),
         Ok(Started::Role) => role::settle(&spec, &client, &mut recorder),
+        Ok(Started::Yes) => yes::settle(&spec, &client, &mut recorder),
         Err(failure) => {
             client.say_last(&failure.answer());
             drop(client);
@@ -157,6 +159,8 @@ enum Started {
     Explained,
     /// `-v`: there was nothing to begin.
     Nothing,
+    /// Somebody says yes to a request of another, and has proven who they are.
+    Yes,
     /// A role was asked for, and nothing that PAM knows speaks against it.
     Role,
 }
@@ -191,6 +195,9 @@ fn start(
     let admitted = authority::admit(spec, Rc::clone(&dialogue), recorder)?;
     if told.act.options.kind == ActKind::Validate {
         return Ok(Started::Nothing);
+    }
+    if told.act.options.kind == ActKind::Approve {
+        return Ok(Started::Yes);
     }
     if (told.act.options.kind == ActKind::Role) != (spec.session.number == 0) {
         return Err(Failure::refused(FaultCode::Internal, "the session is not one for that kind of request"));

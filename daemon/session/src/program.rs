@@ -55,7 +55,7 @@ fn is_same(seen: &Seen, safe_chain: bool) -> bool {
 /// The words that the program gets, its name first.
 pub(crate) fn arguments(executable: &Executable, act: &Act) -> Vec<Bytes> {
     match act.options.kind {
-        ActKind::Command | ActKind::Edit | ActKind::Validate | ActKind::Role => act.argv.clone(),
+        ActKind::Command | ActKind::Edit | ActKind::Validate | ActKind::Role | ActKind::Approve => act.argv.clone(),
         ActKind::Shell => shell(executable.path.clone(), &act.argv),
         ActKind::LoginShell => {
             let name = executable.path.0.rsplit(|byte| *byte == b'/').next().unwrap_or_default();

@@ -112,7 +112,10 @@ impl Recorder {
                 self.new_end = Some((ends_at, ends_boottime_ms));
                 None
             }
-            Some(SpawnerToSession::Activated { .. } | SpawnerToSession::NotActivated(_)) | None => None,
+            Some(
+                SpawnerToSession::Activated { .. } | SpawnerToSession::NotActivated(_) | SpawnerToSession::Approved,
+            )
+            | None => None,
         }
     }
 

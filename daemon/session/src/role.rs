@@ -16,7 +16,7 @@ use crate::notice;
 use crate::record::Recorder;
 
 /// How long the spawner may take to make the grant: two changes to the host whose workers hang, and what there is to be taken back.
-const ACTIVATION_MS: u64 = 180_000;
+pub(crate) const ACTIVATION_MS: u64 = 180_000;
 
 /// Has the grant made, and tells its requester.
 pub(crate) fn settle(spec: &Spec, client: &Client, recorder: &mut Recorder) {
@@ -34,6 +34,7 @@ pub(crate) fn settle(spec: &Spec, client: &Client, recorder: &mut Recorder) {
             client.say(&FromSession::Output(Bytes::from(line.as_str())));
             client.say_last(&FromSession::Ended(0));
         }
+        Some(SpawnerToSession::Approved) => client.say_last(&refused("it is no role".to_owned()).answer()),
         Some(SpawnerToSession::NotActivated(cause)) => {
             // The spawner has recorded it.
             let failure = if spec.extends { not_extended(&cause) } else { refused(cause) };
@@ -62,7 +63,7 @@ fn refused(cause: String) -> Failure {
 }
 
 /// The spawner's word; `None` when it is gone or silent.
-fn word(recorder: &mut Recorder, until_ms: u64) -> Option<SpawnerToSession> {
+pub(crate) fn word(recorder: &mut Recorder, until_ms: u64) -> Option<SpawnerToSession> {
     loop {
         if let Some(word) = recorder.hear() {
             return Some(word);

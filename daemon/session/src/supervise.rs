@@ -349,7 +349,9 @@ impl Supervisor<'_> {
         if let End::Asked { cause, others, .. } | End::Killed { cause, others, .. } = self.end {
             let called = match self.running.kind {
                 ActKind::Shell | ActKind::LoginShell => Called::Shell,
-                ActKind::Command | ActKind::Edit | ActKind::Validate | ActKind::Role => Called::Command,
+                ActKind::Command | ActKind::Edit | ActKind::Validate | ActKind::Role | ActKind::Approve => {
+                    Called::Command
+                }
             };
             if let Some(line) = notice::over(cause, called, others) {
                 self.client.say(&FromSession::Notice(line));

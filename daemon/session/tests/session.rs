@@ -80,6 +80,8 @@ fn act(script: &str) -> Act {
         preserve_groups: false,
         timeout: None,
         extends: None,
+        request: None,
+        no_wait: false,
         remember: jitsudo_protocol::act::Remember::Use,
         env_set: vec![],
         preserve: vec![],

@@ -214,6 +214,7 @@ fn begin(accounts: Vec<u32>, now_ms: u64) -> Result<Look, String> {
         subject: None,
         own: false,
         groups: vec![],
+        hash: false,
     };
     let question = Question { peer: Peer { pid: 0, uid: 0, gid: 0 }, about, accounts };
     let start = || -> std::io::Result<Look> {

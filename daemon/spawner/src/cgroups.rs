@@ -119,6 +119,18 @@ pub(crate) fn session_of(base: &Path, pid: u32) -> Option<String> {
     base.join(session).is_dir().then(|| session.to_owned())
 }
 
+/// Whether a process is in a session's groups; `None` when that cannot be told.
+pub(crate) fn is_inside(pid: u32) -> Option<bool> {
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let theirs = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    Some(below(unified(&own)?, unified(&theirs)?).is_some_and(is_of_session))
+}
+
+/// A group of a session's command, or of a session itself.
+fn is_of_session(name: &str) -> bool {
+    name.starts_with("sup.") || jitsudo_core::id::SessionId::try_from(name.to_owned()).is_ok()
+}
+
 /// The unified hierarchy's path in the text of a /proc/PID/cgroup.
 fn unified(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))
@@ -205,6 +217,14 @@ mod tests {
         );
         assert_eq!(mount_of_cgroup2("30 23 0:26 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu"), None);
         assert_eq!(mount_of_cgroup2(""), None);
+    }
+
+    #[test]
+    fn groups_of_sessions_are_told_from_others() {
+        let session = format!("{}.1", jitsudo_core::id::AccessId::new(1, [1; 10]));
+        assert!(is_of_session(&session) && is_of_session("sup.4"));
+        assert!(!is_of_session("user.slice") && !is_of_session("probe") && !is_of_session("01jd.1"));
+        assert_eq!(is_inside(std::process::id()), Some(false), "nobody is inside of itself");
     }
 
     #[test]

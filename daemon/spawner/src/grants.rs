@@ -167,6 +167,11 @@ impl Grants {
         self.held.iter().filter(move |grant| grant.ending.is_none() && !grant.is_over(now, &self.boot))
     }
 
+    /// Every one that is held or is ending.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Grant> {
+        self.held.iter()
+    }
+
     /// True while this account may have one more.
     pub(crate) fn has_room_for(&self, uid: u32) -> bool {
         self.asked.iter().chain(&self.held).filter(|grant| grant.requester == uid).count() < MAX_OF_ACCOUNT

@@ -78,6 +78,13 @@ pub(crate) fn judge(
     if start.extends != act.options.extends.is_some() || (start.extends && start.session.number != 0) {
         return Err("the act and the order do not agree on whether a role is to be extended".to_owned());
     }
+    // Neither what is held nor more time for it waits for other people: an approval that came with it would be one for something else.
+    if start.approved.is_some() && (start.held || start.extends || request.kind == Kind::Approve) {
+        return Err("nothing of that kind is approved".to_owned());
+    }
+    if request.kind == Kind::Approve || start.yes.is_some() {
+        return judge_yes(peer, facts, act, start, now);
+    }
     let terms = if start.extends {
         extended(applied, facts, act, start, grant, now)?
     } else if start.held {
@@ -100,7 +107,7 @@ pub(crate) fn judge(
             start.rule, start.role, terms.rule, terms.role
         ));
     }
-    if terms.approvals != 0 {
+    if terms.approvals != 0 && start.approved.is_none() {
         return Err("the rule needs approval".to_owned());
     }
     if !start.extends && terms.groups != start.groups {
@@ -122,13 +129,34 @@ pub(crate) fn judge(
         return Err(format!("target uid {} was named, it is {}", start.target, target.uid.0));
     }
     let executable = match (act.options.kind, &facts.executable) {
-        (ActKind::Edit | ActKind::Validate | ActKind::Role, _) => None,
+        (ActKind::Edit | ActKind::Validate | ActKind::Role | ActKind::Approve, _) => None,
         (ActKind::Command | ActKind::Shell | ActKind::LoginShell, Fact::Is(Ok(executable))) => Some(executable.clone()),
         (ActKind::Command | ActKind::Shell | ActKind::LoginShell, _) => {
             return Err("the program is not known".to_owned());
         }
     };
     Ok(Judged { terms: *terms, target: target.clone(), executable, latest })
+}
+
+/// Whether somebody's yes may be heard: it gives nothing, and so no rule is looked at; what it is worth is decided when it is used.
+fn judge_yes(peer: Peer, facts: &Facts, act: &Act, start: &Start, now: Now) -> Result<Judged, String> {
+    let told = (act.options.kind, act.argv.as_slice(), &start.yes);
+    let (ActKind::Approve, [to, digest], Some(yes)) = told else {
+        return Err("it is no yes to a request".to_owned());
+    };
+    if to.as_str() != Some(yes.to.as_str()) || digest.as_str() != Some(yes.digest.as_str()) {
+        return Err("that yes is to another request".to_owned());
+    }
+    if start.held || start.session.number != 1 || peer.uid == 0 {
+        return Err("nobody may say yes in that way".to_owned());
+    }
+    let Fact::Is(Some(target)) = &facts.target else {
+        return Err("the target account is not known".to_owned());
+    };
+    let terms = jitsudo_link::approval::terms_of_yes();
+    check_end(&terms, facts, act, start, None, now)?;
+    let latest = (start.ends_at, start.ends_boottime_ms);
+    Ok(Judged { terms, target: target.clone(), executable: None, latest })
 }
 
 /// What a role that is held gives: to its requester alone, and by own facts and the applied policy.
@@ -209,7 +237,7 @@ fn may_be_held(applied: &Applied, terms: &Terms) -> Result<(), String> {
 }
 
 /// The end must be one that the terms give from now on, and still to come, by both clocks.
-fn check_end(
+pub(crate) fn check_end(
     terms: &Terms,
     facts: &Facts,
     act: &Act,
@@ -234,7 +262,7 @@ fn check_end(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use jitsudo_bytes::Bytes;
     use jitsudo_core::facts::{Origin, Requester};
@@ -247,7 +275,7 @@ mod tests {
     }
 
     /// uid 0 without a login uid: the one rule that needs no policy file.
-    fn facts() -> Facts {
+    pub(crate) fn facts() -> Facts {
         Facts {
             host: "web-1".into(),
             labels: BTreeSet::new(),
@@ -308,6 +336,8 @@ mod tests {
                 preserve_groups: false,
                 timeout: None,
                 extends: None,
+                request: None,
+                no_wait: false,
                 remember: jitsudo_protocol::act::Remember::Use,
                 env_set: Vec::new(),
                 preserve: Vec::new(),
@@ -343,6 +373,8 @@ mod tests {
             target: 0,
             ends_at: "2026-11-21T12:00:10Z".parse().unwrap(),
             ends_boottime_ms: NOW_MS + 10_000,
+            approved: None,
+            yes: None,
             held: false,
             groups: Vec::new(),
             extends: false,
@@ -409,6 +441,49 @@ mod tests {
             start.digest = digest::of_act(1000, act);
         });
         assert!(error.unwrap_err().contains("does not allow"));
+    }
+
+    /// Somebody says yes; `change` is the lie.
+    fn judged_yes(change: impl FnOnce(&mut Start, &mut Act, &mut Peer)) -> Result<Judged, String> {
+        let (mut start, mut act, mut facts, mut peer) = (start(), act(), facts(), root());
+        facts.requester.uid = Uid(1002);
+        (peer.uid, start.requester) = (1002, 1002);
+        let to = jitsudo_core::id::AccessId::new(7, [7; 10]);
+        act.options.kind = ActKind::Approve;
+        act.argv = vec![Bytes::from(to.as_str()), Bytes::from("d1")];
+        start.yes = Some(jitsudo_link::approval::Yes { to, digest: "d1".into() });
+        change(&mut start, &mut act, &mut peer);
+        start.digest = digest::of_act(peer.uid, &act);
+        judge(&Applied::default(), peer, &facts, &act, &start, Own { grant: None, past: &Past::default() }, now())
+    }
+
+    #[test]
+    fn yes_is_heard_by_no_rule_and_after_a_fresh_proof() {
+        let judged = judged_yes(|_, _, _| {}).unwrap();
+        assert_eq!((judged.terms.auth, judged.executable), (jitsudo_core::decision::Auth::Fresh, None));
+    }
+
+    #[test]
+    fn approval_12_every_lie_about_a_yes_is_refused() {
+        type Lie = fn(&mut Start, &mut Act, &mut Peer);
+        let lies: [(&str, Lie); 8] = [
+            ("no yes", |start, _, _| start.yes = None),
+            ("no yes", |_, act, _| act.options.kind = ActKind::Command),
+            ("no yes", |_, act, _| act.argv.push(Bytes::from("more"))),
+            ("another request", |_, act, _| act.argv[1] = Bytes::from("d2")),
+            ("another request", |_, act, _| act.argv[0] = Bytes::from("01jd0000000000000000000001")),
+            ("in that way", |start, _, _| start.held = true),
+            ("in that way", |_, _, peer| peer.uid = 0),
+            ("later", |start, _, _| start.ends_boottime_ms = NOW_MS + 3_600_000),
+        ];
+        for (wanted, lie) in lies {
+            let error = judged_yes(|start, act, peer| {
+                lie(start, act, peer);
+                start.requester = peer.uid;
+            })
+            .unwrap_err();
+            assert!(error.contains(wanted), "{wanted}: {error}");
+        }
     }
 
     const HELD: &str = "[roles.web-operator]\nrun = [\"/usr/bin/id\"]\n[roles.other]\nrun = [\"/usr/bin/env\"]\n\

@@ -567,6 +567,11 @@ impl Sessions {
         }
     }
 
+    /// Whether a process runs inside of a session; `None` where that cannot be told, as where there are no groups.
+    pub(crate) fn is_inside(&self, pid: u32) -> Option<bool> {
+        self.base.as_deref().and_then(|_| cgroups::is_inside(pid))
+    }
+
     /// The origin of the session that a process runs inside of.
     pub(crate) fn origin_inside(&self, pid: u32) -> Option<Fact<Origin>> {
         let inside = cgroups::session_of(self.base.as_deref()?, pid)?;

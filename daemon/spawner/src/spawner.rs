@@ -1,5 +1,6 @@
 //! The loop: waits for deciders, helpers, sessions and workers, and does one thing at a time.
 
+mod approved;
 mod door;
 mod eligible;
 mod extend;
@@ -29,6 +30,7 @@ use jitsudo_sys::notify::{Notify, watchdog_interval};
 use jitsudo_sys::{clock, trusted};
 
 use crate::accounts::Accounts;
+use crate::approvals::Approvals;
 use crate::changes::Changes;
 use crate::comparison::{Compared, Comparison};
 use crate::decider::{self, Decider};
@@ -92,6 +94,7 @@ pub(crate) struct Spawner {
     escapes: Escapes,
     door: Door,
     logins: Logins,
+    approvals: Approvals,
     reviews: Reviews,
     accounts: Accounts,
     /// Roles that wait for the proof of who asks.
@@ -157,6 +160,7 @@ impl Spawner {
             escapes,
             door,
             logins: Logins::load(clock::boottime_ms()),
+            approvals: Approvals::default(),
             reviews,
             accounts: Accounts::default(),
             asked: BTreeMap::new(),

@@ -74,6 +74,8 @@ fn serve(lie: &str, rule: String, role: String) -> Outcome<String> {
         target,
         ends_at: wall + jitsudo_core::SignedDuration::from_secs(60),
         ends_boottime_ms: moment.boottime_ms + 60_000,
+        approved: None,
+        yes: None,
         held: false,
         groups: Vec::new(),
         extends: false,

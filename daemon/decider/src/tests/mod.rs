@@ -1,5 +1,6 @@
 //! The daemon on real sockets, with peers that misbehave and a spawner that is played.
 
+mod approvals;
 mod asks;
 mod grants;
 mod heads;

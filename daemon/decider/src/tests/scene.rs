@@ -163,6 +163,8 @@ impl Scene {
             jitsudo_ledger::spool::write(&folder.join("spool"), name, json).unwrap();
         }
         let policy = play.policy.as_deref().map(|text| put_policy(&folder, text));
+        // Of any form: whose key it is says its fingerprint.
+        std::fs::write(folder.join("host.pub"), "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 web-1\n").unwrap();
         let journal = UnixDatagram::bind(folder.join("journal")).unwrap();
         let syslog = UnixDatagram::bind(folder.join("log")).unwrap();
         let (sender, seen) = channel();
@@ -182,6 +184,7 @@ impl Scene {
             spool: folder.join("spool"),
             journal: folder.join("journal"),
             syslog: folder.join("log"),
+            host_key: folder.join("host.pub"),
             root: play.root,
         };
         let (ended, stop) = std::io::pipe().unwrap();
@@ -259,7 +262,14 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
                             facts.requester.uid = Uid(peer.uid);
                             facts.requester.loginuid = Fact::Is(None);
                         }
-                        say(&FromSpawner::Looked { number, peer, facts: Box::new(facts), process: None });
+                        say(&FromSpawner::Looked {
+                            number,
+                            peer,
+                            facts: Box::new(facts),
+                            process: None,
+                            program: None,
+                            inside: Some(false),
+                        });
                     }
                 }
                 ToSpawner::Start { number, start, act } => {
@@ -416,6 +426,8 @@ pub(crate) fn act(argv: &[&str]) -> Act {
         preserve_groups: false,
         timeout: None,
         extends: None,
+        request: None,
+        no_wait: false,
         remember: jitsudo_protocol::act::Remember::Use,
         env_set: Vec::new(),
         preserve: Vec::new(),

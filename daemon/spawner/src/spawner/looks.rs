@@ -33,6 +33,7 @@ impl Spawner {
             subject: None,
             own: false,
             groups: vec![],
+            hash: false,
         };
         if all || self.ask(id, number, about, connection, Why::Forget).is_err() {
             uid.into_iter().for_each(|uid| self.remembered.forget_all(uid));
@@ -97,11 +98,14 @@ impl Spawner {
                 if let Some(origin) = self.sessions.origin_inside(peer.pid) {
                     learnt.facts.origin = origin;
                 }
+                learnt.inside = self.sessions.is_inside(peer.pid);
                 let message = FromSpawner::Looked {
                     number,
                     peer,
                     facts: Box::new(learnt.facts.clone()),
                     process: learnt.process.clone().map(Box::new),
+                    program: learnt.program.clone().map(Box::new),
+                    inside: learnt.inside,
                 };
                 if !decider::fits(&message) {
                     let cause = "the facts are longer than 64 KiB".to_owned();

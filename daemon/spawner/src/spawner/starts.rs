@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 
+use jitsudo_core::approval::Moment;
 use jitsudo_core::event::{EndCause, Event};
 use jitsudo_core::facts::{Fact, Origin};
 use jitsudo_core::id::SessionId;
 use jitsudo_core::name::{Gid, Uid};
 use jitsudo_core::past::Unreviewed;
+use jitsudo_link::facts::About;
 use jitsudo_link::lent::Lending;
 use jitsudo_link::session::{Authentication, Spec};
 use jitsudo_link::spawner::{FromSpawner, Start};
@@ -17,7 +19,8 @@ use jitsudo_sys::clock;
 
 use super::eligible::Asked;
 use super::{GRACE_MS, Spawner};
-use crate::judge::{self, Now, Own};
+use crate::approvals::Said;
+use crate::judge::{self, Judged, Now, Own};
 use crate::remembered::{self, Key};
 use crate::sessions::{Gone, Heard};
 use crate::{grants, record};
@@ -31,6 +34,7 @@ impl Spawner {
             return;
         };
         let about = jitsudo_link::ask::about(act, self.applied.policy.as_ref());
+        let about = About { hash: start.approved.is_some() && jitsudo_link::approval::has_program(act), ..about };
         if look.about != about {
             self.refuse(id, number, &start, "the facts that were asked for are not those of the act", true);
             return;
@@ -50,6 +54,26 @@ impl Spawner {
                 return;
             }
         };
+        let judged = match &start.approved {
+            Some(seal) if judged.terms.approvals != 0 => {
+                let approved = self.approved(&look.learnt, act, (&start, seal), judged.terms, now);
+                let narrowed =
+                    approved.and_then(|terms| judge::check_end(&terms, facts, act, &start, None, now).map(|()| terms));
+                match narrowed {
+                    Ok(terms) => Judged { terms, ..judged },
+                    Err(cause) => return self.refuse(id, number, &start, &cause, true),
+                }
+            }
+            Some(_) | None => judged,
+        };
+        self.approvals.used(&start.session.access);
+        let yes = start.yes.clone().map(|yes| Said {
+            yes,
+            facts: facts.clone(),
+            inside: look.learnt.inside,
+            window: act.options.window,
+            at: Moment { at: now.wall, boottime_ms: now.boottime_ms },
+        });
         let Some(process) = look.learnt.process else {
             self.refuse(id, number, &start, "the peer's process is not known", true);
             return;
@@ -134,6 +158,9 @@ impl Spawner {
             return;
         }
         let (access, proves) = (start.session.access.clone(), spec.authentication == Authentication::Needed);
+        if let Some(said) = yes {
+            self.approvals.ask(start.session.clone(), said);
+        }
         match self.sessions.start(spec, look.learnt.facts.origin, when_settled, connection) {
             Ok(pid) => {
                 if !proves {
@@ -149,6 +176,7 @@ impl Spawner {
                     self.grants.give_up(&start.session.access);
                 }
                 self.escapes.not_begun(&start.session);
+                self.approvals.give_up(&start.session);
                 self.asked.remove(&start.session.access);
                 self.reviews.end(&start.session.access);
                 self.refuse(id, number, &start, &cause, false);
@@ -175,6 +203,7 @@ impl Spawner {
                 what.into_iter().for_each(|what| self.remembered.settled(what, clock::boottime_ms()));
                 self.uses_break_glass(&session.access);
             }
+            Heard::Proved if self.approvals.knows(session) => self.said_yes(session),
             Heard::Proved => self.proved(session),
             Heard::Extended(ends_boottime_ms) => self.session_has_new_end(session, ends_boottime_ms),
         }
@@ -189,6 +218,7 @@ impl Spawner {
             }
         }
         let traces = self.sessions.traces_of(session);
+        self.approvals.give_up(session);
         let mut gone = self.sessions.ended(session);
         self.reviews.end(&session.access);
         self.asked.remove(&session.access);

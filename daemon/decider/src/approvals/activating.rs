@@ -1,0 +1,174 @@
+//! Enough people said yes: what they said yes to is decided again, and given.
+//!
+//! MUSTs
+//! 1. What holds back a run holds this back: a policy on its way, a ledger that is being compared with what was signed, a budget that is
+//!    being counted (`approved_request_is_not_given_*`).
+//! 2. The answers are used by the first decision about them, whatever comes of it (`approval_04_*`).
+//! 3. An approver who is locked by then has said nothing (`answer_of_a_locked_approver_*`).
+
+use jitsudo_core::approval::{Answer, Case, Unusable, asking};
+use jitsudo_core::decision::{Decision, Denial, Terms};
+use jitsudo_core::evaluate::evaluate_after;
+use jitsudo_core::facts::{Fact, Facts};
+use jitsudo_core::id::{AccessId, SessionId};
+use jitsudo_core::request::Kind;
+use jitsudo_ledger::Priority;
+use jitsudo_link::approval::has_program;
+use jitsudo_link::facts::{About, Peer, Process};
+use jitsudo_link::spawner::Start;
+use jitsudo_link::{ask, ends};
+use jitsudo_protocol::client::{FaultCode, FromDecider};
+use jitsudo_protocol::digest;
+
+use super::taking_up::differences;
+use super::{Told, Waiter, cannot};
+use crate::client::fault;
+use crate::daemon::{Daemon, wall};
+use crate::record::Asked;
+use crate::words;
+use crate::work::{After, Prepared, What};
+
+impl Daemon {
+    /// Looks at everything anew; what cannot be given yet waits, also for whoever is to use it.
+    pub(crate) fn begin_activation(&mut self, id: &AccessId) {
+        let Some(waiter) = self.approvals.waiters.get(id) else { return };
+        let Some(client) = waiter.client().filter(|_| waiter.approved.is_some()) else { return };
+        if self.loads.are_under_way() || self.heads.are_being_checked() {
+            self.approvals.held.push(id.clone());
+            return;
+        }
+        let hash = has_program(&waiter.act);
+        let about = About { hash, ..ask::about(&waiter.act, self.policy.policy()) };
+        let until_ms = self.now_ms().saturating_add(self.patience.work_ms);
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.until_ms = Some(until_ms);
+        }
+        self.look(client, about, What::Activate(id.clone()));
+    }
+
+    /// Goes on with what was held back.
+    pub(crate) fn resume_activations(&mut self) {
+        for id in std::mem::take(&mut self.approvals.held) {
+            self.begin_activation(&id);
+        }
+    }
+
+    /// Facts of now are here: what was approved is decided again.
+    pub(crate) fn activate(
+        &mut self,
+        client: u64,
+        id: &AccessId,
+        peer: Peer,
+        facts: &Facts,
+        process: Option<&Process>,
+        told: &Told,
+    ) {
+        let Some(waiter) = self.approvals.waiters.get(id).filter(|waiter| waiter.client() == Some(client)) else {
+            return;
+        };
+        if self.loads.are_under_way() || self.heads.are_being_checked() || self.is_counting() {
+            self.approvals.held.push(id.clone());
+            return;
+        }
+        let powerful = self.is_powerful(&waiter.facts) || self.is_powerful(facts);
+        // Taken out: whatever comes of it, the answers are used.
+        let Some(waiter) = self.take_waiter(id) else { return };
+        let act_digest = digest::of_act(peer.uid, &waiter.act);
+        let policy = self.policy.digest().unwrap_or_default().to_owned();
+        let request = ask::request(&waiter.act);
+        let asked = Asked { id, peer, facts, process, request: &request, digest: &act_digest, policy: &policy };
+        if let Some(cause) = self.why_nothing_is_given() {
+            self.record_withdrawn(id, None);
+            return self.fail(client, words::untrusted_ledger(&cause));
+        }
+        match self.decided_again(&asked, &waiter, told, powerful) {
+            Ok(terms) => self.give_approved(client, &asked, &terms, waiter),
+            Err(denial) => {
+                // That it was asked for stands there already.
+                let decided = asked.denied(&self.stamp(), &denial).into_iter().skip(1).collect();
+                self.ledger.append(decided, Priority::Essential);
+                let denied = words::denied(&denial, facts, &request, words::Recorded::As(id));
+                self.answer(client, &[FromDecider::Denied(denied)]);
+            }
+        }
+    }
+
+    fn decided_again(&self, asked: &Asked<'_>, waiter: &Waiter, told: &Told, powerful: bool) -> Result<Terms, Denial> {
+        if let Some(denial) = self.lock_denial(asked.facts) {
+            return Err(denial);
+        }
+        let now = self.moment_of_now();
+        let (policy, past) = (self.policy.policy(), self.ledger.state().past());
+        let terms = match evaluate_after(policy, asked.facts, asked.request, past, now.at) {
+            Decision::Allow(terms) => terms,
+            Decision::Deny(denial) => return Err(*denial),
+        };
+        let Some((policy, asking)) = policy.zip(asking(policy, asked.facts, asked.request, past, now.at)) else {
+            return Err(cannot("the rules have changed; ask again"));
+        };
+        let program = told.program.as_ref();
+        let digest = self.digest_of(asked, (&waiter.act, &waiter.seal), program, &terms)?;
+        if digest != waiter.digest {
+            let changed = differences(waiter, asked, &waiter.act, program);
+            let what =
+                if changed.is_empty() { "the role, its terms or the host".to_owned() } else { changed.join(", ") };
+            return Err(cannot(&format!("what was approved has changed since: {what}")));
+        }
+        let case =
+            Case { policy, requester: asked.facts, asking: &asking, digest: &digest, since: waiter.since, powerful };
+        let free = waiter.said.iter().filter(|given| self.lock_of(&given.facts).is_none());
+        let answers: Vec<Answer<'_>> = free.map(|given| given.answer(&waiter.digest)).collect();
+        let approved = waiter.approved.unwrap_or(now);
+        case.may_activate(&answers, approved, (&waiter.terms, &terms), now).map_err(|why| match why {
+            Unusable::Lapsed => cannot("it was not used in time"),
+            Unusable::NotEnough => cannot("by what is known now the answers are not enough"),
+            Unusable::Looser(terms) => {
+                cannot(&format!("the rules give more by now than was approved: {}", terms.join(", ")))
+            }
+        })?;
+        Ok(waiter.limits().narrow(*terms))
+    }
+
+    fn give_approved(&mut self, client: u64, asked: &Asked<'_>, terms: &Terms, waiter: Waiter) {
+        let Fact::Is(Some(target)) = &asked.facts.target else {
+            self.record_withdrawn(asked.id, None);
+            let words = "cannot start it: the target account is not known";
+            return self.fail(client, fault(FaultCode::UnknownTarget, words));
+        };
+        let now = wall(self.moment);
+        let ends_at = ends::at(terms, asked.request, asked.facts, now);
+        let ends_boottime_ms = ends::boottime_ms(ends_at, now, self.now_ms());
+        let is_role = asked.request.kind == Kind::Role;
+        let entries: Vec<_> = if is_role {
+            asked.granted(&self.stamp(), terms, ends_at, ends_boottime_ms).into()
+        } else {
+            asked.given(&self.stamp(), terms, target, ends_at, ends_boottime_ms)
+        };
+        // That it was asked for stands there already.
+        let entries = entries.into_iter().skip(1).collect();
+        let priority = if terms.when_full { Priority::Essential } else { Priority::Ordinary };
+        let ticket = self.ledger.append(entries, priority);
+        let start = Start {
+            session: SessionId { access: asked.id.clone(), number: u32::from(!is_role) },
+            requester: asked.peer.uid,
+            digest: asked.digest.to_owned(),
+            policy: asked.policy.to_owned(),
+            rule: terms.rule.clone(),
+            role: terms.role.clone(),
+            target: target.uid.0,
+            ends_at,
+            ends_boottime_ms,
+            approved: Some(waiter.seal),
+            yes: None,
+            held: false,
+            groups: terms.groups.clone(),
+            extends: false,
+        };
+        let until_ms = self.now_ms().saturating_add(self.patience.work_ms);
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.until_ms = Some(until_ms);
+        }
+        let counts = terms.counted.is_some();
+        self.after.insert(ticket, After::Start(Box::new(Prepared { client, act: waiter.act, start, counts })));
+    }
+}

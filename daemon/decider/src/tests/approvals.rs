@@ -1,0 +1,223 @@
+//! Requests that wait for other people: what is written first, who comes back for it, and what ends it. Who says yes needs a session, which
+//! only a host has.
+
+use jitsudo_core::facts::Fact;
+use jitsudo_core::name::Uid;
+use jitsudo_link::spawner::Memory;
+use jitsudo_protocol::act::Act;
+use jitsudo_protocol::client::{Ask, Denied, FaultCode, FromDecider, Order, Say, Waiting};
+
+use super::grants::role;
+use super::scene::{Caller, Play, Scene, ledger_text, own, rules};
+use crate::places::Patience;
+
+/// bob must say yes; whoever runs the tests is alice who became root.
+fn play() -> Play {
+    let policy = rules("grant = \"role\"\n[allow.approval]\nby = [\"bob\", \"%sre\"]\nanswer-by = \"10m\"\n");
+    let mut play = Play { policy: Some(policy), ..Play::default() };
+    play.facts.requester.loginuid = Fact::Is(Some(Uid(1000)));
+    play
+}
+
+fn waits(client: &Caller) -> Waiting {
+    match client.hear() {
+        Some(FromDecider::Waiting(waiting)) => waiting,
+        other => panic!("it does not wait but {other:?}"),
+    }
+}
+
+fn denied(client: &Caller) -> Denied {
+    match client.hear() {
+        Some(FromDecider::Denied(denied)) => denied,
+        other => panic!("no denial but {other:?}"),
+    }
+}
+
+/// A client that waits, and for what.
+fn waiting(scene: &Scene) -> (Caller, Waiting) {
+    let client = scene.client();
+    client.run_act(&role("ids"));
+    let waiting = waits(&client);
+    (client, waiting)
+}
+
+fn taken_up(id: &str) -> Act {
+    let mut again = role("ids");
+    again.options.request = Some(id.to_owned());
+    again
+}
+
+/// Waits until these are the last events.
+fn ends_with(scene: &Scene, names: &[&str]) {
+    for _ in 0..400 {
+        if scene.events().ends_with(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(25));
+    }
+    panic!("{:?} does not end with {names:?}", scene.events());
+}
+
+#[test]
+fn approval_04_nobody_is_asked_before_that_is_durable_and_who_gives_up_is_withdrawn() {
+    let scene = Scene::play("asked", play());
+    let (client, waiting) = waiting(&scene);
+    assert_eq!(scene.events(), ["requested", "decided", "asked"]);
+    assert_eq!((waiting.asked, waiting.persons, waiting.left), (vec!["%sre".to_owned(), "bob".to_owned()], 1, 600));
+    client.say(Say::GiveUp);
+    let over = denied(&client);
+    assert!(over.unanswered && !over.by_person && over.headline == "withdrawn", "{over:?}");
+    ends_with(&scene, &["asked", "withdrawn"]);
+}
+
+#[test]
+fn giving_up_where_nothing_waits_is_out_of_turn() {
+    let scene = Scene::play("give-up", play());
+    let client = scene.client();
+    client.say(Say::GiveUp);
+    assert_eq!(client.fault_and_end().code, FaultCode::Malformed);
+}
+
+#[test]
+fn lost_connection_has_thirty_seconds_and_comes_back_with_the_same_act_only() {
+    let scene = Scene::play("lost", play());
+    let (client, waiting) = waiting(&scene);
+    drop(client);
+    let client = scene.client();
+    client.run_act(&taken_up(&waiting.id));
+    assert_eq!(waits(&client).id, waiting.id);
+    // Another reason is another request; the one that waits is as it was.
+    let other = scene.client();
+    let mut act = taken_up(&waiting.id);
+    act.options.reason = Some("something else".to_owned());
+    other.run_act(&act);
+    let answer = denied(&other);
+    assert!(answer.detail[0].ends_with("the reason differ") && !answer.detail[0].contains("roll out"), "{answer:?}");
+    // Whoever comes second has it.
+    let second = scene.client();
+    second.run_act(&taken_up(&waiting.id));
+    assert_eq!(waits(&second).id, waiting.id);
+    assert_eq!(denied(&client).headline, "taken up elsewhere");
+}
+
+#[test]
+fn lost_connection_that_does_not_come_back_is_withdrawn() {
+    let patience = Patience { tick_ms: 50, come_back_ms: 200, ..Patience::default() };
+    let scene = Scene::play("lost-for-good", Play { patience, ..play() });
+    let (client, waiting) = waiting(&scene);
+    drop(client);
+    ends_with(&scene, &["asked", "withdrawn"]);
+    let client = scene.client();
+    client.run_act(&taken_up(&waiting.id));
+    assert!(matches!(client.hear(), Some(FromDecider::Fault(fault)) if fault.code == FaultCode::NotFound));
+}
+
+#[test]
+fn request_of_another_is_none() {
+    let scene = Scene::play("others", play());
+    let (_client, waiting) = waiting(&scene);
+    for id in ["zzzzzz", "", "01jd0000000000000000000000", "\u{1b}[2J"] {
+        let client = scene.client();
+        client.run_act(&taken_up(id));
+        assert!(matches!(client.hear(), Some(FromDecider::Fault(fault)) if fault.code == FaultCode::NotFound), "{id}");
+    }
+    // Its own requester may not answer it, and is told no more than anybody.
+    let client = scene.client();
+    client.say(Say::Order(Order::Refuse { id: waiting.id.clone(), reason: "no".to_owned() }));
+    assert!(matches!(client.hear(), Some(FromDecider::Fault(fault)) if fault.code == FaultCode::NotFound));
+    assert_eq!(scene.client().ask(Ask::ToApprove).unwrap().len(), 0);
+    assert_eq!(scene.client().ask_one(Ask::Show { id: waiting.id.clone() })["approval"]["persons"], 1);
+    assert_eq!(scene.client().ask_one(Ask::Requests { all: false })["stage"], "waiting");
+}
+
+#[test]
+fn no_wait_keeps_the_request_and_its_requester_takes_it_up_or_back() {
+    let scene = Scene::play("no-wait", play());
+    let client = scene.client();
+    let mut act = role("ids");
+    act.options.no_wait = true;
+    client.run_act(&act);
+    let answer = denied(&client);
+    let id = answer.id.clone().unwrap();
+    assert!(answer.unanswered && answer.headline.starts_with("asked %sre, bob for: "), "{answer:?}");
+    drop(client);
+    let client = scene.client();
+    client.run_act(&taken_up(&id));
+    assert_eq!(waits(&client).id, id);
+    let order = scene.client();
+    order.say(Say::Order(Order::Withdraw { id: id.clone() }));
+    assert!(matches!(order.hear(), Some(FromDecider::Answer { items, .. }) if items[0]["cause"] == "withdrawn"));
+    assert_eq!(denied(&client).headline, "withdrawn");
+    ends_with(&scene, &["asked", "withdrawn"]);
+    // -n does not wait for people at all.
+    let client = scene.client();
+    let mut act = role("ids");
+    act.options.non_interactive = true;
+    client.run_act(&act);
+    assert!(denied(&client).detail[0].contains("-n does not wait for people"));
+}
+
+#[test]
+fn lock_withdraws_what_waits_and_nothing_is_taken_up_under_it() {
+    let scene = Scene::play("locked", play());
+    let (client, waiting) = waiting(&scene);
+    let order = scene.client();
+    order.say(Say::Order(Order::Lock { user: format!("#{}", 1000), reason: "left".to_owned() }));
+    assert!(matches!(order.hear(), Some(FromDecider::Answer { items, .. }) if items[0]["ended"] == 1));
+    let over = denied(&client);
+    assert!(over.headline.starts_with("locked") && over.detail[0].ends_with("\"left\""), "{over:?}");
+    ends_with(&scene, &["asked", "withdrawn", "locked"]);
+    let client = scene.client();
+    client.run_act(&taken_up(&waiting.id));
+    assert!(denied(&client).headline.starts_with("locked"));
+}
+
+#[test]
+fn waiting_request_survives_a_restart_while_nobody_has_answered_it() {
+    let mut scene = Scene::play("before", play());
+    let (_client, waiting) = waiting(&scene);
+    scene.end();
+    let ledger = Some(scene.folder.join("ledger"));
+    let patience = Patience { tick_ms: 50, come_back_ms: 3_000, ..Patience::default() };
+    let again = Scene::play("after", Play { ledger, patience, ..play() });
+    let client = again.client();
+    client.run_act(&taken_up(&waiting.id));
+    let back = waits(&client);
+    assert_eq!((&back.id, back.left <= waiting.left), (&waiting.id, true));
+    // Nobody comes back for it here.
+    let ledger = Some(scene.folder.join("ledger"));
+    let patience = Patience { tick_ms: 50, come_back_ms: 100, ..Patience::default() };
+    let third = Scene::play("third", Play { ledger, patience, ..play() });
+    ends_with(&third, &["lapsed"]);
+    let client = third.client();
+    client.run_act(&taken_up(&waiting.id));
+    let over = denied(&client);
+    assert!(over.unanswered && over.headline == "nobody answered in time", "{over:?}");
+}
+
+#[test]
+fn dos_01_requests_of_one_account_are_limited_and_what_is_too_long_is_not_asked() {
+    let scene = Scene::play("many", play());
+    let mut act = role("ids");
+    act.options.no_wait = true;
+    let clients: Vec<Caller> = (0..25).map(|_| scene.client()).collect();
+    clients.iter().for_each(|client| client.run_act(&act));
+    let answers: Vec<Denied> = clients.iter().map(denied).collect();
+    assert_eq!(answers.iter().filter(|answer| answer.unanswered).count(), 20);
+    let over = answers.iter().find(|answer| !answer.unanswered).unwrap();
+    assert!(over.detail[0].starts_with("too many of your requests wait already"), "{over:?}");
+    assert_eq!(ledger_text(&scene.folder.join("ledger")).matches("\"event\":\"asked\"").count(), 20);
+}
+
+#[test]
+fn approved_request_is_not_given_on_a_ledger_that_is_not_the_signed_one() {
+    // The head that was signed is in no ledger: nothing is asked, and so nothing is given.
+    let head =
+        jitsudo_link::spawner::SignedHead { seq: 1_000, hash: "ab".repeat(32), signed: super::scene::signed("web-1") };
+    let scene = Scene::play("rolled-back", Play { memory: Some(Memory::Head(Box::new(head))), ..play() });
+    let client = scene.client();
+    client.run_act(&role("ids"));
+    assert!(matches!(client.hear(), Some(FromDecider::Fault(fault)) if fault.code == FaultCode::Ledger));
+    assert!(!scene.events().contains(&"asked".to_owned()));
+    let _ = own();
+}
