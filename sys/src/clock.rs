@@ -1,4 +1,9 @@
 //! The one place that reads clocks. Everything else takes time as an argument.
+//!
+//! A build for tests (feature `failpoints`) can be told that a clock was set, or that the host slept: `steps`.
+
+#[cfg(feature = "failpoints")]
+mod steps;
 
 use std::io;
 
@@ -27,7 +32,22 @@ pub fn boottime_ms() -> u64 {
 
 fn nanoseconds(clock: ClockId) -> i128 {
     // clock_gettime cannot fail for these two clocks on any kernel since 2.6.39; 0 would end every grant at once.
-    clock_gettime(clock).map_or(0, |time| i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec()))
+    let read =
+        clock_gettime(clock).map_or(0, |time| i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec()));
+    read + stepped_ns(clock)
+}
+
+/// A step that a test orders; there is none in what is shipped.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+fn stepped_ns(_clock: ClockId) -> i128 {
+    0
+}
+
+#[cfg(feature = "failpoints")]
+fn stepped_ns(clock: ClockId) -> i128 {
+    let steps = steps::ordered();
+    i128::from(if clock == ClockId::CLOCK_BOOTTIME { steps.boot } else { steps.wall }) * 1_000_000_000
 }
 
 /// The kernel's id of this boot.

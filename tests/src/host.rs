@@ -214,6 +214,15 @@ impl Host {
         Ok(())
     }
 
+    /// Stops its systemd, as nobody inside can, or lets it go on.
+    ///
+    /// # Errors
+    /// [`Error::WrongState`] when the host is down; [`Error::Failed`] when it cannot be signalled.
+    pub fn stop_systemd(&self, stopped: bool) -> Result<(), Error> {
+        let signal = if stopped { "-STOP" } else { "-CONT" };
+        tool("kill", &[signal, &self.leader()?.to_string()]).map(drop)
+    }
+
     /// A disk fails while the host runs on. It is whole again after [`Self::kill9`] and [`Self::start`].
     ///
     /// # Errors

@@ -112,7 +112,18 @@ pub fn prepare(host: &Host, rules: &str) -> Result<(), Error> {
     host.sh(keys).ok()?;
     host.write("/opt/live", 0o755, SCRIPT)?;
     apply(host, rules)?;
-    host.sh("jitctl gate enable sshd").ok().map(drop)
+    host.sh("jitctl gate enable sshd").ok()?;
+    let keep = "rm -rf /root/before; mkdir /root/before; cp -a /etc/group /etc/gshadow /etc/sudoers /etc/sudoers.d /root/before/";
+    host.sh(keep).ok().map(drop)
+}
+
+/// What is another on the host than before anything was lent: files byte by byte, notes, commands under grants. Nothing, when all is taken back.
+///
+/// # Errors
+/// [`Error::Failed`] when the host cannot be looked at.
+pub fn left(host: &Host) -> Result<Vec<String>, Error> {
+    let told = host.run(&["/opt/live", "left"]).ok()?;
+    Ok(told.lines().map(str::to_owned).collect())
 }
 
 /// Applies the policy of [`prepare`] with other rules behind it.
@@ -137,12 +148,22 @@ impl Live {
     /// # Errors
     /// [`Error::Failed`] when one is not given.
     pub fn make(host: &Host, count: usize) -> Result<Self, Error> {
+        Self::make_for(host, count, "1h")
+    }
+
+    /// The same for another window than an hour, as `--for` has it.
+    ///
+    /// # Errors
+    /// As [`Self::make`].
+    pub fn make_for(host: &Host, count: usize, window: &str) -> Result<Self, Error> {
         if count == 0 {
             return Ok(Self::default());
         }
         let lines: Vec<String> = (0..count.min(MOST)).map(|place| line(place % KINDS, place / KINDS)).collect();
         let wanted = lines.join("\n") + "\n";
-        let made = host.run(&["/opt/live", "make"]).stdin(wanted).limit(Duration::from_secs(120)).output()?;
+        let window = format!("WINDOW={window}");
+        let made =
+            host.run(&["/opt/live", "make"]).env(&window).stdin(wanted).limit(Duration::from_secs(120)).output()?;
         let told: Vec<String> = made.stdout.lines().map(str::to_owned).collect();
         if made.status != 0 || told.len() != lines.len() {
             return Err(Error::Failed { what: "live grants".into(), status: made.status, output: made.both() });

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes and looks at live grants on a host. Lines on standard input: KIND USER ROLE MARK ARGUMENT..., where MARK is the command that runs
+# Makes and looks at live grants on a host, for $WINDOW each. Lines on standard input: KIND USER ROLE MARK ARGUMENT..., where MARK is the command that runs
 # under the grant, as `sleep N`, or `-`. `make` prints each line with the grant's full id before it; `look` is given such lines and prints
 # the ids of those that are wholly there.
 set -u
@@ -12,8 +12,8 @@ make_of() {
     local user=$1 script="" kind role mark
     while read -r kind _ role mark _; do
         case $kind in
-        command) script+="echo -; (setsid jitsudo sleep $mark </dev/null >/dev/null 2>&1 &);" ;;
-        *) script+="jitctl request $role --for 1h 2>&1 | tr '\n' ' '; echo;" ;;
+        command) script+="echo -; (setsid jitsudo -T $WINDOW sleep $mark </dev/null >/dev/null 2>&1 &);" ;;
+        *) script+="jitctl request $role --for $WINDOW 2>&1 | tr '\n' ' '; echo;" ;;
         esac
         case $kind in
         run) script+="(setsid jitsudo sleep $mark </dev/null >/dev/null 2>&1 &);" ;;
@@ -61,6 +61,17 @@ look() {
     while read -r id kind user _ mark argument; do
         is_there "$id" "$kind" "$user" "$mark" "$argument" && echo "$id"
     done
+    true
+}
+
+left() {
+    cd / || exit 1
+    for file in etc/group etc/gshadow etc/sudoers; do cmp -s "$file" "root/before/${file#etc/}" || echo "$file is another"; done
+    diff -r root/before/sudoers.d etc/sudoers.d
+    for folder in run/jitsudo/ends run/jitsudo/sudoers.d run/jitsudo/lent run/jitsudo/logins var/lib/jitsudo/ends; do
+        ls -A "$folder" 2>/dev/null | grep -v '^[.]lock$' | sed "s,^,$folder/,"
+    done
+    pgrep -axf 'sleep 50[0-9][0-9][0-9]'
     true
 }
 

@@ -37,9 +37,9 @@ pub(crate) enum Profile {
     Failpoints,
 }
 
-/// Programs that have such points.
+/// Programs that have such points, or look at clocks that a test may set (`sys/src/clock/steps.rs`).
 const WITH_POINTS: &[&str] =
-    &["jitsudod", "jitsudo-spawn", "jitsudo-facts", "jitsudo-session", "jitsudo-effects", "jitsudo-sweep"];
+    &["jitctl", "jitsudod", "jitsudo-spawn", "jitsudo-facts", "jitsudo-session", "jitsudo-effects", "jitsudo-sweep"];
 
 impl Profile {
     fn folder(self) -> &'static str {

@@ -125,6 +125,10 @@ pub(crate) struct Times {
     pub(crate) publish_ms: u64,
     pub(crate) watchdog_ms: u64,
     pub(crate) watchdog_every_ms: Option<u64>,
+    /// The tick before this one.
+    pub(crate) ticked_ms: u64,
+    /// Since when there was a tick whenever one was due: before that nobody's silence was heard.
+    pub(crate) awake_ms: u64,
     /// Last event that was there when the head was told, our own words about it included.
     pub(crate) published_seq: u64,
     /// Wall clock minus boot clock.
@@ -216,6 +220,8 @@ impl Daemon {
                 offset_ms: offset_ms(moment),
                 published_seq: ledger.head().seq,
                 watchdog_every_ms: watchdog,
+                ticked_ms: moment.boottime_ms,
+                awake_ms: moment.boottime_ms,
                 ..Times::default()
             },
             ledger,

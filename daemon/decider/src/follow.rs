@@ -23,6 +23,8 @@ const SPOOL_MS: u64 = 5_000;
 const MEND_MS: u64 = 5_000;
 /// A wall clock that moves further against the boot clock between two ticks was set.
 const STEP_MS: i128 = 2_000;
+/// A tick that comes later than this, milliseconds, was slept through, by the host or by this daemon.
+const ASLEEP_MS: u64 = 10_000;
 /// How long past its end an access without a word is still waited for.
 const OVERDUE_MS: u64 = 60_000;
 
@@ -269,6 +271,7 @@ impl Daemon {
     /// What the clock asks for.
     pub(crate) fn tick(&mut self) {
         let now_ms = self.now_ms();
+        self.keep_awake(now_ms);
         self.keep_watchdog(now_ms);
         self.accept_again();
         self.look_at_front();
@@ -300,6 +303,14 @@ impl Daemon {
         self.tend_approvals();
         self.end_the_lost(now_ms);
         self.tend_heads(now_ms);
+    }
+
+    /// Whoever owes us a word slept too, when the host did: their time begins when ours does.
+    fn keep_awake(&mut self, now_ms: u64) {
+        let before_ms = std::mem::replace(&mut self.times.ticked_ms, now_ms);
+        if now_ms.saturating_sub(before_ms) > self.patience.tick_ms.saturating_add(ASLEEP_MS) {
+            self.times.awake_ms = now_ms;
+        }
     }
 
     fn keep_watchdog(&mut self, now_ms: u64) {
@@ -350,7 +361,8 @@ impl Daemon {
             return;
         }
         let stamp = self.stamp();
-        let clock = Clock { now_ms, boot: &self.boot, last_word_ms: self.patience.last_word_ms };
+        let awake_ms = self.times.awake_ms;
+        let clock = Clock { now_ms, awake_ms, boot: &self.boot, last_word_ms: self.patience.last_word_ms };
         let (state, gone) = (self.ledger.state(), &self.gone);
         // Of all others nobody has anything to say: they are not looked at.
         let overdue = state.ended_by(&self.boot, now_ms.saturating_sub(OVERDUE_MS));
@@ -375,8 +387,17 @@ impl Daemon {
 /// What decides whether an access is lost.
 struct Clock<'a> {
     now_ms: u64,
+    /// Since when we listen without a pause.
+    awake_ms: u64,
     boot: &'a str,
     last_word_ms: u64,
+}
+
+impl Clock<'_> {
+    /// True when we have listened for so long since then, and heard nothing.
+    fn has_listened(&self, since_ms: u64, for_ms: u64) -> bool {
+        self.now_ms >= since_ms.max(self.awake_ms).saturating_add(for_ms)
+    }
 }
 
 /// What is to be written of an access that nobody else will write about.
@@ -408,16 +429,15 @@ fn last_words(access: &Access, clock: &Clock<'_>, gone: &BTreeMap<SessionId, u64
         return Vec::new();
     }
     let had_a_word = access.sessions().all(|session| session.outcome.is_some());
-    let silent_since = |since_ms: u64| clock.now_ms >= since_ms.saturating_add(clock.last_word_ms);
-    let is_gone =
-        access.sessions().any(|session| gone.get(&session.id).is_some_and(|since_ms| silent_since(*since_ms)));
+    let silent_since = |since_ms: &u64| clock.has_listened(*since_ms, clock.last_word_ms);
+    let is_gone = access.sessions().any(|session| gone.get(&session.id).is_some_and(silent_since));
     if is_gone {
         let cause = if had_a_word { EndCause::Finished } else { EndCause::Lost };
         // The spawner saw its group empty, or has written what could not be removed.
         let close = given.unclean.is_none().then(|| Event::Closed { id: id() });
         return [Event::Ended { id: id(), cause }].into_iter().chain(close).collect();
     }
-    if !had_a_word && clock.now_ms >= given.ends.boottime_ms.saturating_add(OVERDUE_MS) {
+    if !had_a_word && clock.has_listened(given.ends.boottime_ms, OVERDUE_MS) {
         return vec![Event::Ended { id: id(), cause: EndCause::Lost }];
     }
     Vec::new()
@@ -427,8 +447,7 @@ fn last_words(access: &Access, clock: &Clock<'_>, gone: &BTreeMap<SessionId, u64
 fn words_of_role(access: &Access, given: &Given, clock: &Clock<'_>, gone: &BTreeMap<SessionId, u64>) -> Vec<Event> {
     let lost = access.sessions().filter(|session| {
         let since_ms = gone.get(&session.id).copied();
-        session.outcome.is_none()
-            && since_ms.is_some_and(|since| clock.now_ms >= since.saturating_add(clock.last_word_ms))
+        session.outcome.is_none() && since_ms.is_some_and(|since_ms| clock.has_listened(since_ms, clock.last_word_ms))
     });
     let mut events: Vec<Event> = lost
         .map(|session| Event::SessionExit {
@@ -442,7 +461,7 @@ fn words_of_role(access: &Access, given: &Given, clock: &Clock<'_>, gone: &BTree
         })
         .collect();
     let open = matches!(access, Access::Activating(_) | Access::Active(_));
-    if open && clock.now_ms >= given.ends.boottime_ms.saturating_add(OVERDUE_MS) {
+    if open && clock.has_listened(given.ends.boottime_ms, OVERDUE_MS) {
         events.push(Event::Ended { id: access.id().clone(), cause: EndCause::Lost });
     }
     events
@@ -476,9 +495,19 @@ mod tests {
     }
 
     fn words(state: &State, id: &AccessId, now_ms: u64, gone_ms: Option<u64>) -> Vec<&'static str> {
+        words_of_one_awake_since(0, state, id, now_ms, gone_ms)
+    }
+
+    fn words_of_one_awake_since(
+        awake_ms: u64,
+        state: &State,
+        id: &AccessId,
+        now_ms: u64,
+        gone_ms: Option<u64>,
+    ) -> Vec<&'static str> {
         let session = SessionId { access: id.clone(), number: 1 };
         let gone = gone_ms.map(|since_ms| (session, since_ms)).into_iter().collect();
-        let clock = Clock { now_ms, boot: "now", last_word_ms: 10_000 };
+        let clock = Clock { now_ms, awake_ms, boot: "now", last_word_ms: 10_000 };
         state.live_accesses().flat_map(|access| last_words(access, &clock, &gone)).map(|event| event.name()).collect()
     }
 
@@ -501,5 +530,15 @@ mod tests {
         let (id, state) = given("now");
         assert_eq!(words(&state, &id, 1_059_999, None), Vec::<&str>::new());
         assert_eq!(words(&state, &id, 1_060_000, None), ["ended"]);
+    }
+
+    #[test]
+    fn host_that_slept_past_an_end_leaves_the_last_word_to_whom_it_belongs() {
+        let (id, state) = given("now");
+        let words = |now_ms, gone_ms| words_of_one_awake_since(9_000_000, &state, &id, now_ms, gone_ms);
+        assert_eq!(words(9_059_999, None), Vec::<&str>::new());
+        assert_eq!(words(9_060_000, None), ["ended"]);
+        assert_eq!(words(9_009_999, Some(5_000)), Vec::<&str>::new());
+        assert_eq!(words(9_010_000, Some(5_000)), ["ended", "closed"]);
     }
 }

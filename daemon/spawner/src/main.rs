@@ -18,6 +18,7 @@ mod cgroups;
 mod changes;
 mod comparison;
 mod decider;
+mod descriptors;
 mod effect;
 mod escapes;
 mod grants;

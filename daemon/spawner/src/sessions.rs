@@ -18,6 +18,7 @@ use jitsudo_sys::nix::libc::{SIGKILL, SIGTERM};
 use jitsudo_sys::notify::{self, Notify};
 
 use crate::cgroups::{self, Groups, Supervisor};
+use crate::descriptors;
 use crate::escapes;
 use crate::remembered::WhenSettled;
 
@@ -210,6 +211,7 @@ impl Sessions {
 
     fn fresh(&self) -> std::io::Result<Warm> {
         let (channel, theirs) = Channel::pair()?;
+        descriptors::leave_room(&channel)?;
         // Nobody is waited for here: not a session, nor what it leaves behind.
         channel.set_nonblocking(true)?;
         let supervisor = match self.base.as_deref() {
@@ -447,6 +449,14 @@ impl Sessions {
         killed
     }
 
+    /// The host slept, or this program did: sessions whose time came meanwhile have theirs from now on, as they would have had it.
+    pub(crate) fn have_slept(&mut self, now_ms: u64, grace_ms: u64) {
+        let until_ms = now_ms.saturating_add(grace_ms).saturating_add(PATIENCE_MS);
+        for live in self.live.iter_mut().filter(|live| live.until_ms <= until_ms) {
+            live.until_ms = until_ms;
+        }
+    }
+
     /// Tells every session of an access to end, now; true when there is one. A session that does not is killed with its command when its
     /// time for that is over.
     pub(crate) fn end_all(&mut self, access: &AccessId, cause: EndCause, now_ms: u64, grace_ms: u64) -> bool {
@@ -608,7 +618,8 @@ fn hand_over(
         }
         None => None,
     };
-    let (sessions_end, clients_end) = Channel::pair().map_err(|error| format!("cannot make a socket pair: {error}"))?;
+    let pair = Channel::pair().and_then(|pair| descriptors::leave_room(&pair.1).map(|()| pair));
+    let (sessions_end, clients_end) = pair.map_err(|error| format!("cannot make a socket pair: {error}"))?;
     // Before either end is used: every message on them says who sent it.
     let asked = sessions_end.ask_for_credentials().and_then(|()| clients_end.ask_for_credentials());
     asked.map_err(|error| format!("cannot ask for credentials: {error}"))?;

@@ -25,7 +25,6 @@ use jitsudo_link::spawner::{ApplyOutcome, FromSpawner};
 use jitsudo_link::{APPLIED_POLICY, SETTINGS};
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use jitsudo_sys::nix::sys::resource::{Resource, getrlimit, setrlimit};
 use jitsudo_sys::notify::{Notify, watchdog_interval};
 use jitsudo_sys::{clock, trusted};
 
@@ -34,6 +33,7 @@ use crate::approvals::Approvals;
 use crate::changes::Changes;
 use crate::comparison::{Compared, Comparison};
 use crate::decider::{self, Decider};
+use crate::descriptors;
 use crate::effect::Worker;
 use crate::escapes::Escapes;
 use crate::grants::Grants;
@@ -57,10 +57,10 @@ const ACCEPT_PAUSE_MS: u64 = 500;
 const TURN: usize = 16;
 /// Entries that the spool takes on a full disk: the ends of what runs, and break-glass.
 const SPOOL_RESERVE: usize = 64;
-/// Descriptors wanted.
-const DESCRIPTORS: u64 = 16_384;
 /// Longest sleep while a role is held, milliseconds.
 const TICK_MS: u64 = 1_000;
+/// A turn of the loop that comes later than this, milliseconds, was slept through, by the host or by this program.
+const ASLEEP_MS: u64 = 10_000;
 /// Milliseconds between TERM and KILL at a session's end.
 const GRACE_MS: u64 = 1_000;
 
@@ -112,6 +112,8 @@ pub(crate) struct Spawner {
     next_tidy_ms: u64,
     /// Nobody is accepted before this: there was no descriptor for the last who came.
     accept_from_ms: u64,
+    /// The turn before this one.
+    turned_ms: u64,
 }
 
 impl Spawner {
@@ -121,7 +123,7 @@ impl Spawner {
             io::Error::new(error.kind(), format!("cannot take the listening socket on descriptor 3: {error}"))
         })?;
         listener.set_nonblocking(true)?;
-        raise_descriptors();
+        descriptors::raise();
         // Host name and labels choose rules: only root may say them.
         let text = trusted::read(Path::new(SETTINGS), settings::MAX_SETTINGS_BYTES as u64).map_err(io::Error::other)?;
         let text = String::from_utf8(text.unwrap_or_default()).map_err(io::Error::other)?;
@@ -175,6 +177,7 @@ impl Spawner {
             notify: Notify::from_environment(),
             next_tidy_ms: 0,
             accept_from_ms: 0,
+            turned_ms: clock::boottime_ms(),
         };
         spawner.load_policy();
         spawner.take_up_grants();
@@ -333,6 +336,9 @@ impl Spawner {
 
     fn on_time(&mut self) {
         let now = clock::boottime_ms();
+        if now.saturating_sub(std::mem::replace(&mut self.turned_ms, now)) > ASLEEP_MS {
+            self.sessions.have_slept(now, GRACE_MS);
+        }
         let mut outcomes = self.helpers.expire(now);
         outcomes.extend(self.helpers.dispatch(now));
         outcomes.into_iter().for_each(|outcome| self.answer(outcome));
@@ -401,7 +407,7 @@ impl Spawner {
             Ok(channel) => channel,
             Err(error) => {
                 // Who came stays in the queue and would wake the loop at once, again and again.
-                if has_no_room(&error) {
+                if descriptors::are_used_up(&error) {
                     self.accept_from_ms = clock::boottime_ms().saturating_add(ACCEPT_PAUSE_MS);
                 }
                 return;
@@ -464,20 +470,4 @@ impl Spawner {
     fn say_to_all(&mut self, message: &FromSpawner) {
         self.deciders.values_mut().for_each(|decider| decider.say(message));
     }
-}
-
-/// Three descriptors a session, one for each look: the usual soft limit of 1024 would be the limit of sessions. Where it may not be
-/// raised the present one holds. Commands get their requester's limits, never these.
-fn raise_descriptors() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < DESCRIPTORS
-    {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(DESCRIPTORS), hard);
-    }
-}
-
-/// True where the process or the host has no descriptor or memory left: nothing is wrong with whoever came.
-fn has_no_room(error: &io::Error) -> bool {
-    use jitsudo_sys::nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
-    error.raw_os_error().is_some_and(|errno| [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(&errno))
 }

@@ -22,6 +22,7 @@ use jitsudo_sys::nix::sys::stat::{Mode, umask};
 
 use super::Spawner;
 use crate::behind;
+use crate::descriptors;
 use crate::judge::Now;
 use crate::record;
 
@@ -74,7 +75,8 @@ impl Spawner {
         for _ in 0..super::TURN {
             let Some(Ok(channel)) = self.door.listener.as_ref().map(Channel::accept) else { return };
             let is_root = channel.peer().is_ok_and(|peer| peer.uid == 0);
-            if !is_root || channel.set_nonblocking(true).is_err() || self.door.asking.len() >= MAX_ASKING {
+            let is_full = self.door.asking.len() >= MAX_ASKING || descriptors::leave_room(&channel).is_err();
+            if !is_root || is_full || channel.set_nonblocking(true).is_err() {
                 continue;
             }
             self.door.next += 1;

@@ -7,8 +7,9 @@ use jitsudo_link::spawner::{FromSpawner, LookFailure};
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::clock;
 
-use super::{Spawner, has_no_room};
+use super::Spawner;
 use crate::decider;
+use crate::descriptors;
 use crate::helpers::{Asked, Outcome, Why};
 use crate::remembered::Key;
 
@@ -59,7 +60,7 @@ impl Spawner {
         }
         let (peer, pidfd) = match connection.peer().and_then(|peer| Ok((peer, connection.peer_pidfd()?))) {
             Ok(found) => found,
-            Err(error) if has_no_room(&error) => {
+            Err(error) if descriptors::are_used_up(&error) => {
                 let cause = format!("no descriptor is left for the asking process: {error}");
                 return Err(LookFailure::Failed(cause));
             }
