@@ -23,13 +23,12 @@ fn listing(host: &Host, folders: &str) -> String {
 fn installs_runs_and_goes(suite: &str) {
     let host = host("pkg", suite);
     let active = "systemctl is-active jitsudod.socket jitsudod.service jitsudo-spawn.socket jitsudo-spawn.service";
-    let verify = "systemd-analyze verify --man=no /usr/lib/systemd/system/jitsudo*.{socket,service,timer}";
+    let verify = "systemd-analyze verify --man=no /usr/lib/systemd/system/jitsudo*.{socket,service,timer,path}";
     assert_eq!(host.sh(verify).output().unwrap().both(), "", "systemd must understand every line of the units");
     assert_eq!(host.sh(active).output().unwrap().stdout, "active\n".repeat(4));
     assert_eq!(host.sh("systemctl list-units --failed --no-legend").ok().unwrap(), "");
-    let sweeps =
-        "systemctl is-enabled jitsudo-sweep.timer jitsudo-sweep-boot.service; systemctl is-active jitsudo-sweep.timer";
-    assert_eq!(host.sh(sweeps).output().unwrap().stdout, "enabled\nenabled\nactive\n");
+    let sweeps = "systemctl is-enabled jitsudo-sweep.timer jitsudo-sweep-boot.service jitsudo-front.path; systemctl is-active jitsudo-sweep.timer jitsudo-front.path";
+    assert_eq!(host.sh(sweeps).output().unwrap().stdout, "enabled\nenabled\nenabled\nactive\nactive\n");
     let places = "/run/jitsudo /run/jitsudo/sessions /run/jitsudo/ends /run/jitsudo/sudoers.d /var/lib/jitsudo \
                   /var/lib/jitsudo/ends /var/lib/jitsudo/ledger /var/lib/jitsudo/policy \
                   /var/lib/jitsudo/spool /var/lib/jitsudo/recordings /run/jitsudo/socket /run/jitsudo/spawner";

@@ -149,6 +149,10 @@ impl Daemon {
     /// The spawner is ready and says what was signed.
     pub(crate) fn take_memory(&mut self, memory: Option<Memory>) {
         self.heads.can_sign = memory.is_some();
+        if self.heads.trouble.is_some() {
+            // It went away over a signature, or could not make one: it is here anew.
+            self.have_key_made();
+        }
         (self.heads.memory, self.heads.standing) = match memory {
             None => (None, Standing::Untold),
             Some(Memory::Nothing) => {

@@ -29,6 +29,7 @@ use jitsudo_sys::notify::{Notify, watchdog_interval};
 use jitsudo_sys::{clock, trusted};
 
 use crate::accounts::Accounts;
+use crate::alone::{self, Alone};
 use crate::approvals::Approvals;
 use crate::changes::Changes;
 use crate::comparison::{Compared, Comparison};
@@ -114,6 +115,8 @@ pub(crate) struct Spawner {
     accept_from_ms: u64,
     /// The turn before this one.
     turned_ms: u64,
+    /// No other spawner is started beside this one.
+    _alone: Option<Alone>,
 }
 
 impl Spawner {
@@ -123,6 +126,11 @@ impl Spawner {
             io::Error::new(error.kind(), format!("cannot take the listening socket on descriptor 3: {error}"))
         })?;
         listener.set_nonblocking(true)?;
+        // Where there can be no lock at all (a full /run) ends are worth more than a second one is a danger.
+        let alone = match alone::be(Path::new(alone::LOCK)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+            other => other.ok(),
+        };
         descriptors::raise();
         // Host name and labels choose rules: only root may say them.
         let text = trusted::read(Path::new(SETTINGS), settings::MAX_SETTINGS_BYTES as u64).map_err(io::Error::other)?;
@@ -178,6 +186,7 @@ impl Spawner {
             next_tidy_ms: 0,
             accept_from_ms: 0,
             turned_ms: clock::boottime_ms(),
+            _alone: alone,
         };
         spawner.load_policy();
         spawner.take_up_grants();

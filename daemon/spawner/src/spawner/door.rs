@@ -7,6 +7,7 @@
 //! 3. With no decider nobody is let in: what is recorded then could not be seen by anybody but root.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use jitsudo_core::event::{Entrance, Event};
@@ -30,6 +31,8 @@ use crate::record;
 const MAX_ASKING: usize = 256;
 /// How long one may take to ask, milliseconds: the module has five seconds in all.
 const PATIENCE_MS: u64 = 4_000;
+/// Between two looks whether the socket is still there by its name, milliseconds.
+const LOOK_MS: u64 = 1_000;
 /// Refusals recorded in a minute; the module's own lines in the system log are not counted.
 const MAX_REFUSALS: u32 = 60;
 
@@ -42,6 +45,10 @@ pub(crate) struct Door {
     /// Those who were let in by the account stage, which is their record: the opening of the same login needs no second one.
     entered: BTreeMap<u32, (String, u64)>,
     refusals: (u64, u32),
+    /// Device and inode of the socket's name, while it is ours.
+    name: Option<(u64, u64)>,
+    /// When that is looked at next, CLOCK_BOOTTIME milliseconds.
+    next_look_ms: u64,
 }
 
 impl Door {
@@ -61,7 +68,7 @@ impl Door {
             Ok(listener)
         };
         match listen() {
-            Ok(listener) => (Self { listener: Some(listener), ..Self::default() }, None),
+            Ok(listener) => (Self { listener: Some(listener), name: name_of(path), ..Self::default() }, None),
             Err(error) => {
                 (Self::default(), Some(format!("nobody enters a gated account: {}: {error}", path.display())))
             }
@@ -69,7 +76,33 @@ impl Door {
     }
 }
 
+/// What stands at the path, be it nothing.
+fn name_of(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|data| (data.dev(), data.ino()))
+}
+
 impl Spawner {
+    /// Makes the socket again when its name is gone, or is another's: the module asks whoever stands there.
+    fn look_at_door(&mut self, now_ms: u64) {
+        if now_ms < self.door.next_look_ms {
+            return;
+        }
+        self.door.next_look_ms = now_ms.saturating_add(LOOK_MS);
+        let path = Path::new(jitsudo_login_wire::SOCKET);
+        if self.door.listener.is_some() && self.door.name == name_of(path) {
+            return;
+        }
+        let was_open = self.door.listener.is_some();
+        let (fresh, shut) = Door::open(path);
+        (self.door.listener, self.door.name) = (fresh.listener, fresh.name);
+        // Said when it changes, not each second.
+        if was_open {
+            let cause = shut.unwrap_or_else(|| format!("{} was gone, or another's: it was made again", path.display()));
+            self.recorder.record(Event::SpawnerRefused { id: None, cause });
+            self.say_to_all(&FromSpawner::Spooled);
+        }
+    }
+
     /// Takes who waits at the door.
     pub(super) fn open_door(&mut self) {
         for _ in 0..super::TURN {
@@ -101,6 +134,7 @@ impl Spawner {
 
     /// Who takes too long goes; logins are looked after.
     pub(super) fn door_on_time(&mut self, now_ms: u64) {
+        self.look_at_door(now_ms);
         self.door.asking.retain(|_, (_, until_ms)| *until_ms > now_ms);
         self.door.entered.retain(|_, (_, until_ms)| *until_ms > now_ms);
         let over = self.logins.on_time(now_ms);
