@@ -12,6 +12,7 @@
 //! 5. What waits for people is not activated before enough of them said yes, and ends once (`waiting`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -394,6 +395,17 @@ impl State {
             access: entry.event.access().cloned(),
             why,
         });
+    }
+
+    /// An access that is not over, for [`Self::adopt`] of another fold of the same lines.
+    #[must_use]
+    pub fn share(&self, id: &AccessId) -> Option<Arc<Access>> {
+        self.accesses.share(id)
+    }
+
+    /// Has an access in common with another fold of the same lines, where both know the same of it: it takes memory once.
+    pub fn adopt(&mut self, access: &Arc<Access>) {
+        self.accesses.adopt(access);
     }
 
     /// The access with this id, over or not, as far back as remembered.

@@ -185,6 +185,11 @@ impl<F: Fold, S: Storage> Writer<F, S> {
         Ok(&self.state)
     }
 
+    /// How its lines are folded.
+    pub fn fold(&self) -> &F {
+        &self.fold
+    }
+
     /// The last line written.
     pub fn head(&self) -> Head {
         self.head

@@ -64,10 +64,13 @@ pub struct Asked {
     /// Requester's uid.
     pub uid: Uid,
     /// Requester's account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Audit login uid, if set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loginuid: Option<Uid>,
     /// Where from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
     /// Kind.
     pub kind: Kind,
@@ -76,14 +79,19 @@ pub struct Asked {
     /// Words or bytes of it are missing here.
     pub argv_cut: bool,
     /// The program found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<Bytes>,
     /// Target account asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Role asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     /// Why, shortened to 512 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Ticket, shortened to 512 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
     /// SHA-256 of the act, hex.
     pub digest: String,
@@ -99,10 +107,13 @@ pub struct Allowed {
     /// When it was decided.
     pub at: jiff::Timestamp,
     /// The rule that gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
     /// Where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     /// Digest of the policy, hex.
     pub policy: String,
@@ -181,6 +192,7 @@ pub struct Given {
     /// Its sessions by number.
     pub sessions: BTreeMap<u32, Session>,
     /// What could not be removed, last try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unclean: Option<String>,
 }
 
@@ -265,8 +277,10 @@ pub struct Session {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<jiff::Timestamp>,
     /// How its command ended; `None` while it runs, or until its word arrives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
     /// Programs that it left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Left>,
     /// Processes that were signalled at its end.
     pub signalled: u32,
@@ -284,8 +298,10 @@ pub struct Outcome {
     /// The command's process id.
     pub pid: u32,
     /// The audit session that the kernel gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit_session: Option<u32>,
     /// A step that failed before exec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
 }
 

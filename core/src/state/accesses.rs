@@ -60,6 +60,20 @@ impl Accesses {
         Some(Arc::unwrap_or_clone(access))
     }
 
+    /// One of them, for another fold of the same lines to have in common.
+    pub(super) fn share(&self, id: &AccessId) -> Option<Arc<Access>> {
+        self.by_id.get(id).cloned()
+    }
+
+    /// Has one in common with another fold, where it is the same in both.
+    pub(super) fn adopt(&mut self, access: &Arc<Access>) {
+        if let Some(own) = self.by_id.get_mut(access.id())
+            && own == access
+        {
+            *own = Arc::clone(access);
+        }
+    }
+
     pub(super) fn get(&self, id: &AccessId) -> Option<&Access> {
         self.by_id.get(id).map(Arc::as_ref)
     }

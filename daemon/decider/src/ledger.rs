@@ -7,11 +7,11 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 
 use jitsudo_core::event::{Entry, Event};
-use jitsudo_core::state::State;
+use jitsudo_core::state::{Access, State};
 use jitsudo_ledger::{
     AppendError, Body, Committer, Cut, Fold, FoldError, Head, Line, OpenError, Options, Priority, Receipt, Reopened,
     Sealed, Writer,
@@ -23,6 +23,8 @@ pub(crate) type Ticket = u64;
 
 enum Done {
     Batch(Ticket, Result<Receipt, AppendError>),
+    /// What the writer's fold made of an access, after the batch that changed it. What it read again after a failure it holds by itself.
+    Folded(Arc<Access>),
     Reopened(Result<Reopened, OpenError>),
 }
 
@@ -91,14 +93,19 @@ impl Ledger {
     }
 
     fn try_open(&mut self) -> Result<(), OpenError> {
-        let mut opened =
-            Writer::open(&self.dir, States, Options { reserve_bytes: self.reserve_bytes, ..Options::default() })?;
+        let mut opened = Writer::open(
+            &self.dir,
+            States::default(),
+            Options { reserve_bytes: self.reserve_bytes, ..Options::default() },
+        )?;
         let started = |what: &str, source: std::io::Error| OpenError::Io { what: what.to_owned(), source };
         self.state = opened
             .writer
             .state()
             .map_err(|error| started("fold the ledger", std::io::Error::other(error.to_string())))?
             .clone();
+        // A copy has all accesses in common with the writer's fold; from here on that tells which it changes.
+        let _ = opened.writer.fold().folded.set(self.sender.clone());
         self.head = opened.writer.head();
         self.cuts.extend(opened.cut);
         let committer = Committer::start(opened.writer).map_err(|error| started("start the ledger's thread", error))?;
@@ -172,6 +179,7 @@ impl Ledger {
                     let lines = self.waiting.remove(&ticket).unwrap_or_default();
                     finished.push(Finished { ticket, outcome: self.settle(lines, outcome) });
                 }
+                Done::Folded(access) => self.state.adopt(&access),
                 Done::Reopened(outcome) => {
                     self.reopening = false;
                     match outcome {
@@ -243,7 +251,11 @@ impl Ledger {
 }
 
 /// How lines add up: core's state.
-pub(crate) struct States;
+#[derive(Default)]
+pub(crate) struct States {
+    /// Who hears of what lines change: the writer's fold and the daemon's hold each access once.
+    folded: OnceLock<Sender<Done>>,
+}
 
 impl Fold for States {
     type State = State;
@@ -259,6 +271,12 @@ impl Fold for States {
     fn apply(&self, state: &mut State, line: &Line<'_>) -> Result<(), FoldError> {
         let entry: Entry = serde_json::from_slice(line.bytes()).map_err(|error| FoldError(error.to_string()))?;
         state.apply(&entry);
+        if let Some(folded) = self.folded.get()
+            && let Some(access) = entry.event.access().and_then(|id| state.share(id))
+        {
+            // Fails only while the daemon ends.
+            let _ = folded.send(Done::Folded(access));
+        }
         Ok(())
     }
 
@@ -302,6 +320,28 @@ mod tests {
         let ledger = Ledger::open(&dir, 0, wake()).unwrap();
         assert_eq!((ledger.state(), ledger.head()), (&state, head));
         assert_eq!(ledger.state().published().unwrap().head, "2");
+    }
+
+    #[test]
+    fn both_folds_hold_an_access_once() {
+        let dir = crate::tests::folder("ledger-shared");
+        let mut ledger = Ledger::open(&dir, 0, wake()).unwrap();
+        let text = r#"{"host":"h","boot":"b","wall":"2026-11-21T12:00:00Z","boottime_ms":1,"actor":{"program":"jitsudod"},
+            "event":"requested","id":"01jd0000000000000000000000","uid":1,"user":"u","loginuid":1,"origin":null,"kind":"role","argv":[],
+            "program":null,"cwd":null,"target":null,"role":"r","reason":null,"ticket":null,"digest":"9c","tty":0,"pid":1}"#;
+        let asked: Entry = serde_json::from_str(text).unwrap();
+        let id = asked.event.access().unwrap().clone();
+        // Ours, the writer's, and the one in hand.
+        let holders = |ledger: &Ledger| Arc::strong_count(&ledger.state().share(&id).unwrap());
+        ledger.append(vec![asked], Priority::Ordinary);
+        wait(&mut ledger);
+        // The writer folds when nobody waits for it: before the next batch at the latest.
+        ledger.append(vec![entry(1)], Priority::Ordinary);
+        wait(&mut ledger);
+        assert_eq!(holders(&ledger), 3);
+        drop(ledger);
+        let ledger = Ledger::open(&dir, 0, wake()).unwrap();
+        assert_eq!(holders(&ledger), 3, "and after a start");
     }
 
     #[test]
