@@ -86,13 +86,59 @@ pub fn write(dir: &Path, name: &str, json: &str) -> io::Result<()> {
     outcome.and_then(|()| sync_dir(dir))
 }
 
+/// Writes many entries, names and texts, with one sync for all; an outcome for each, as of [`write`].
+///
+/// `sync` makes all that was written to the file system of the file that it is given durable (syncfs(2)).
+pub fn write_all(
+    dir: &Path,
+    entries: &[(String, String)],
+    sync: impl FnOnce(&File) -> io::Result<()>,
+) -> Vec<io::Result<()>> {
+    let place = |name: &str| (dir.join(name), dir.join(format!("{TEMPORARY}{name}")));
+    let begin = |(name, json): &(String, String)| -> io::Result<()> {
+        let (place, temporary) = place(name);
+        let fits = is_name(name) && json.len() as u64 <= MAX_ENTRY_BYTES;
+        if !fits || place.symlink_metadata().is_ok() || temporary.symlink_metadata().is_ok() {
+            // For `write` to say what it is, or to remove a leftover.
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        write_file(&temporary, json).map(drop).inspect_err(|_| drop(std::fs::remove_file(&temporary)))
+    };
+    let begun: Vec<bool> = entries.iter().map(|entry| begin(entry).is_ok()).collect();
+    let synced = File::open(dir).and_then(|dir| sync(&dir));
+    let named: Vec<bool> = entries
+        .iter()
+        .zip(begun)
+        .map(|((name, _), begun)| {
+            let (place, temporary) = place(name);
+            let named = begun && synced.is_ok() && std::fs::rename(&temporary, place).is_ok();
+            if begun && !named {
+                let _ = std::fs::remove_file(&temporary);
+            }
+            named
+        })
+        .collect();
+    let durable = sync_dir(dir);
+    // What did not go that way goes alone, and says why not.
+    let alone = |((name, json), named): (&(String, String), bool)| match (named, &durable) {
+        (true, Ok(())) => Ok(()),
+        (true, Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
+        (false, _) => write(dir, name, json),
+    };
+    entries.iter().zip(named).map(alone).collect()
+}
+
 fn write_whole(path: &Path, json: &str) -> io::Result<()> {
+    write_file(path, json)?.sync_all()
+}
+
+fn write_file(path: &Path, json: &str) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)?;
     file.write_all(json.as_bytes())?;
     // Not by the umask's leave: it is the caller's, and sessions have all kinds.
     file.set_permissions(Permissions::from_mode(0o640))?;
-    file.sync_all()
+    Ok(file)
 }
 
 /// Writes into blocks that are the directory's already.

@@ -206,9 +206,9 @@ impl Escapes {
         }
     }
 
-    /// True while something of an access is looked for, or was found and not ended yet.
-    pub(crate) fn remains(&self, access: &AccessId) -> bool {
-        self.ended.iter().any(|ended| ended.access == *access)
+    /// The accesses of which something is looked for, or was found and not ended yet.
+    pub(crate) fn accesses(&self) -> impl Iterator<Item = &AccessId> {
+        self.ended.iter().map(|ended| &ended.access)
     }
 
     /// When [`Self::step`] has something to do, CLOCK_BOOTTIME milliseconds.

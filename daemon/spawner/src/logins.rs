@@ -125,9 +125,9 @@ impl Logins {
         }
     }
 
-    /// True while anything of a role's logins is left.
-    pub(crate) fn remain(&self, id: &AccessId) -> bool {
-        self.all.iter().any(|login| login.note.id == *id)
+    /// The roles of whose logins anything is left.
+    pub(crate) fn accesses(&self) -> impl Iterator<Item = &AccessId> {
+        self.all.iter().map(|login| &login.note.id)
     }
 
     /// Looks after all of them; gives what is to be recorded.

@@ -1,5 +1,7 @@
 //! The spawner's own events: one spooled file each, and the journal. The decider only folds them in.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use jitsudo_core::Timestamp;
@@ -8,6 +10,9 @@ use jitsudo_core::name::Uid;
 use jitsudo_link::spawner::Wanted;
 use jitsudo_sys::clock::{self, Moment};
 use jitsudo_sys::journal::{self, Journal};
+
+/// From so many on, events share a sync of the whole file system; a few are synced one by one, which waits for nobody else's files.
+const MANY: usize = 8;
 
 /// Writes the spawner's events.
 pub(crate) struct Recorder {
@@ -78,9 +83,37 @@ impl Recorder {
         self.write(Some(Uid(uid)), name, event)
     }
 
+    /// Records many events with one sync for all; for each true once that is durable.
+    pub(crate) fn record_all(&mut self, events: Vec<Event>) -> Vec<bool> {
+        if events.len() < MANY {
+            return events.into_iter().map(|event| self.record(event)).collect();
+        }
+        let named: Vec<_> = events.into_iter().map(|event| (event.name(), self.entry(None, None, event))).collect();
+        let entries: Vec<_> = named.iter().filter_map(|(_, entry)| entry.clone()).collect();
+        let sync = |file: &File| jitsudo_sys::nix::unistd::syncfs(file).map_err(io::Error::from);
+        let mut spooled = jitsudo_ledger::spool::write_all(Path::new(jitsudo_link::SPOOL), &entries, sync).into_iter();
+        let mut tell = |(kind, entry): (&'static str, Option<(String, String)>)| {
+            jitsudo_sys::failpoint::reach_with("spawner.recorded", kind);
+            let Some((_, json)) = entry else { return false };
+            let spooled = spooled.next().unwrap_or_else(|| Err(io::ErrorKind::Other.into()));
+            self.tell(&json, &spooled);
+            spooled.is_ok()
+        };
+        named.into_iter().map(&mut tell).collect()
+    }
+
     fn write(&mut self, uid: Option<Uid>, name: Option<String>, event: Event) -> bool {
         let kind = event.name();
-        jitsudo_sys::failpoint::reach_with("spawner.record", kind);
+        let Some((name, json)) = self.entry(uid, name, event) else { return false };
+        let spooled = jitsudo_ledger::spool::write(Path::new(jitsudo_link::SPOOL), &name, &json);
+        jitsudo_sys::failpoint::reach_with("spawner.recorded", kind);
+        self.tell(&json, &spooled);
+        spooled.is_ok()
+    }
+
+    /// Name and text of the next entry.
+    fn entry(&mut self, uid: Option<Uid>, name: Option<String>, event: Event) -> Option<(String, String)> {
+        jitsudo_sys::failpoint::reach_with("spawner.record", event.name());
         let moment = clock::now();
         self.written += 1;
         let entry = Entry {
@@ -93,26 +126,23 @@ impl Recorder {
             late: false,
             event,
         };
-        let Ok(json) = serde_json::to_string(&entry) else {
-            return false;
+        let json = serde_json::to_string(&entry).ok()?;
+        Some((format!("spawn.{}.{}.{}", self.boot.get(..8).unwrap_or("noboot"), self.started_ms, self.written), json))
+    }
+
+    fn tell(&self, json: &str, spooled: &io::Result<()>) {
+        let Some(journal) = &self.journal else { return };
+        let message = match spooled {
+            Ok(()) => json.to_owned(),
+            Err(error) => format!("{json} (cannot write it to the spool: {error})"),
         };
-        let name = format!("spawn.{}.{}.{}", self.boot.get(..8).unwrap_or("noboot"), self.started_ms, self.written);
-        let spooled = jitsudo_ledger::spool::write(Path::new(jitsudo_link::SPOOL), &name, &json);
-        jitsudo_sys::failpoint::reach_with("spawner.recorded", kind);
-        if let Some(journal) = &self.journal {
-            let message = match &spooled {
-                Ok(()) => json.clone(),
-                Err(error) => format!("{json} (cannot write it to the spool: {error})"),
-            };
-            // The spool has it; a journal that is away costs only the copy.
-            let _ = journal.send(&[
-                ("MESSAGE", message.as_bytes()),
-                ("PRIORITY", b"4"),
-                ("SYSLOG_IDENTIFIER", b"jitsudo-spawn"),
-                ("SYSLOG_FACILITY", b"10"),
-                ("JITSUDO_JSON", json.as_bytes()),
-            ]);
-        }
-        spooled.is_ok()
+        // The spool has it; a journal that is away costs only the copy.
+        let _ = journal.send(&[
+            ("MESSAGE", message.as_bytes()),
+            ("PRIORITY", b"4"),
+            ("SYSLOG_IDENTIFIER", b"jitsudo-spawn"),
+            ("SYSLOG_FACILITY", b"10"),
+            ("JITSUDO_JSON", json.as_bytes()),
+        ]);
     }
 }

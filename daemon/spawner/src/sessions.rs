@@ -551,9 +551,9 @@ impl Sessions {
         self.live.iter().find(|live| live.session == *session).is_some_and(|live| live.say(word))
     }
 
-    /// True while anything of an access may run.
-    pub(crate) fn remains(&self, access: &AccessId) -> bool {
-        self.live.iter().map(|live| &live.session).chain(&self.stuck).any(|session| session.access == *access)
+    /// The accesses of which anything may run.
+    pub(crate) fn accesses(&self) -> impl Iterator<Item = &AccessId> {
+        self.live.iter().map(|live| &live.session).chain(&self.stuck).map(|session| &session.access)
     }
 
     /// When [`Self::enforce`] or [`Self::keep`] has something to do next.

@@ -191,7 +191,7 @@ impl Spawner {
         spawner.load_policy();
         spawner.take_up_grants();
         for id in spawner.logins.roles() {
-            if !spawner.grants.is_held(&id) || spawner.grants.ending().iter().any(|(ending, _)| *ending == id) {
+            if spawner.grants.find(&id).is_none_or(|grant| grant.ending.is_some()) {
                 spawner.logins.begin_end(&id, clock::boottime_ms(), GRACE_MS);
             }
         }
@@ -358,9 +358,7 @@ impl Spawner {
         let late = self.signing.give_up_the_late(now);
         self.signed(late);
         let moment = clock::now();
-        for (id, cause) in self.grants.due(Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms }) {
-            self.end_grant(&id, cause);
-        }
+        self.end_what_is_over(Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms });
         self.lend_on_time(now);
         self.look_for_escapes(now);
         self.door_on_time(now);

@@ -89,3 +89,30 @@ fn bad_name_or_length_is_refused_and_no_spool_is_an_empty_one() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     assert!(spool::read_dir(&dir.path().join("absent")).unwrap().entries.is_empty());
 }
+
+#[test]
+fn many_entries_share_one_sync_and_each_has_its_own_outcome() {
+    let dir = TempDir::new();
+    spool::write(dir.path(), "01k.1.2", "{}").unwrap();
+    let entries =
+        ["01k.1.1", "01k.1.2", "../x", "01k.1.3"].map(|name| (name.to_owned(), format!("{{\"of\":\"{name}\"}}")));
+    let mut syncs = 0;
+    let outcomes = spool::write_all(dir.path(), &entries, |file| {
+        syncs += 1;
+        assert!(spool::read_dir(dir.path()).unwrap().entries.len() == 1, "none is there before it is durable");
+        file.sync_all()
+    });
+    let kinds: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().err().map(io::Error::kind)).collect();
+    let expected = [None, Some(io::ErrorKind::AlreadyExists), Some(io::ErrorKind::InvalidInput), None];
+    assert_eq!((kinds.as_slice(), syncs), (expected.as_slice(), 1));
+    let listed = spool::read_dir(dir.path()).unwrap();
+    assert_eq!(
+        listed.entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
+        ["01k.1.1", "01k.1.2", "01k.1.3"]
+    );
+    // Without the common one each has its own; nothing half stays.
+    let more = ["01k.1.4".to_owned(), "01k.1.5".to_owned()].map(|name| (name, "{}".to_owned()));
+    let outcomes = spool::write_all(dir.path(), &more, |_| Err(io::ErrorKind::Other.into()));
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 5);
+}

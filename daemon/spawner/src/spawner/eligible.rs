@@ -39,7 +39,7 @@ pub(super) struct Asked {
 impl Spawner {
     /// Looks at accounts when it is time to.
     pub(super) fn look_at_accounts(&mut self, now_ms: u64) {
-        let uids: BTreeSet<u32> = self.grants.holders().into_keys().chain(self.sessions.requesters()).collect();
+        let uids: BTreeSet<u32> = self.grants.accounts().chain(self.sessions.requesters()).collect();
         // Root is nobody's account to be lost.
         let uids = uids.into_iter().filter(|uid| *uid != 0).collect();
         if let Err(cause) = self.accounts.on_time(&uids, now_ms) {

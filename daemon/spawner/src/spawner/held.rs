@@ -1,5 +1,7 @@
 //! Role grants: held once their requester has proven who they are, ended, and closed when nothing is left.
 
+use std::collections::BTreeSet;
+
 use jitsudo_core::event::{EndCause, Event};
 use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_core::lends::{Effect, Lends};
@@ -9,6 +11,7 @@ use jitsudo_link::spawner::{FromSpawner, Start};
 use jitsudo_protocol::act::Act;
 use jitsudo_sys::clock;
 
+use super::lend::After;
 use super::{GRACE_MS, Spawner};
 use crate::escapes::Inside;
 use crate::grants::{Grant, OnHost};
@@ -91,15 +94,22 @@ impl Spawner {
         self.sessions.say(&giving(id), &SpawnerToSession::NotActivated(cause.to_owned()));
     }
 
-    /// Begins the end of a role grant, or of the sessions of another access: rights first, then processes, then the record. False
-    /// when there is nothing of that id.
+    /// Ends a role grant, or the sessions of another access: rights first, then processes, then the record. False when there is nothing
+    /// of that id.
     pub(super) fn end_grant(&mut self, id: &AccessId, cause: EndCause) -> bool {
+        let mut after = After::default();
+        let known = self.begin_end(id, cause, &mut after);
+        self.settle(after);
+        known
+    }
+
+    /// The same; the caller records what is to be recorded.
+    pub(super) fn begin_end(&mut self, id: &AccessId, cause: EndCause, after: &mut After) -> bool {
         let known = self.grants.knows(id);
         let asked = self.grants.give_up(id);
         if asked {
             let cause = "it was ended before it was given".to_owned();
-            self.recorder.record(Event::ActivationFailed { id: id.clone(), cause });
-            self.say_to_all(&FromSpawner::Spooled);
+            after.records.push(Event::ActivationFailed { id: id.clone(), cause });
         }
         if self.grants.is_activating(id) {
             self.fail_to_activate(id, "it was ended before it was given");
@@ -107,7 +117,7 @@ impl Spawner {
         }
         let begins = self.grants.begin_end(id, cause);
         if begins {
-            self.change_back(id);
+            self.change_back(id, after);
         }
         // Sessions of a role that is held end once the host is changed back. What finishes after the end of one, and the conversation about
         // one that was not held yet, end at once.
@@ -135,15 +145,20 @@ impl Spawner {
 
     /// Role grants that are ending, and of which nothing is left.
     pub(super) fn close_what_is_over(&mut self) {
-        for (id, _) in self.grants.ending() {
-            let is_changed_back = self.grants.find(&id).is_some_and(|grant| grant.on_host.is_changed_back());
-            let remains = self.sessions.remains(&id) || self.escapes.remains(&id) || self.logins.remain(&id);
-            if is_changed_back && !remains {
-                self.recorder.record(Event::Closed { id: id.clone() });
-                self.grants.close(&id);
-                self.say_to_all(&FromSpawner::Spooled);
-            }
+        let changed_back: Vec<&AccessId> =
+            self.grants.ending().filter(|grant| grant.on_host.is_changed_back()).map(|grant| &grant.id).collect();
+        if changed_back.is_empty() {
+            return;
         }
+        let remain: BTreeSet<&AccessId> =
+            self.sessions.accesses().chain(self.escapes.accesses()).chain(self.logins.accesses()).collect();
+        let over: Vec<AccessId> = changed_back.into_iter().filter(|id| !remain.contains(id)).cloned().collect();
+        if over.is_empty() {
+            return;
+        }
+        self.recorder.record_all(over.iter().map(|id| Event::Closed { id: id.clone() }).collect());
+        over.iter().for_each(|id| self.grants.close(id));
+        self.say_to_all(&FromSpawner::Spooled);
     }
 }
 

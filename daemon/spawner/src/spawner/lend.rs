@@ -15,6 +15,7 @@ use jitsudo_sys::clock;
 use super::Spawner;
 use super::held::giving;
 use crate::changes::Came;
+use crate::judge::Now;
 
 /// How long sessions wait for the host to be changed back, milliseconds.
 const TELL_MS: u64 = 500;
@@ -31,9 +32,10 @@ impl Spawner {
         for id in self.grants.activating() {
             self.fail_to_activate(&id, "jitsudo-spawn was started anew before it was given");
         }
-        for (id, _) in self.grants.ending() {
-            self.change_back(&id);
-        }
+        let mut after = After::default();
+        let ending: Vec<AccessId> = self.grants.ending().map(|grant| grant.id.clone()).collect();
+        ending.iter().for_each(|id| self.change_back(id, &mut after));
+        self.settle(after);
     }
 
     /// Makes the next change for a grant that is being set up; it is held when there is none.
@@ -49,30 +51,43 @@ impl Spawner {
 
     /// It will not be held: what was made is taken back first.
     pub(super) fn fail_to_activate(&mut self, id: &AccessId, cause: &str) {
-        let Some(grant) = self.grants.find(id) else { return };
-        if grant.on_host.failed.is_some() {
-            return;
+        let fails = self.grants.change(id, |on_host| {
+            on_host.to_make.clear();
+            let fails = on_host.failed.is_none();
+            on_host.failed.get_or_insert_with(|| cause.to_owned());
+            fails
+        });
+        if fails == Some(true) {
+            let mut after = After::default();
+            self.change_back(id, &mut after);
+            self.settle(after);
         }
-        grant.on_host.failed = Some(cause.to_owned());
-        grant.on_host.to_make.clear();
-        self.change_back(id);
     }
 
     /// Takes back what is noted of a grant that ends, or is not held after all. Its sessions wait for that, but not long.
-    pub(super) fn change_back(&mut self, id: &AccessId) {
+    pub(super) fn change_back(&mut self, id: &AccessId, after: &mut After) {
         let now_ms = clock::boottime_ms();
         // What no worker has begun yet never is: nobody would take it back.
         self.changes.make_no_more(id);
         let is_busy = self.changes.is_busy_with(id);
         let Some(grant) = self.grants.find(id) else { return };
         if grant.on_host.noted.is_empty() && !is_busy {
-            let mut after = After::default();
-            self.is_changed_back(id, &mut after);
-            return self.settle(after);
+            return self.is_changed_back(id, after);
         }
-        grant.on_host.tell_by_ms = Some(now_ms.saturating_add(TELL_MS));
+        self.grants.change(id, |on_host| on_host.tell_by_ms = Some(now_ms.saturating_add(TELL_MS)));
         // Started at the end of this turn of the loop: all that end in one moment are in one worker's hands.
         self.changes.undo(id, now_ms, false);
+    }
+
+    /// Ends what is over: first all that is to be taken back goes to workers, together; records, which wait for the disk, come last.
+    pub(super) fn end_what_is_over(&mut self, now: Now) {
+        let mut after = After::default();
+        for (id, cause) in self.grants.due(now) {
+            self.begin_end(&id, cause, &mut after);
+        }
+        let came = self.changes.dispatch(now.boottime_ms);
+        self.came(came);
+        self.settle(after);
     }
 
     /// What time asks for: late workers, another try, and sessions that waited long enough.
@@ -137,20 +152,18 @@ impl Spawner {
     }
 
     /// After the ends of all of them: a record is a wait for the disk.
-    fn settle(&mut self, after: After) {
+    pub(super) fn settle(&mut self, after: After) {
         if after.records.is_empty() {
             return;
         }
-        for event in after.records {
-            let ended = match &event {
-                Event::Ended { id, .. } => Some(id.clone()),
-                _ => None,
-            };
-            if self.recorder.record(event)
-                && let Some(id) = ended
-            {
-                self.grants.has_ended(&id);
-            }
+        let ended = |event: &Event| match event {
+            Event::Ended { id, .. } => Some(id.clone()),
+            _ => None,
+        };
+        let ended: Vec<Option<AccessId>> = after.records.iter().map(ended).collect();
+        let recorded = self.recorder.record_all(after.records);
+        for id in ended.into_iter().zip(recorded).filter_map(|(id, recorded)| id.filter(|_| recorded)) {
+            self.grants.has_ended(&id);
         }
         for id in after.close {
             self.grants.close(&id);
@@ -162,22 +175,27 @@ impl Spawner {
     fn undone(&mut self, undone: Undone, after: &mut After) {
         let Undone { id, effects } = undone;
         let Some(grant) = self.grants.find(&id) else { return };
-        let mut left = Vec::new();
+        let (requester, noted) = (grant.requester, grant.on_host.noted.clone());
+        let (mut left, mut gone) = (Vec::new(), Vec::new());
         for (effect, taken) in effects {
             match taken {
                 TakenBack::Done { removed, remark: _ } => {
-                    let noted = grant.on_host.noted.iter().find(|noted| noted.effect == effect && noted.ours);
-                    if let (Effect::Membership(_), Some(gid)) = (&effect, noted.and_then(|noted| noted.gid)) {
+                    let own = noted.iter().find(|noted| noted.effect == effect && noted.ours);
+                    if let (Effect::Membership(_), Some(gid)) = (&effect, own.and_then(|noted| noted.gid)) {
                         // New logins had it: what the group file does not give them any more goes.
-                        self.escapes.membership_ended(&id, grant.requester, gid.0, clock::boottime_ms());
+                        self.escapes.membership_ended(&id, requester, gid.0, clock::boottime_ms());
                     }
-                    grant.on_host.noted.retain(|noted| noted.effect != effect);
+                    gone.push(effect.clone());
                     after.records.push(Event::EffectUndone { id: id.clone(), effect, removed });
                 }
                 TakenBack::Failed(cause) => left.push(cause),
             }
         }
-        if grant.on_host.noted.is_empty() {
+        let is_clean = self.grants.change(&id, |on_host| {
+            on_host.noted.retain(|noted| !gone.contains(&noted.effect));
+            on_host.noted.is_empty()
+        });
+        if is_clean == Some(true) {
             self.is_changed_back(&id, after);
         } else {
             let why = if left.is_empty() { "its note is gone".to_owned() } else { left.join("; ") };
@@ -190,10 +208,9 @@ impl Spawner {
         self.tell(id, after);
         let Some(on_host) = self.grants.find(id).map(|grant| &grant.on_host) else { return };
         let Some(cause) = on_host.failed.clone() else { return };
-        self.reviews.remove(id);
-        let Some(on_host) = self.grants.find(id).map(|grant| &grant.on_host) else { return };
         // Whoever waited long may have been told that it ended.
         let close = on_host.tries > 0 || on_host.found;
+        self.reviews.remove(id);
         after.records.push(Event::ActivationFailed { id: id.clone(), cause });
         after.records.extend(close.then(|| Event::Closed { id: id.clone() }));
         after.close.push(id.clone());
@@ -202,12 +219,12 @@ impl Spawner {
     /// Tells the sessions of a grant that it is over, or its requester that it is not given.
     fn tell(&mut self, id: &AccessId, after: &mut After) {
         let Some(grant) = self.grants.find(id).filter(|grant| !grant.on_host.told) else { return };
-        grant.on_host.told = true;
-        let grant_ended = grant.on_host.ended;
-        match (grant.on_host.failed.clone(), grant.ending) {
+        let (failed, ending, grant_ended) = (grant.on_host.failed.clone(), grant.ending, grant.on_host.ended);
+        let is_clean = grant.on_host.noted.is_empty();
+        self.grants.change(id, |on_host| on_host.told = true);
+        match (failed, ending) {
             (Some(cause), _) => {
-                let left =
-                    if grant.on_host.noted.is_empty() { "" } else { "; what was made is still being taken back" };
+                let left = if is_clean { "" } else { "; what was made is still being taken back" };
                 self.sessions.say(&giving(id), &SpawnerToSession::NotActivated(format!("{cause}{left}")));
             }
             (None, Some(cause)) => {
@@ -224,11 +241,17 @@ impl Spawner {
     fn try_again(&mut self, id: &AccessId, why: &str, after: &mut After) {
         let now_ms = clock::boottime_ms();
         self.tell(id, after);
-        let Some(grant) = self.grants.find(id) else { return };
-        let pause_ms = PAUSE_MS.saturating_mul(1 << grant.on_host.tries.min(8)).min(LONGEST_PAUSE_MS);
-        grant.on_host.tries = grant.on_host.tries.saturating_add(1);
-        if grant.on_host.shouted_ms.is_none_or(|last_ms| now_ms >= last_ms.saturating_add(SHOUT_MS)) {
-            grant.on_host.shouted_ms = Some(now_ms);
+        let tried = self.grants.change(id, |on_host| {
+            let pause_ms = PAUSE_MS.saturating_mul(1 << on_host.tries.min(8)).min(LONGEST_PAUSE_MS);
+            on_host.tries = on_host.tries.saturating_add(1);
+            let shouts = on_host.shouted_ms.is_none_or(|last_ms| now_ms >= last_ms.saturating_add(SHOUT_MS));
+            if shouts {
+                on_host.shouted_ms = Some(now_ms);
+            }
+            (pause_ms, shouts)
+        });
+        let Some((pause_ms, shouts)) = tried else { return };
+        if shouts {
             after.records.push(Event::CleanupFailed { id: id.clone(), cause: why.to_owned() });
         }
         self.grants.write_note(id);
@@ -238,8 +261,8 @@ impl Spawner {
 
 /// What is recorded once all is done that does not wait for it.
 #[derive(Default)]
-struct After {
-    records: Vec<Event>,
+pub(super) struct After {
+    pub(super) records: Vec<Event>,
     /// Whose notes go then.
     close: Vec<AccessId>,
 }
