@@ -54,7 +54,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     // No NSS, no policy: it must run where nothing else does.
     ("daemon/sweep", DAEMON),
     // The lying decider of the tests speaks to the spawner as the real one does.
-    ("tests", &["jitsudo-core", "jitsudo-link", "jitsudo-protocol", "jitsudo-sys"]),
+    ("tests", &["jitsudo-core", "jitsudo-ledger", "jitsudo-link", "jitsudo-protocol", "jitsudo-sys"]),
     (
         "fuzz",
         &["jitsudo-bytes", "jitsudo-core", "jitsudo-ledger", "jitsudo-link", "jitsudo-login-wire", "jitsudo-protocol"],
