@@ -352,24 +352,39 @@ fn sudoers_dropin_03_05_11_what_sudo_would_not_honour_is_refused() {
 }
 
 #[test]
-fn sweep_ends_what_is_over_when_no_daemon_lives_and_the_ledger_learns_of_it() {
+fn crash_recovery_04_sweep_ends_what_is_over_when_no_daemon_lives_and_the_ledger_learns_of_it() {
     let host = host("swept", "bookworm");
     host.sh(&format!("systemctl stop {DAEMONS}")).ok().unwrap();
     assert_eq!(lend(&host, OTHER, STAFF), OURS);
     assert_eq!(alice(&host, "apply", ONE, 2, ADM), OURS);
     assert_eq!(alice(&host, "apply", ONE, 2, ID), OURS);
-    host.write(&format!("/run/jitsudo/ends/{}", "01jd0000000000000000000009"), 0o600, "{").unwrap();
+    for folder in ["/run/jitsudo/ends", "/var/lib/jitsudo/ends"] {
+        host.write(&format!("{folder}/01jd0000000000000000000009"), 0o600, "{").unwrap();
+    }
+    // What nobody can read, and what no note names: with no spawner that knows better it goes.
+    host.write("/run/jitsudo/ends/01jd0000000000000000000008", 0o600, "{").unwrap();
+    for number in [7, 8] {
+        let line = "#1001 ALL=(root) NOPASSWD: /usr/bin/id\n";
+        host.write(&format!("/run/jitsudo/sudoers.d/01jd000000000000000000000{number}"), 0o440, line).unwrap();
+    }
     assert_eq!(sweep(&host, ""), 1, "a note that cannot be read must be told");
+    let drop_ins = host.run(&["ls", "/run/jitsudo/sudoers.d"]).ok().unwrap();
+    assert_eq!(drop_ins, format!("{ONE}\n"), "{}", spooled(&host));
+    assert_eq!(spooled(&host).matches("\"lost\"").count(), 2, "{}", spooled(&host));
     assert!(lines(&host, "adm").contains("alice"), "the spawner has five seconds first");
     // By the timer alone: 61 s and what the machine needs.
     let gone = wait_until(Duration::from_secs(75), || !lines(&host, "adm").contains("alice"));
     assert!(gone, "{}", host.sh("systemctl list-timers; journalctl -t jitsudo-sweep").ok().unwrap());
-    assert!(wait_until(Duration::from_secs(10), || spooled(&host).contains("\"closed\"")), "{}", spooled(&host));
+    assert!(
+        wait_until(Duration::from_secs(10), || spooled(&host).matches("\"closed\"").count() == 3),
+        "{}",
+        spooled(&host)
+    );
     assert_eq!(host.sh("sudo -n id").as_user("alice").output().unwrap().status, 1);
     assert!(lines(&host, "staff").contains("alice"), "what is not over stays");
     let told = spooled(&host);
     let count = |event: &str| told.matches(&format!("\"event\":\"{event}\"")).count();
-    assert_eq!((count("effect_undone"), count("ended"), count("closed")), (2, 1, 1), "{told}");
+    assert_eq!((count("effect_undone"), count("ended"), count("closed")), (4, 3, 3), "{told}");
     assert!(told.contains("\"window_over\"") && told.contains("\"program\":\"jitsudo-sweep\""), "{told}");
     let said = host.run(&["journalctl", "-q", "-o", "cat", "-t", "jitsudo-sweep"]).ok().unwrap();
     assert!(said.contains("cannot read the note /run/jitsudo/ends/01jd0000000000000000000009"), "{said}");

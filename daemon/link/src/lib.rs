@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod alone;
 pub mod approval;
 pub mod ask;
 pub mod ends;

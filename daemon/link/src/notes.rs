@@ -8,8 +8,8 @@
 //! 2. One that cannot be read hides no other, and is told (`garbage_*`).
 //! 3. An effect is forgotten in `/run` first and on disk last: a crash between the two undoes it twice, never not at all.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -28,6 +28,8 @@ use serde::{Deserialize, Serialize};
 pub const ENDS: &str = "/run/jitsudo/ends";
 /// Copies of those whose effects outlive the boot.
 pub const LASTING_ENDS: &str = "/var/lib/jitsudo/ends";
+/// Where sudo reads what roles lend, by the line in `/etc/sudoers.d/jitsudo`.
+pub const DROP_INS: &str = "/run/jitsudo/sudoers.d";
 /// Largest note taken, bytes.
 pub const MAX_NOTE_BYTES: u64 = 64 << 10;
 /// Most notes read from one directory.
@@ -154,6 +156,38 @@ pub struct Listing {
     pub garbage: Vec<(PathBuf, String)>,
 }
 
+/// The drop-ins of sudo that lie in a folder, by the grants that they are of.
+#[must_use]
+pub fn drop_ins(folder: &Path) -> Vec<AccessId> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// What is noted of a grant of which nothing else is known: its drop-in is to go, whatever is in it.
+#[must_use]
+pub fn unknown(id: AccessId, host: &str, now: Timestamp, boottime_ms: u64, boot: &str) -> Note {
+    let effect = Effect::Sudoers(Vec::new());
+    Note {
+        id,
+        host: host.to_owned(),
+        uid: Uid(u32::MAX),
+        user: String::new(),
+        rule: String::new(),
+        role: String::new(),
+        reason: None,
+        ticket: None,
+        groups: Vec::new(),
+        boot: boot.to_owned(),
+        ends_at: now,
+        ends_boottime_ms: boottime_ms,
+        effects: vec![Noted { effect, gid: None, ours: true, applied: false }],
+        activating: false,
+        ending: Some(EndCause::Lost),
+        ended: false,
+        first_end: None,
+    }
+}
+
 /// The lock of [`Notes::lock`]; free when it and every copy of its file is closed.
 #[derive(Debug)]
 pub struct Locked(pub File);
@@ -224,13 +258,39 @@ impl Notes {
     /// In words why a note that is there cannot be used.
     pub fn of(&self, id: &AccessId) -> Result<Option<Note>, String> {
         let read = |folder: &Path| read(&folder.join(id.as_str()), id.as_str());
-        Ok(match (read(&self.ends)?, read(&self.lasting)?) {
-            (Some(mut known), Some(copy)) => {
+        match (read(&self.ends), read(&self.lasting)) {
+            (Ok(Some(mut known)), Ok(Some(copy))) => {
                 join(&mut known, copy);
-                Some(known)
+                Ok(Some(known))
             }
-            (one, other) => one.or(other),
-        })
+            // A copy that can be read says what is to be taken back, as in a listing.
+            (Ok(Some(one)), _) | (_, Ok(Some(one))) => Ok(Some(one)),
+            (Err(why), _) | (_, Err(why)) => Err(why),
+            (Ok(None), Ok(None)) => Ok(None),
+        }
+    }
+
+    /// Grants of whose note in `/run` nothing is known any more, and drop-ins in this folder that no note names: what they lend is to go. A
+    /// folder's drop-ins are to be looked at before the notes are read, since a note is there first. Where a note on disk cannot be read
+    /// either nobody knows what there is to take back: that stays garbage, and is told.
+    #[must_use]
+    pub fn unnamed(&self, listing: &Listing, drop_ins: &[AccessId]) -> BTreeSet<AccessId> {
+        let id_of = |path: &Path| path.file_name()?.to_str()?.parse::<AccessId>().ok();
+        let garbage = |folder: &Path| {
+            let of_folder = listing.garbage.iter().filter(move |(path, _)| path.parent() == Some(folder));
+            of_folder.filter_map(|(path, _)| id_of(path)).collect::<BTreeSet<_>>()
+        };
+        let (mut ids, lasting) = (garbage(&self.ends), garbage(&self.lasting));
+        ids.extend(drop_ins.iter().cloned());
+        ids.retain(|id| !lasting.contains(id) && !listing.notes.iter().any(|note| note.id == *id));
+        ids
+    }
+
+    /// Grants whose note in `/run` cannot be read though the copy on disk can: how far they are is not known.
+    #[must_use]
+    pub fn doubtful(&self, listing: &Listing) -> BTreeSet<AccessId> {
+        let garbage = |id: &AccessId| listing.garbage.iter().any(|(path, _)| *path == self.ends.join(id.as_str()));
+        listing.notes.iter().map(|note| &note.id).filter(|id| garbage(id)).cloned().collect()
     }
 
     /// Waits for the lock, no longer than `patience`; `None` when somebody held it all that time.

@@ -13,13 +13,14 @@ mod table;
 pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use jitsudo_core::Timestamp;
 use jitsudo_core::event::EndCause;
 use jitsudo_core::id::AccessId;
 use jitsudo_core::lends::Effect;
 use jitsudo_core::state::Ends;
-use jitsudo_link::notes::{Note, Notes};
+use jitsudo_link::notes::{self, Note, Notes};
 
 use crate::judge::Now;
 pub(crate) use grant::{Extension, Grant, OnHost, is_of, until};
@@ -47,9 +48,17 @@ pub(crate) struct Grants {
 }
 
 impl Grants {
-    /// Finds what an earlier spawner left; and in words which notes cannot be used.
-    pub(crate) fn load(notes: Notes, host: &str, boot: &str) -> (Self, Vec<String>) {
-        let listing = notes.read_all();
+    /// Finds what an earlier spawner left; and in words which notes cannot be used. What a note no longer says is over: the grants of such
+    /// notes, and of drop-ins that no note names, are ending.
+    pub(crate) fn load(notes: Notes, drop_ins: &Path, host: &str, boot: &str, now: Now) -> (Self, Vec<String>) {
+        let drop_ins = notes::drop_ins(drop_ins);
+        let mut listing = notes.read_all();
+        let doubtful = notes.doubtful(&listing);
+        for note in listing.notes.iter_mut().filter(|note| doubtful.contains(&note.id)) {
+            note.ending.get_or_insert(EndCause::Lost);
+        }
+        let unnamed = notes.unnamed(&listing, &drop_ins).into_iter();
+        listing.notes.extend(unnamed.map(|id| notes::unknown(id, host, now.wall, now.boottime_ms, boot)));
         let words = |(path, why): (std::path::PathBuf, String)| {
             format!("the note {} on a role grant cannot be used: {why}", path.display())
         };

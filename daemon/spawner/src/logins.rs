@@ -69,16 +69,30 @@ pub(crate) struct Logins {
 }
 
 impl Logins {
-    /// Finds what an earlier spawner noted.
-    pub(crate) fn load(now_ms: u64) -> Self {
-        let mut all = Vec::new();
+    /// Finds what an earlier spawner noted; and in words what of it nobody can read any more.
+    pub(crate) fn load(now_ms: u64) -> (Self, Vec<String>) {
+        let (mut all, mut trouble) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(LOGINS).into_iter().flatten().flatten() {
-            let text = jitsudo_sys::trusted::read(&entry.path(), MAX_NOTE_BYTES).ok().flatten();
-            let Some(note) = text.and_then(|text| serde_json::from_slice::<Note>(&text).ok()) else { continue };
-            let asker = pidfd::open(note.pid).ok().filter(|_| starts(note.pid) == Some(note.start_ticks));
-            all.push(Login { note, asker, young_until_ms: now_ms, kill_ms: None, killed: 0 });
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            let text = jitsudo_sys::trusted::read(&entry.path(), MAX_NOTE_BYTES);
+            let note = text.map_err(|error| error.to_string()).and_then(|text| {
+                serde_json::from_slice::<Note>(&text.unwrap_or_default()).map_err(|error| error.to_string())
+            });
+            match note {
+                Ok(note) => {
+                    let asker = pidfd::open(note.pid).ok().filter(|_| starts(note.pid) == Some(note.start_ticks));
+                    all.push(Login { note, asker, young_until_ms: now_ms, kill_ms: None, killed: 0 });
+                }
+                // By its number alone no process is signalled: it may be another's by now.
+                Err(why) => trouble.push(format!(
+                    "a login under a role may outlast it: its note {} cannot be read: {why}; see `loginctl`",
+                    entry.path().display()
+                )),
+            }
         }
-        Self { all }
+        (Self { all }, trouble)
     }
 
     /// The roles that logins belong to.

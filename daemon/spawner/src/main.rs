@@ -12,7 +12,6 @@
 //! 6. What does not agree is written to the spool and told to the journal here, not through the decider (`record`).
 
 mod accounts;
-mod alone;
 mod approvals;
 mod behind;
 mod cgroups;

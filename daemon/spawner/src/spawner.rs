@@ -18,8 +18,9 @@ use std::path::{Path, PathBuf};
 
 use jitsudo_core::event::Event;
 use jitsudo_core::id::{AccessId, SessionId};
+use jitsudo_link::alone::{self, Alone, SPAWNER_LOCK};
 use jitsudo_link::lent::Lendings;
-use jitsudo_link::notes::Notes;
+use jitsudo_link::notes::{DROP_INS, Notes};
 use jitsudo_link::settings::{self, Settings};
 use jitsudo_link::spawner::{ApplyOutcome, FromSpawner};
 use jitsudo_link::{APPLIED_POLICY, SETTINGS};
@@ -29,7 +30,6 @@ use jitsudo_sys::notify::{Notify, watchdog_interval};
 use jitsudo_sys::{clock, trusted};
 
 use crate::accounts::Accounts;
-use crate::alone::{self, Alone};
 use crate::approvals::Approvals;
 use crate::changes::Changes;
 use crate::comparison::{Compared, Comparison};
@@ -127,7 +127,7 @@ impl Spawner {
         })?;
         listener.set_nonblocking(true)?;
         // Where there can be no lock at all (a full /run) ends are worth more than a second one is a danger.
-        let alone = match alone::be(Path::new(alone::LOCK)) {
+        let alone = match alone::be(Path::new(SPAWNER_LOCK)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
             other => other.ok(),
         };
@@ -140,7 +140,11 @@ impl Spawner {
         let host = settings.host_or(&nodename);
         let mut recorder = Recorder::new(&host);
         let boot = clock::boot_id().unwrap_or_default();
-        let (grants, mut trouble) = Grants::load(Notes::default(), &host, &boot);
+        let moment = clock::now();
+        let now = Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms };
+        let (grants, mut trouble) = Grants::load(Notes::default(), Path::new(DROP_INS), &host, &boot, now);
+        let (logins, more) = Logins::load(now.boottime_ms);
+        trouble.extend(more);
         let (reviews, more) = Reviews::load(jitsudo_link::UNREVIEWED.map(PathBuf::from).into());
         trouble.extend(more);
         for cause in trouble {
@@ -169,7 +173,7 @@ impl Spawner {
             grants,
             escapes,
             door,
-            logins: Logins::load(clock::boottime_ms()),
+            logins,
             approvals: Approvals::default(),
             reviews,
             accounts: Accounts::default(),

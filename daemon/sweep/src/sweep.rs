@@ -1,13 +1,15 @@
 //! One pass over the notes.
 
 use std::fs;
+use std::path::Path;
 
 use jitsudo_core::event::{EndCause, Event};
 use jitsudo_core::id::AccessId;
 use jitsudo_core::lends::Effect;
-use jitsudo_link::SESSIONS;
-use jitsudo_link::notes::{Note, Notes};
+use jitsudo_link::alone::{self, SPAWNER_LOCK};
+use jitsudo_link::notes::{self, DROP_INS, Note, Notes};
 use jitsudo_link::spawner::TakenBack;
+use jitsudo_link::{SESSIONS, SETTINGS, settings};
 use jitsudo_protocol::digest;
 
 use crate::over::{self, Which};
@@ -17,13 +19,32 @@ use crate::undo::{self, Effects};
 /// Ends what is to be ended; true when nothing that should be gone is left, and every note could be read.
 pub(crate) fn sweep(notes: &Notes, which: Which) -> bool {
     let recorder = Recorder::new();
-    let listing = notes.read_all();
+    let drop_ins = notes::drop_ins(Path::new(DROP_INS));
+    let mut listing = notes.read_all();
     for (path, why) in &listing.garbage {
-        recorder.say(&format!("cannot read the note {}: {why}; what it lends may be there still", path.display()));
+        let next = "`jitctl doctor --privileges` names it: then take it back, and remove the note";
+        recorder
+            .say(&format!("cannot read the note {}: {why}; what it lends may be there still: {next}", path.display()));
     }
     let now = record::now();
+    // The spawner knows what it gave, whatever became of the notes.
+    let spawner_lives = alone::does_spawner_live(Path::new(SPAWNER_LOCK));
+    if !spawner_lives {
+        for id in notes.unnamed(&listing, &drop_ins) {
+            let note = notes::unknown(id, &host(), now.wall, now.boottime_ms, &now.boot);
+            match notes.write(&note) {
+                Ok(()) => {
+                    listing.garbage.retain(|(path, _)| !path.ends_with(note.id.as_str()));
+                    listing.notes.push(note);
+                }
+                Err(error) => recorder.say(&format!("{}: cannot note that it is to end: {error}", note.id)),
+            }
+        }
+    }
+    let lost = |note: &Note| (note.ending == Some(EndCause::Lost) && !spawner_lives).then_some(EndCause::Lost);
+    let cause = |note: &Note| lost(note).or_else(|| over::cause(note, which, &now));
     let over: Vec<(&Note, EndCause)> =
-        listing.notes.iter().filter_map(|note| over::cause(note, which, &now).map(|cause| (note, cause))).collect();
+        listing.notes.iter().filter_map(|note| cause(note).map(|cause| (note, cause))).collect();
     // The rights of all of them first: a record waits for the disk.
     let with_effects = over.iter().filter(|(note, _)| !note.effects.is_empty());
     let mut undone = undo::undo(&with_effects.map(|(note, _)| note.id.clone()).collect::<Vec<_>>());
@@ -33,6 +54,14 @@ pub(crate) fn sweep(notes: &Notes, which: Which) -> bool {
         is_clean &= end(notes, &recorder, note, cause, taken);
     }
     is_clean
+}
+
+/// This host's enrolled name, for what is recorded of a grant whose note does not say it.
+fn host() -> String {
+    let text = jitsudo_sys::trusted::read(Path::new(SETTINGS), settings::MAX_SETTINGS_BYTES as u64).ok().flatten();
+    let text = text.and_then(|text| String::from_utf8(text).ok()).unwrap_or_default();
+    let nodename = jitsudo_sys::nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
+    settings::parse(&text).map_or_else(|_| nodename.clone(), |settings| settings.host_or(&nodename))
 }
 
 /// Says what became of the effects, and closes the grant when nothing of it is left.

@@ -42,7 +42,13 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn load(folder: &Path, boot: &str) -> (Grants, Vec<String>) {
-    Grants::load(Notes { ends: folder.join("ends"), lasting: folder.join("lasting") }, "h", boot)
+    let notes = Notes { ends: folder.join("ends"), lasting: folder.join("lasting") };
+    Grants::load(notes, &folder.join("sudoers.d"), "h", boot, early())
+}
+
+/// Those that are ending, and why.
+fn ending(grants: &Grants) -> Vec<(AccessId, EndCause)> {
+    grants.ending().filter_map(|grant| Some((grant.id.clone(), grant.ending?))).collect()
 }
 
 fn held(name: &str) -> (Grants, PathBuf) {
@@ -86,7 +92,11 @@ fn restart_keeps_ends_and_endings() {
     fs::write(folder.join("ends/01jd0000000000000000000001"), "{").unwrap();
     let (again, trouble) = load(&folder, "b1");
     let found = Grant { on_host: OnHost { found: true, ..OnHost::default() }, ..grant() };
-    assert_eq!((again.held.iter().collect::<Vec<_>>(), trouble.len()), (vec![&found], 1));
+    assert_eq!((again.held.get(&id), again.held.iter().count(), trouble.len()), (Some(&found), 2, 1));
+    // What nobody can read is over, whatever it was.
+    let lost: AccessId = "01jd0000000000000000000001".parse().unwrap();
+    assert_eq!((ending(&again), again.usable(&lost, early())), (vec![(lost, EndCause::Lost)], None));
+    fs::remove_file(folder.join("ends/01jd0000000000000000000001")).unwrap();
     let (rebooted, _) = load(&folder, "b2");
     assert!(rebooted.usable(&id, early()).is_none());
     assert_eq!(rebooted.due(early()), [(id.clone(), EndCause::Rebooted)]);
@@ -126,5 +136,37 @@ fn grant_that_was_being_set_up_is_not_held_after_a_restart() {
     fs::remove_dir_all(folder.join("ends")).unwrap();
     let (rebooted, _) = load(&folder, "b2");
     assert_eq!((rebooted.activating().len(), rebooted.find(&grant().id).unwrap().lent().len()), (1, 1));
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn crash_recovery_04_what_a_note_no_longer_says_is_over_and_what_it_lent_is_known_by_its_copy_or_its_name() {
+    let (mut grants, folder) = held("lost-notes");
+    let id = grant().id;
+    // An entry of the group file: a copy is on disk.
+    let adm = Effect::Membership("adm".to_owned());
+    let mut note = note();
+    note.set(Noted { effect: adm.clone(), gid: None, ours: true, applied: true });
+    grants.notes.write(&note).unwrap();
+    let path = folder.join("ends").join(id.as_str());
+    let whole = fs::read(&path).unwrap();
+    for damaged in [&whole[..0], &whole[..20], &whole[..whole.len() - 1]] {
+        fs::write(&path, damaged).unwrap();
+        let (again, trouble) = load(&folder, "b1");
+        assert_eq!((ending(&again), trouble.len()), (vec![(id.clone(), EndCause::Lost)], 1));
+        assert_eq!(again.held.get(&id).unwrap().lent(), std::slice::from_ref(&adm));
+        assert_eq!(again.notes.of(&id).unwrap().unwrap().effects.len(), 1, "a worker reads the copy");
+    }
+    // Both copies: nobody knows whose entry it is, and nobody forgets that.
+    fs::write(folder.join("lasting").join(id.as_str()), "{").unwrap();
+    let (again, trouble) = load(&folder, "b1");
+    assert_eq!((again.held.iter().count(), trouble.len()), (0, 2));
+    // A drop-in that no note names.
+    grants.close(&id);
+    fs::create_dir_all(folder.join("sudoers.d")).unwrap();
+    fs::write(folder.join("sudoers.d").join(id.as_str()), "").unwrap();
+    let (again, _) = load(&folder, "b1");
+    assert_eq!(ending(&again), [(id.clone(), EndCause::Lost)]);
+    assert_eq!(again.held.get(&id).unwrap().lent(), [Effect::Sudoers(vec![])]);
     fs::remove_dir_all(folder).unwrap();
 }

@@ -34,7 +34,11 @@ impl Spawner {
         }
         let mut after = After::default();
         let ending: Vec<AccessId> = self.grants.ending().map(|grant| grant.id.clone()).collect();
-        ending.iter().for_each(|id| self.change_back(id, &mut after));
+        for id in &ending {
+            // One that cannot be read is whole again: a worker goes by it.
+            self.grants.write_note(id);
+            self.change_back(id, &mut after);
+        }
         self.settle(after);
     }
 

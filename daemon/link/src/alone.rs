@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Locked as long as a spawner lives; the file stays.
-pub(crate) const LOCK: &str = "/run/jitsudo/spawner.lock";
+pub const SPAWNER_LOCK: &str = "/run/jitsudo/spawner.lock";
 /// How long a predecessor may take to be gone: it was told to end, or killed, before this one was started.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two tries.
@@ -17,14 +17,21 @@ const STEP: Duration = Duration::from_millis(20);
 
 /// Free when this is dropped, or its process is gone.
 #[derive(Debug)]
-pub(crate) struct Alone(#[expect(dead_code, reason = "it is held, not looked at")] File);
+pub struct Alone(#[expect(dead_code, reason = "it is held, not looked at")] File);
 
 /// Waits a little for whoever was here before.
 ///
 /// # Errors
 /// Somebody stays; or the system's, when there can be no lock.
-pub(crate) fn be(path: &Path) -> io::Result<Alone> {
+pub fn be(path: &Path) -> io::Result<Alone> {
     be_within(path, PATIENCE)
+}
+
+/// True while a spawner holds the lock; false where there is none, or none can be made.
+#[must_use]
+pub fn does_spawner_live(path: &Path) -> bool {
+    let held = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+    OpenOptions::new().read(true).open(path).is_ok_and(held)
 }
 
 fn be_within(path: &Path, patience: Duration) -> io::Result<Alone> {
@@ -54,7 +61,9 @@ mod tests {
         let first = be_within(&path, Duration::ZERO).unwrap();
         let refused = be_within(&path, Duration::ZERO).unwrap_err();
         assert!(refused.kind() == io::ErrorKind::WouldBlock && refused.to_string().contains("runs here already"));
+        assert!(does_spawner_live(&path));
         drop(first);
+        assert!(!does_spawner_live(&path));
         be_within(&path, Duration::ZERO).unwrap();
         std::fs::remove_file(&path).unwrap();
     }
