@@ -281,12 +281,21 @@ impl Case<'_> {
     /// Whether this account may say no: whoever may be asked, now or later, and is not the requester. Taking away asks for less than giving.
     #[must_use]
     pub fn may_refuse(&self, approver: &Facts) -> bool {
-        let own = match (Behind::of(approver), Behind::of(self.requester)) {
+        let (now, later) = self.seats_of(approver, None);
+        !self.may_be_own(approver) && (now || later)
+    }
+
+    /// Whether this account is asked at this moment, as far as who it is says; whoever steps in later is not yet.
+    #[must_use]
+    pub fn is_asked(&self, approver: &Facts, at: Moment) -> bool {
+        !self.may_be_own(approver) && self.seats_of(approver, Some(at)).0
+    }
+
+    fn may_be_own(&self, approver: &Facts) -> bool {
+        match (Behind::of(approver), Behind::of(self.requester)) {
             (Some(approver), Some(requester)) => approver.may_be(&requester, self.policy),
             _ => true,
-        };
-        let (now, later) = self.seats_of(approver, None);
-        !own && (now || later)
+        }
     }
 
     /// Adds the answers up.

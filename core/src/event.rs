@@ -687,6 +687,31 @@ pub enum Event {
         id: AccessId,
     },
 
+    /// Others may step in from now on, and are asked.
+    Escalated {
+        /// The access.
+        id: AccessId,
+        /// Who is asked by now, as the policy writes it.
+        approvers: Vec<String>,
+    },
+    /// Whoever has not answered was asked again.
+    Reminded {
+        /// The access.
+        id: AccessId,
+    },
+    /// Somebody who is asked could not be told of it. Nothing hangs on that.
+    DeliveryFailed {
+        /// The access.
+        id: AccessId,
+        /// The account; absent where nobody could be told at all.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        uid: Option<Uid>,
+        /// Where, as `pts/3`; empty likewise.
+        to: String,
+        /// Why not.
+        cause: String,
+    },
+
     // What policy says about time and amount.
     /// Somebody looked at a use of break-glass: the actor, who is another person than its requester.
     Reviewed {
@@ -711,7 +736,7 @@ fn is_unlimited(limits: &Limits) -> bool {
 
 impl Event {
     /// Every name that this version writes and reads.
-    pub const NAMES: [&str; 44] = [
+    pub const NAMES: [&str; 47] = [
         "requested",
         "decided",
         "activating",
@@ -754,6 +779,9 @@ impl Event {
         "refused",
         "lapsed",
         "withdrawn",
+        "escalated",
+        "reminded",
+        "delivery_failed",
         "reviewed",
         "not_extended",
     ];
@@ -804,6 +832,9 @@ impl Event {
             Self::Refused { .. } => "refused",
             Self::Lapsed { .. } => "lapsed",
             Self::Withdrawn { .. } => "withdrawn",
+            Self::Escalated { .. } => "escalated",
+            Self::Reminded { .. } => "reminded",
+            Self::DeliveryFailed { .. } => "delivery_failed",
             Self::Reviewed { .. } => "reviewed",
             Self::NotExtended { .. } => "not_extended",
         }
@@ -831,6 +862,9 @@ impl Event {
             | Self::Refused { id, .. }
             | Self::Lapsed { id }
             | Self::Withdrawn { id }
+            | Self::Escalated { id, .. }
+            | Self::Reminded { id }
+            | Self::DeliveryFailed { id, .. }
             | Self::CleanupFailed { id, .. }
             | Self::Residue { id, .. }
             | Self::ResidueAcknowledged { id, .. }

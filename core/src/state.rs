@@ -298,6 +298,8 @@ impl State {
                     Err(Impossible::TooLate)
                 }
             }
+            // Who was told of what waits changes nothing of it.
+            Event::Escalated { .. } | Event::Reminded { .. } | Event::DeliveryFailed { .. } => Ok(()),
             Event::SpawnerRefused { .. }
             | Event::LoginRefused { .. }
             | Event::RescueUsed { .. }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jitsudo_tests::story::{apply_policy, installed_host};
-use jitsudo_tests::{Host, Output, package_file, wait_until};
+use jitsudo_tests::{Host, Output, Terminal, package_file, wait_until};
 use serde_json::Value;
 
 /// bob or carol must say yes to what alice runs.
@@ -154,7 +154,35 @@ fn command_that_bob_approves_runs_once_and_what_nobody_approved_does_not() {
     assert!(output.status == 1 && output.stderr.contains("-n does not wait for people"), "{}", output.both());
     terminal_shows_who_looked_and_hang_up_withdraws(&host);
     later_request_uses_the_approval_with_the_same_act_only(&host);
+    approver_hears_on_a_terminal_that_takes_messages(&host);
     role_is_held_once_it_is_approved(&host);
+}
+
+/// A terminal of bob's that takes messages, as a login leaves it, and one that does not.
+fn bobs_terminals(host: &Host) -> (Terminal, Terminal) {
+    let open = |mesg: &str| {
+        let mut terminal = host.sh("tty; sleep 600").as_user("bob").terminal().unwrap();
+        terminal.expect("/dev/pts/").unwrap();
+        let number: String = terminal.expect("\n").unwrap().chars().filter(char::is_ascii_digit).collect();
+        host.sh(&format!("chown bob:tty /dev/pts/{number} && chmod {mesg} /dev/pts/{number}")).ok().unwrap();
+        terminal
+    };
+    (open("0620"), open("0600"))
+}
+
+fn approver_hears_on_a_terminal_that_takes_messages(host: &Host) {
+    let (mut open, closed) = bobs_terminals(host);
+    let asked = user(host, "alice", "jitsudo --no-wait -m \"$(printf 'a\\033[2Jb')\" id -u");
+    assert_eq!(asked.status, 75, "{}", asked.both());
+    open.expect("alice asks for: /usr/bin/id -u as root").unwrap();
+    open.expect("why: a\\u{1b}[2Jb").unwrap();
+    open.expect("jitctl approve ").unwrap();
+    let id = listed(host, "bob")[0]["id"].as_str().unwrap().to_owned();
+    user(host, "carol", &format!("jitctl refuse {id} --reason busy"));
+    open.expect("carol said no; nothing is left to do").unwrap();
+    assert_eq!(closed.text().lines().count(), 1, "{}", closed.text());
+    assert!(!open.bytes().contains(&0x1b));
+    assert!(!names(host, &id).contains(&"delivery_failed".to_owned()), "{:?}", names(host, &id));
 }
 
 /// On her terminal alice sees who is asked, that bob has looked, and who approved it; bob answers his prompt by a key that he types then.

@@ -12,13 +12,8 @@ pub(super) enum Context {
 }
 
 /// Keys whose effect does not exist yet.
-const NOT_YET: &[(Context, &str)] = &[
-    (Context::Role, "pam"),
-    (Context::Role, "caps"),
-    (Context::Term, "watch"),
-    (Context::Term, "ticket.verify"),
-    (Context::Term, "approval.remind"),
-];
+const NOT_YET: &[(Context, &str)] =
+    &[(Context::Role, "pam"), (Context::Role, "caps"), (Context::Term, "watch"), (Context::Term, "ticket.verify")];
 
 /// The only `record` that can be kept yet.
 pub(super) const RECORD: crate::decision::Record = crate::decision::Record::None;

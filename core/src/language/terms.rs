@@ -264,10 +264,7 @@ fn approval(build: &mut Build<'_>, entry: &Entry<'_>) -> Option<Approval> {
     let findings = &mut build.findings;
     let answer_by = table.take("answer-by").and_then(|entry| duration(&entry, findings));
     let use_by = table.take("use-by").and_then(|entry| duration(&entry, findings));
-    let remind = table.take("remind").and_then(|entry| {
-        not_yet(Context::Term, "approval.remind", &entry.key, findings);
-        duration(&entry, findings)
-    });
+    let remind = table.take("remind").and_then(|entry| duration(&entry, findings));
     let escalate = table.take("escalate-after").and_then(|entry| {
         let mut inner = Table::of(&entry, "escalate-after", &mut build.findings)?;
         let after = inner.take("after").and_then(|entry| duration(&entry, &mut build.findings));

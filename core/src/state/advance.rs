@@ -87,6 +87,9 @@ impl Access {
             | Event::Residue { .. }
             | Event::ResidueAcknowledged { .. }
             | Event::Reviewed { .. }
+            | Event::Escalated { .. }
+            | Event::Reminded { .. }
+            | Event::DeliveryFailed { .. }
             | Event::HeadPublished { .. } => (self, Err(Impossible::Again)),
         }
     }

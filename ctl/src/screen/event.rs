@@ -92,7 +92,17 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             ("refused".to_owned(), format!("by {}: \"{}\"", account((*uid, user.as_deref())), visible(reason)))
         }
         Event::Lapsed { .. } => ("lapsed".to_owned(), "its time went by; nothing was given".to_owned()),
-        Event::Withdrawn { .. } => ("withdrawn".to_owned(), "by its requester; nothing was given".to_owned()),
+        Event::Withdrawn { .. } => ("withdrawn".to_owned(), "nothing was given".to_owned()),
+        Event::Escalated { approvers, .. } => {
+            let names: Vec<String> = approvers.iter().map(|name| visible(name)).collect();
+            ("escalated".to_owned(), format!("{} are asked by now", super::joined(&names)))
+        }
+        Event::Reminded { .. } => ("reminded".to_owned(), "who has not answered is asked again".to_owned()),
+        Event::DeliveryFailed { uid, to, cause, .. } => {
+            let who =
+                uid.map_or_else(|| "nobody".to_owned(), |uid| format!("{} at {}", account((uid, None)), visible(to)));
+            ("not told".to_owned(), format!("{who}: {}", visible(cause)))
+        }
         Event::Activating { ends_at, processes_end_at, groups, .. } => {
             let finish = processes_end_at
                 .map_or_else(String::new, |until| format!(", what runs then until {}", view.date_and_time(until)));
@@ -333,6 +343,9 @@ fn of_host(event: &Event) -> (String, String) {
         | Event::Refused { .. }
         | Event::Lapsed { .. }
         | Event::Withdrawn { .. }
+        | Event::Escalated { .. }
+        | Event::Reminded { .. }
+        | Event::DeliveryFailed { .. }
         | Event::Reviewed { .. }
         | Event::NotExtended { .. }
         | Event::Locked { .. }

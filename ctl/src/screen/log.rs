@@ -151,6 +151,9 @@ impl Summary {
                 self.results.push((true, format!("login: {}", visible(&login.to_string()))));
             }
             Event::LoginClosed { .. }
+            | Event::Escalated { .. }
+            | Event::Reminded { .. }
+            | Event::DeliveryFailed { .. }
             | Event::LoginRefused { .. }
             | Event::RescueUsed { .. }
             | Event::Activating { .. }

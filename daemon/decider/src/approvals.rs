@@ -6,7 +6,7 @@
 //! MUSTs
 //! 1. Nobody is asked before that is durable, and nothing is given before the answers are (`approval_*` in `tests::approvals`).
 //! 2. What was approved is decided again, by facts and policy of then, and only by a ledger that is the one that was signed
-//!    (`approval_01_*`, `approved_request_is_not_given_*`).
+//!    (`approved_request_is_given_once_*`, `nothing_is_asked_on_a_ledger_*`).
 //! 3. What nobody waits for any more is over (`approval_04_*`).
 
 mod activating;
@@ -15,6 +15,7 @@ mod asking;
 mod card;
 mod over;
 mod taking_up;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,7 @@ use jitsudo_core::approval::{
 use jitsudo_core::decision::{Auth, Cause, Denial, Terms};
 use jitsudo_core::facts::Facts;
 use jitsudo_core::id::AccessId;
+use jitsudo_core::name::Uid;
 use jitsudo_core::request::Kind;
 use jitsudo_core::state::Access;
 use jitsudo_link::approval::{Request, Seal, Wish, fingerprint};
@@ -87,8 +89,12 @@ pub(crate) struct Waiter {
     said: Vec<Given>,
     /// Who has looked at its card.
     seen: BTreeSet<String>,
+    /// Who was told that it waits.
+    told: BTreeSet<Uid>,
     /// How many rules let others step in already.
     escalated: usize,
+    /// How often who has not answered was asked again.
+    reminded: u64,
     /// Enough people have said yes, since then.
     approved: Option<Moment>,
     /// Memory of its act, as accounted for.
@@ -133,6 +139,8 @@ struct Saying {
 pub(crate) struct Approvals {
     waiters: BTreeMap<AccessId, Waiter>,
     saying: BTreeMap<AccessId, Saying>,
+    /// How many requests of each account others were told of, in which minute.
+    rung: BTreeMap<Uid, (u64, u32)>,
     /// Approved, and held back by what holds back a run.
     held: Vec<AccessId>,
     /// What becomes of them is being written.

@@ -2,7 +2,7 @@
 //!
 //! MUSTs
 //! 1. A run that waited, and what was approved, is held back by everything that holds back one that comes now
-//!    (`audit_log_04_exchanged_ledger_*`, `approved_request_is_not_given_*`).
+//!    (`audit_log_04_exchanged_ledger_*`, `nothing_is_asked_on_a_ledger_*`).
 //! 2. What was asked before the spawner went is not asked again: it may be what it died of.
 
 use jitsudo_link::facts::About;

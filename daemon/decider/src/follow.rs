@@ -55,8 +55,8 @@ impl Daemon {
     /// The spawner says something.
     pub(crate) fn spawner_said(&mut self, message: FromSpawner) {
         match message {
-            FromSpawner::Ready { policy, memory, grants, reviews, extends, effects } => {
-                self.spawner.is_now_ready(policy.clone(), grants, reviews, (extends, effects));
+            FromSpawner::Ready { policy, memory, grants, reviews, extends, effects, tells } => {
+                self.spawner.is_now_ready(policy.clone(), grants, reviews, (extends, effects, tells));
                 self.spawner_is_ready(policy.as_deref(), memory);
             }
             FromSpawner::Looked { number, peer, facts, process, program, inside } => {
@@ -96,6 +96,8 @@ impl Daemon {
             FromSpawner::Signed { number, outcome } => self.signature_arrived(number, outcome),
             FromSpawner::Reviewed { number, outcome } => self.reviewed(number, outcome),
             FromSpawner::Ending { number, known } => self.end_has_begun(number, known),
+            FromSpawner::Here { number, accounts } => self.people_are_here(number, accounts),
+            FromSpawner::Told { number, told } => self.people_were_told(number, told),
             FromSpawner::SaidYes { session } => self.said_yes(&session),
             FromSpawner::Spooled => self.look_at_spool(),
             FromSpawner::SessionGone { session } => {
@@ -129,6 +131,7 @@ impl Daemon {
         for pending in std::mem::take(&mut self.pending).into_values() {
             match pending.what {
                 What::Lock(locking) => self.lock_what_is_known(pending.client, locking),
+                What::Here { id, .. } | What::Tell(id) => self.not_delivered(&id, None, "", cause),
                 _ => self.fail(pending.client, words::spawner_fault(cause)),
             }
         }
@@ -328,6 +331,9 @@ impl Daemon {
         for number in over {
             match self.pending.remove(&number) {
                 Some(Pending { client, what: What::Lock(locking), .. }) => self.lock_what_is_known(client, locking),
+                Some(Pending { what: What::Here { id, .. } | What::Tell(id), .. }) => {
+                    self.not_delivered(&id, None, "", "jitsudo-spawn did not answer");
+                }
                 Some(pending) => self.fail(pending.client, words::look_fault(&LookFailure::TimedOut)),
                 None => {}
             }

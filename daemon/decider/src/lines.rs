@@ -123,6 +123,7 @@ fn severity(event: &Event) -> Severity {
         Event::SpawnerRefused { .. } | Event::CleanupFailed { .. } | Event::ChainCut { .. } => Severity::Error,
         Event::ActivationFailed { .. }
         | Event::NotExtended { .. }
+        | Event::DeliveryFailed { .. }
         | Event::PolicyRefused { .. }
         | Event::DenialsCounted { .. }
         | Event::ClockStepped { .. }
@@ -138,7 +139,8 @@ fn severity(event: &Event) -> Severity {
         | Event::PolicyApplied { .. } => Severity::Notice,
         Event::Acknowledged { .. } => Severity::Warning,
         Event::Approved { .. } | Event::Refused { .. } => Severity::Notice,
-        Event::Asked { .. } | Event::Lapsed { .. } | Event::Withdrawn { .. } => Severity::Info,
+        Event::Asked { .. } | Event::Escalated { .. } | Event::Reminded { .. } => Severity::Info,
+        Event::Lapsed { .. } | Event::Withdrawn { .. } => Severity::Info,
         Event::Locked { .. } | Event::Unlocked { .. } | Event::ResidueAcknowledged { .. } => Severity::Notice,
         Event::Ended { cause: EndCause::Lost, .. } => Severity::Warning,
         Event::Requested { .. }
@@ -253,7 +255,22 @@ fn body(entry: &Entry, access: Option<&Access>) -> String {
             format!("refused: by {} (uid {}): \"{}\"", quoted(user), uid.0, visible(reason))
         }
         Event::Lapsed { .. } => "lapsed: its time went by".to_owned(),
-        Event::Withdrawn { .. } => "withdrawn: by its requester".to_owned(),
+        Event::Withdrawn { .. } => match &entry.actor.name {
+            Some(name) => format!("withdrawn: by {}", visible(name)),
+            None => "withdrawn".to_owned(),
+        },
+        Event::Escalated { approvers, .. } => {
+            let names: Vec<String> = approvers.iter().map(|name| visible(name)).collect();
+            format!("escalated: {} are asked by now", names.join(", "))
+        }
+        Event::Reminded { .. } => "reminded: asked again".to_owned(),
+        Event::DeliveryFailed { uid, to, cause, .. } => {
+            let who = uid.map_or_else(
+                || "nobody is told".to_owned(),
+                |uid| format!("uid {} at {} is not told", uid.0, visible(to)),
+            );
+            format!("delivery failed: {who}: {}", visible(cause))
+        }
         Event::SessionStarting { session, target, under, groups, .. } => {
             let what = under.as_ref().map_or_else(String::new, |under| {
                 format!(": {}", words::act(under.kind, &under.argv, None, target, None))

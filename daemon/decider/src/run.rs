@@ -350,7 +350,7 @@ impl Daemon {
             What::ExplainOther(ask) => self.explain_other(pending.client, ask, &facts),
             What::Order(order) => self.answer_order(pending.client, order, &facts),
             What::Lock(_) | What::Start(_) | What::End { .. } | What::Review(_) => {}
-            What::Apply { .. } | What::Acknowledge(_) | What::Forget => {}
+            What::Apply { .. } | What::Acknowledge(_) | What::Forget | What::Here { .. } | What::Tell(_) => {}
         }
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Spawner {
     extends: bool,
     /// And can change the host for them.
     effects: bool,
+    /// It tells people on their terminals.
+    tells: bool,
     /// Why it is away.
     cause: String,
     /// Since when, CLOCK_BOOTTIME milliseconds.
@@ -86,13 +88,14 @@ impl Spawner {
         policy: Option<String>,
         grants: bool,
         reviews: bool,
-        (extends, effects): (bool, bool),
+        (extends, effects, tells): (bool, bool, bool),
     ) {
         self.ready = Some(policy);
         self.grants = grants;
         self.reviews = reviews;
         self.extends = extends;
         self.effects = effects;
+        self.tells = tells;
         self.pause_ms = 0;
     }
 
@@ -124,6 +127,11 @@ impl Spawner {
     /// It is there, and can extend a role grant.
     pub(crate) fn can_extend(&self) -> bool {
         self.ready.is_some() && self.extends
+    }
+
+    /// It is there, and tells people.
+    pub(crate) fn can_tell(&self) -> bool {
+        self.ready.is_some() && self.tells
     }
 
     /// It is there, and too old to change the host for role grants.

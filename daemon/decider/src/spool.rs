@@ -127,6 +127,9 @@ fn may_be_spooled(event: &Event) -> bool {
         | Event::Refused { .. }
         | Event::Lapsed { .. }
         | Event::Withdrawn { .. }
+        | Event::Escalated { .. }
+        | Event::Reminded { .. }
+        | Event::DeliveryFailed { .. }
         | Event::PolicyApplied { .. }
         | Event::PolicyRefused { .. }
         | Event::DenialsCounted { .. }

@@ -31,6 +31,7 @@ impl Pending {
             What::End { .. } | What::Review(_) => true,
             // Taking away does not depend on who ordered it staying there.
             What::Lock(_) => true,
+            What::Here { .. } | What::Tell(_) => true,
             What::Weigh(_) | What::Activate(_) => false,
             What::Run(_) | What::Ask(_) | What::ExplainOther(_) | What::Forget | What::Order(_) => false,
         }
@@ -46,6 +47,15 @@ pub(crate) enum What {
     Weigh(Box<Act>),
     /// The same, to decide again about what they approved.
     Activate(AccessId),
+    /// Who is here to be told that this waits.
+    Here {
+        /// What.
+        id: AccessId,
+        /// Also those who were told before.
+        again: bool,
+    },
+    /// That people were told something of this.
+    Tell(AccessId),
     /// Facts, to answer this.
     Ask(Ask),
     /// Facts of another account, after its own showed that it may ask.

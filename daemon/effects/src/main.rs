@@ -25,6 +25,7 @@ mod place;
 mod residue;
 mod sign;
 mod sudoers;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod tool;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
             serde_json::to_vec(&residue::before(&ids, (since, since_boottime_ms)))
         }
         Ok(Effect::LookBack { host, over, forget }) => serde_json::to_vec(&residue::after(&host, &over, &forget)),
+        Ok(Effect::Tell { to, text }) => serde_json::to_vec(&tell::tell(&to, &text)),
         Ok(Effect::UndoGrants { ids, patience_ms }) => {
             let mut all_told = true;
             lend::undo_grants(&Notes::default(), &ids, patience_ms, |undone| {

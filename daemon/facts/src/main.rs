@@ -10,6 +10,7 @@
 
 mod account;
 mod entry;
+mod here;
 mod lent;
 mod origin;
 mod peer;
@@ -52,6 +53,9 @@ fn main() -> ExitCode {
 }
 
 fn answer(question: &Question, pidfd: Option<&OwnedFd>) -> Answer {
+    if question.here {
+        return Answer::Accounts(entry::look(&here::at_terminals()));
+    }
     if !question.accounts.is_empty() {
         return Answer::Accounts(entry::look(&question.accounts));
     }

@@ -27,6 +27,9 @@ pub struct Question {
     /// How these accounts stand now, by uid: nothing else is asked then, and no pidfd attached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<u32>,
+    /// The accounts at terminals that take messages, likewise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub here: bool,
 }
 
 /// The part of a question that the decider may choose.

@@ -18,6 +18,7 @@ mod samples;
 pub mod session;
 pub mod settings;
 pub mod spawner;
+pub mod terminals;
 
 /// Where the spawner listens; mode 0600, owned by `_jitsudo`.
 pub const SPAWNER_SOCKET: &str = "/run/jitsudo/spawner";

@@ -7,7 +7,7 @@ use jitsudo_protocol::act::{ActMore, ActStart};
 use serde::{Deserialize, Serialize};
 
 use crate::approval::{Seal, Yes};
-use crate::facts::{About, HashedProgram, Peer, Process};
+use crate::facts::{About, Account, HashedProgram, Peer, Process};
 use crate::notes::Note;
 
 /// From the decider.
@@ -85,6 +85,20 @@ pub enum ToSpawner {
         number: u64,
         /// Which.
         id: AccessId,
+    },
+    /// Find out which accounts are at a terminal of this host that takes messages. Only to a spawner whose `Ready` told that it tells people.
+    WhoIsHere {
+        /// Repeated in the answer.
+        number: u64,
+    },
+    /// Write this on the terminals of these accounts that take messages (`mesg y`). Likewise.
+    Tell {
+        /// Repeated in the answer.
+        number: u64,
+        /// Accounts, by uid: at most 64.
+        to: Vec<u32>,
+        /// At most 2 KiB; lines end with `\n`, every other control character is shown as `?`.
+        text: String,
     },
     /// These spool files are in the ledger, durably.
     Folded {
@@ -215,6 +229,23 @@ pub enum FromSpawner {
         /// It makes memberships and sudoers lines for them; false likewise.
         #[serde(default)]
         effects: bool,
+        /// It tells people on their terminals; false likewise.
+        #[serde(default)]
+        tells: bool,
+    },
+    /// Answer to `WhoIsHere`: those that could be looked up.
+    Here {
+        /// The question's number.
+        number: u64,
+        /// Their accounts.
+        accounts: Vec<Account>,
+    },
+    /// Answer to `Tell`.
+    Told {
+        /// The order's number.
+        number: u64,
+        /// What came of it.
+        told: Told,
     },
     /// Answer to `Look`.
     Looked {
@@ -301,6 +332,26 @@ pub enum FromSpawner {
         /// Which.
         session: SessionId,
     },
+}
+
+/// What came of a `Tell`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Told {
+    /// Terminals that took it.
+    pub terminals: u32,
+    /// Those that did not, at most 16.
+    pub failed: Vec<Untold>,
+}
+
+/// Somebody who was not told.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Untold {
+    /// The account.
+    pub uid: u32,
+    /// Where, as `pts/3`; empty where nobody was told.
+    pub to: String,
+    /// Why not.
+    pub cause: String,
 }
 
 /// What came of a `Review`.
@@ -418,6 +469,13 @@ pub enum Effect {
         #[serde(default)]
         forget: Vec<AccessId>,
     },
+    /// Write this on the terminals of these accounts that take messages: one [`Told`].
+    Tell {
+        /// Accounts, by uid.
+        to: Vec<u32>,
+        /// See [`ToSpawner::Tell`].
+        text: String,
+    },
     /// Take it back, and forget it in the note: one [`TakenBack`]. What is gone already is fine.
     UndoEffect {
         /// The grant.
@@ -520,7 +578,8 @@ mod tests {
                 grants: false,
                 reviews: false,
                 extends: false,
-                effects: false
+                effects: false,
+                tells: false,
             }
         );
     }

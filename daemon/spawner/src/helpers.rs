@@ -205,7 +205,7 @@ fn fairest(waiting: impl Iterator<Item = u32>, busy: &[u32]) -> Option<usize> {
 }
 
 fn put(channel: &Channel, asked: &Asked) -> Result<(), String> {
-    let question = Question { peer: asked.peer, about: asked.about.clone(), accounts: Vec::new() };
+    let question = Question { peer: asked.peer, about: asked.about.clone(), accounts: Vec::new(), here: false };
     let text = serde_json::to_vec(&question).map_err(|error| error.to_string())?;
     channel.send(&text, &[asked.pidfd.as_fd()]).map_err(|error| format!("cannot ask jitsudo-facts: {error}"))
 }

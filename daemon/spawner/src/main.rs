@@ -33,6 +33,7 @@ mod reviews;
 mod sessions;
 mod signing;
 mod spawner;
+mod telling;
 
 use std::process::ExitCode;
 

@@ -48,6 +48,7 @@ use crate::remembered::{self, Remembered};
 use crate::reviews::Reviews;
 use crate::sessions::{self, Sessions};
 use crate::signing::{self, Signing};
+use crate::telling::Telling;
 use door::Door;
 
 /// Most decider connections at once: the one in service, its successor, and some that are closing.
@@ -79,6 +80,8 @@ enum Token {
     Door,
     AtDoor(u64),
     Lender(u64),
+    Here,
+    Teller,
 }
 
 /// The spawner's whole state.
@@ -96,6 +99,7 @@ pub(crate) struct Spawner {
     door: Door,
     logins: Logins,
     approvals: Approvals,
+    telling: Telling,
     reviews: Reviews,
     accounts: Accounts,
     /// Roles that wait for the proof of who asks.
@@ -175,6 +179,7 @@ impl Spawner {
             door,
             logins,
             approvals: Approvals::default(),
+            telling: Telling::default(),
             reviews,
             accounts: Accounts::default(),
             asked: BTreeMap::new(),
@@ -234,6 +239,7 @@ impl Spawner {
                 .chain(ends)
                 .chain(self.accounts.next())
                 .chain(self.escapes.next())
+                .chain(self.telling.next_time())
                 .min();
             // The wall clock may be set at any time.
             let is_idle = self.grants.is_empty() && self.sessions.requesters().next().is_none();
@@ -295,6 +301,13 @@ impl Spawner {
             tokens.push(Token::AtDoor(*number));
             entries.push(PollFd::new(channel.as_fd(), readable));
         }
+        let (looks, tells) = self.telling.channels();
+        for (token, channel) in [(Token::Here, looks), (Token::Teller, tells)] {
+            if let Some(channel) = channel {
+                tokens.push(token);
+                entries.push(PollFd::new(channel.as_fd(), readable));
+            }
+        }
         for (number, channel) in self.changes.channels() {
             tokens.push(Token::Lender(number));
             entries.push(PollFd::new(channel.as_fd(), readable));
@@ -340,6 +353,14 @@ impl Spawner {
                 let answer = self.signing.outcome();
                 self.signed(answer);
             }
+            Token::Here => {
+                let said = self.telling.looked(clock::boottime_ms());
+                self.say_each(said);
+            }
+            Token::Teller => {
+                let said = self.telling.delivered(clock::boottime_ms());
+                self.say_each(said);
+            }
             Token::Lender(number) => {
                 let came = self.changes.readable(number);
                 self.came(came);
@@ -361,6 +382,8 @@ impl Spawner {
         }
         let late = self.signing.give_up_the_late(now);
         self.signed(late);
+        let late = self.telling.give_up_the_late(now);
+        self.say_each(late);
         let moment = clock::now();
         self.end_what_is_over(Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms });
         self.lend_on_time(now);
@@ -436,6 +459,7 @@ impl Spawner {
                     reviews: true,
                     extends: true,
                     effects: true,
+                    tells: true,
                 });
                 self.next_decider += 1;
                 self.deciders.insert(self.next_decider, decider);
@@ -476,6 +500,10 @@ impl Spawner {
         if let Some(decider) = self.deciders.get_mut(&id) {
             decider.say(message);
         }
+    }
+
+    fn say_each(&mut self, said: Vec<(u64, FromSpawner)>) {
+        said.iter().for_each(|(id, message)| self.say(*id, message));
     }
 
     fn say_to_all(&mut self, message: &FromSpawner) {

@@ -2,8 +2,8 @@
 //!
 //! MUSTs
 //! 1. What holds back a run holds this back: a policy on its way, a ledger that is being compared with what was signed, a budget that is
-//!    being counted (`approved_request_is_not_given_*`).
-//! 2. The answers are used by the first decision about them, whatever comes of it (`approval_04_*`).
+//!    being counted (`begin_run` has the same lines; `nothing_is_asked_on_a_ledger_*`).
+//! 2. The answers are used by the first decision about them, whatever comes of it (`approved_request_is_given_once_*`, host test `approvals`).
 //! 3. An approver who is locked by then has said nothing (`answer_of_a_locked_approver_*`).
 
 use jitsudo_core::approval::{Answer, Case, Unusable, asking};
@@ -84,6 +84,8 @@ impl Daemon {
         match self.decided_again(&asked, &waiter, told, powerful) {
             Ok(terms) => self.give_approved(client, &asked, &terms, waiter),
             Err(denial) => {
+                let who = super::name_of(&waiter.facts);
+                self.tell_outcome(id, (&waiter.told, &who), None, "it is not given after all; nothing is left to do");
                 // That it was asked for stands there already.
                 let decided = asked.denied(&self.stamp(), &denial).into_iter().skip(1).collect();
                 self.ledger.append(decided, Priority::Essential);

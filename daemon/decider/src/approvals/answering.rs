@@ -1,8 +1,9 @@
 //! Yes and no: whose counts, and what is written of it.
 //!
 //! MUSTs
-//! 1. A yes counts once its approver has proven who they are to a session (`approval_counts_after_*`).
-//! 2. The digest that is said yes to is that of the card that was shown (`approval_01_*`).
+//! 1. A yes counts once its approver has proven who they are to a session (`yes_counts_after_its_proof` in the
+//!    spawner, host test `approvals`).
+//! 2. The digest that is said yes to is that of the card that was shown (host test `approvals`).
 
 use jitsudo_core::approval::{Limits, NotCounted, Proof, person_of};
 use jitsudo_core::decision::{Auth, Denial};
@@ -137,9 +138,19 @@ impl Daemon {
             return client.into_iter().for_each(|client| self.fail(client, fault.clone()));
         }
         self.tell_waiting(id);
+        self.tell_of_yes(id, enough);
         if enough {
             self.begin_activation(id);
         }
+    }
+
+    fn tell_of_yes(&mut self, id: &AccessId, enough: bool) {
+        let Some(waiter) = self.approvals.waiters.get(id) else { return };
+        let Some(last) = waiter.said.last() else { return };
+        let (uid, name) = (last.facts.requester.uid, name_of(&last.facts));
+        let more = if enough { "nothing is left to do" } else { "more are needed" };
+        let (to, who) = (waiter.told.clone(), name_of(&waiter.facts));
+        self.tell_outcome(id, (&to, &who), Some(uid), &format!("{name} said yes; {more}"));
     }
 
     /// Somebody says no: it is over, and its requester hears why.
@@ -152,6 +163,8 @@ impl Daemon {
             Event::Refused { id: id.clone(), uid, user: user.clone(), person, digest, reason: reason.to_owned() };
         let entry = self.stamp().entry_for(Some(uid), user, event);
         self.ledger.append(vec![entry], Priority::Essential);
+        let what = format!("{} said no; nothing is left to do", name_of(by));
+        self.tell_outcome(id, (&waiter.told, &name_of(&waiter.facts)), Some(uid), &what);
         self.tell_over(&waiter, refused(id, &name_of(by), reason));
     }
 }

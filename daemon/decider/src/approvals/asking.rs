@@ -96,7 +96,9 @@ impl Daemon {
             since: now,
             said: Vec::new(),
             seen: std::collections::BTreeSet::new(),
+            told: std::collections::BTreeSet::new(),
             escalated: 0,
+            reminded: 0,
             approved: None,
             bytes,
         })
@@ -141,6 +143,7 @@ impl Daemon {
             let fault = words::ledger_fault(&error);
             return client.into_iter().for_each(|client| self.fail(client, fault.clone()));
         }
+        self.tell_asked(id, false);
         self.begin_to_wait(id);
     }
 

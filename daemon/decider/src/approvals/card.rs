@@ -2,7 +2,7 @@
 //!
 //! MUSTs
 //! 1. Text of peers stays data here; whoever shows it makes it visible (`jitctl`).
-//! 2. A card is whole or there is none: nobody says yes to what was cut off (`card_that_is_too_long_*`).
+//! 2. A card is whole or there is none: nobody says yes to what was cut off (host test `approvals`).
 
 use jitsudo_core::facts::{Fact, Facts};
 use jitsudo_core::id::AccessId;

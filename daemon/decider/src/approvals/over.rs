@@ -13,7 +13,7 @@ use jitsudo_ledger::Priority;
 use jitsudo_protocol::client::{Denied, FromDecider};
 use serde_json::json;
 
-use super::{Presence, Waiter};
+use super::{Presence, Waiter, name_of};
 use crate::daemon::Daemon;
 
 impl Daemon {
@@ -67,6 +67,7 @@ impl Daemon {
             by_person: false,
             unanswered: true,
         };
+        self.tell_outcome(id, (&waiter.told, &name_of(&waiter.facts)), None, "it was withdrawn; nothing is left to do");
         self.tell_over(&waiter, denied);
         true
     }
@@ -119,6 +120,12 @@ impl Daemon {
                 by_person: false,
                 unanswered: false,
             };
+            self.tell_outcome(
+                id,
+                (&waiter.told, &name_of(&waiter.facts)),
+                None,
+                "it was withdrawn; nothing is left to do",
+            );
             self.tell_over(&waiter, denied);
         }
         over.len()
@@ -129,7 +136,7 @@ impl Daemon {
         let now = self.moment_of_now();
         let come_back_ms = self.patience.come_back_ms;
         let mut over = Vec::new();
-        let (mut gone, mut escalated) = (Vec::new(), Vec::new());
+        let (mut gone, mut again) = (Vec::new(), Vec::new());
         for (id, waiter) in &mut self.approvals.waiters {
             let is_over = match waiter.approved {
                 None => waiter.asking.is_over(waiter.since, now),
@@ -140,10 +147,12 @@ impl Daemon {
             match waiter.presence {
                 _ if is_over => over.push(id.clone()),
                 Presence::Lost(since_ms) if is_gone(since_ms) => gone.push(id.clone()),
-                Presence::Lost(_) | Presence::Here(_) | Presence::Kept
-                    if std::mem::replace(&mut waiter.escalated, steps) < steps =>
-                {
-                    escalated.push(id.clone());
+                Presence::Lost(_) | Presence::Here(_) | Presence::Kept if waiter.approved.is_none() => {
+                    let reminders = waiter.asking.reminders(waiter.since, now);
+                    let escalates = std::mem::replace(&mut waiter.escalated, steps) < steps;
+                    let reminds = std::mem::replace(&mut waiter.reminded, reminders) < reminders;
+                    again.extend(escalates.then(|| (id.clone(), true)));
+                    again.extend(reminds.then(|| (id.clone(), false)));
                 }
                 Presence::Lost(_) | Presence::Here(_) | Presence::Kept => {}
             }
@@ -152,7 +161,7 @@ impl Daemon {
         for id in gone {
             self.withdraw_request(&id, None, "withdrawn");
         }
-        escalated.iter().for_each(|id| self.tell_waiting(id));
+        again.iter().for_each(|(id, escalated)| self.ask_again(id, *escalated));
         self.lapse_the_forgotten();
     }
 
@@ -161,6 +170,7 @@ impl Daemon {
         let asked = self.policy.policy().map(|policy| waiter.asking.asked(policy, true)).unwrap_or_default();
         let entry = self.stamp().entry(Event::Lapsed { id: id.clone() });
         self.ledger.append(vec![entry], Priority::Essential);
+        self.tell_outcome(id, (&waiter.told, &name_of(&waiter.facts)), None, "its time went by; nothing is left to do");
         self.tell_over(&waiter, lapsed(id, &asked));
     }
 

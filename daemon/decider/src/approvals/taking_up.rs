@@ -3,7 +3,7 @@
 //!
 //! MUSTs
 //! 1. It gives the digest that people were asked about, or nothing happens and the answer names what differs, never how
-//!    (`approval_01_other_act_*`).
+//!    (`lost_connection_has_thirty_seconds_*`, host test `approvals`).
 //! 2. Only the account that asked takes it up (`request_of_another_is_none`).
 //! 3. After a restart only what nobody had answered goes on: whose answers those were is not known here any more
 //!    (`waiting_request_survives_a_restart_*`).
@@ -113,7 +113,9 @@ impl Daemon {
             since,
             said: Vec::new(),
             seen: std::collections::BTreeSet::new(),
+            told: std::collections::BTreeSet::new(),
             escalated: 0,
+            reminded: 0,
             approved: None,
             bytes: self.clients.get_mut(&client).map(|client| std::mem::take(&mut client.held)).unwrap_or_default(),
         };

@@ -119,9 +119,9 @@ fn confused_deputy_04_empty_message_closes_the_connection() {
     still_serves(&scene);
 }
 
-const AS_CHILD: &str = "as-child-of-a-test";
+pub(super) const AS_CHILD: &str = "as-child-of-a-test";
 
-fn is_child() -> bool {
+pub(super) fn is_child() -> bool {
     std::env::args().any(|argument| argument == AS_CHILD)
 }
 

@@ -14,7 +14,9 @@ use jitsudo_core::language::{HostLookup, SourceFile, compile};
 use jitsudo_core::name::Uid;
 use jitsudo_link::facts::{About, Peer};
 use jitsudo_link::settings::Settings;
-use jitsudo_link::spawner::{ApplyOutcome, FromSpawner, Memory, ReviewOutcome, SignOutcome, Start, ToSpawner, Wanted};
+use jitsudo_link::spawner::{
+    ApplyOutcome, FromSpawner, Memory, ReviewOutcome, SignOutcome, Start, ToSpawner, Told, Untold, Wanted,
+};
 use jitsudo_protocol::VERSION;
 use jitsudo_protocol::act::{Act, ActKind, ActOptions, Assembler, Progress};
 use jitsudo_protocol::client::{Ask, Fault, FromClient, FromDecider, Say};
@@ -58,6 +60,9 @@ pub(crate) struct Play {
     pub(crate) on_sign: SignOutcome,
     /// A ledger to begin with.
     pub(crate) ledger: Option<PathBuf>,
+    /// It tells people on their terminals; these accounts are at some.
+    pub(crate) tells: bool,
+    pub(crate) here: Vec<jitsudo_link::facts::Account>,
     /// How long the spawner is silent at first.
     pub(crate) greets_after: Duration,
 }
@@ -85,6 +90,8 @@ impl Default for Play {
             memory: None,
             on_sign: SignOutcome::Done(Box::new(signed("web-1"))),
             ledger: None,
+            tells: true,
+            here: Vec::new(),
             greets_after: Duration::ZERO,
         }
     }
@@ -129,6 +136,8 @@ pub(crate) enum Seen {
         uid: u32,
     },
     Folded(Vec<String>),
+    /// Whom, and what.
+    Tell(Vec<u32>, String),
     EndGrant(jitsudo_core::id::AccessId, jitsudo_core::event::EndCause),
     /// What was to be signed, and what the ledger held at that moment.
     Sign(Wanted, String),
@@ -247,7 +256,15 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
         let say = |message: &FromSpawner| decider.send(&serde_json::to_vec(message).unwrap(), &[]).is_ok();
         std::thread::sleep(play.greets_after);
         let (memory, grants, reviews, extends) = (play.memory.clone(), true, true, true);
-        say(&FromSpawner::Ready { policy: policy.clone(), memory, grants, reviews, extends, effects: true });
+        say(&FromSpawner::Ready {
+            policy: policy.clone(),
+            memory,
+            grants,
+            reviews,
+            extends,
+            effects: true,
+            tells: play.tells,
+        });
         let mut arriving: Option<(u64, Box<Start>, Channel, Progress)> = None;
         while let Ok(Some(message)) = decider.receive() {
             let connection = message.descriptors.into_iter().next().map(Channel::from_descriptor);
@@ -307,6 +324,19 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
                 ToSpawner::Review { number, id: _ } => {
                     say(&FromSpawner::Reviewed { number, outcome: ReviewOutcome::Done { known: true } });
                 }
+                ToSpawner::WhoIsHere { number } => {
+                    say(&FromSpawner::Here { number, accounts: play.here.clone() });
+                }
+                ToSpawner::Tell { number, to, text } => {
+                    let failed = to.iter().filter(|uid| **uid == 1003).map(|uid| Untold {
+                        uid: *uid,
+                        to: "pts/9".into(),
+                        cause: "the terminal is stopped".into(),
+                    });
+                    let failed = failed.collect();
+                    let _ = seen.send(Seen::Tell(to, text));
+                    say(&FromSpawner::Told { number, told: Told { terminals: 1, failed } });
+                }
                 ToSpawner::Folded { names } => {
                     let _ = seen.send(Seen::Folded(names));
                 }
@@ -315,6 +345,7 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
                 arriving.take_if(|(_, _, _, progress)| matches!(progress, Progress::Whole(_)))
             {
                 let session = start.session.to_string();
+                let proves = start.yes.is_some().then(|| start.session.clone());
                 let _ = seen.send(Seen::Start(start, Box::new(act), ledger_text(ledger)));
                 match &play.on_start {
                     OnStart::HandOver => {
@@ -322,6 +353,8 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
                         let hand_over = serde_json::to_vec(&FromDecider::HandOver { session }).unwrap();
                         connection.send(&hand_over, &[theirs.as_fd()]).unwrap();
                         say(&FromSpawner::Started { number, pid: 1 });
+                        // Whoever says yes proves at once who they are.
+                        proves.map(|session| say(&FromSpawner::SaidYes { session }));
                     }
                     OnStart::Refuse { cause, disagree } => {
                         say(&FromSpawner::StartRefused { number, cause: cause.clone(), disagree: *disagree });

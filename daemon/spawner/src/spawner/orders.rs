@@ -59,6 +59,14 @@ impl Spawner {
                 self.say(id, &FromSpawner::Ending { number, known });
             }
             Ok(ToSpawner::Review { number, id: access }) => self.review(id, number, &access, connection.as_ref()),
+            Ok(ToSpawner::WhoIsHere { number }) => {
+                let said = self.telling.who_is_here(id, number, clock::boottime_ms());
+                self.say_each(said);
+            }
+            Ok(ToSpawner::Tell { number, to, text }) => {
+                let said = self.telling.tell((id, number), to, text, clock::boottime_ms());
+                self.say_each(said);
+            }
             Ok(ToSpawner::Folded { names }) => {
                 for name in names {
                     // A name that cannot be removed is offered again, and folding it again changes nothing.
