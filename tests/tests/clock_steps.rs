@@ -57,6 +57,10 @@ fn all_ended(host: &Host, ids: &[String], from: usize, what: &str) {
     assert_eq!(host.run(&["jitctl", "grants", "--all"]).output().unwrap().status, 3, "{what}");
 }
 
+fn is_whole_sweep() -> bool {
+    std::env::var("JITSUDO_SWEEP").is_ok_and(|which| which == "all")
+}
+
 fn is_sound(host: &Host, what: &str) {
     live::is_sound(host).unwrap_or_else(|error| panic!("{what}: {error}"));
 }
@@ -92,6 +96,10 @@ fn steps_end_what_is_over_and_lengthen_nothing(host: &Host, count: usize) {
         },
     ] {
         let Step { what, window, wall, boot, told } = step;
+        // Ten years back is the same with less effort.
+        if what == "set to the epoch" && !is_whole_sweep() {
+            continue;
+        }
         let live = Live::make_for(host, count, window).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(live.gone(host).unwrap(), Vec::<String>::new(), "{what}");
         let from = events(host).len();
@@ -115,8 +123,7 @@ fn steps_end_what_is_over_and_lengthen_nothing(host: &Host, count: usize) {
 #[test]
 fn expiry_clock_02_03_clocks_that_are_set_and_a_host_that_slept_end_grants_of_every_kind_and_lengthen_none() {
     let host = host("clocks");
-    let all = std::env::var("JITSUDO_SWEEP").is_ok_and(|which| which == "all");
-    for count in if all { vec![0, KINDS, 50] } else { vec![KINDS] } {
+    for count in if is_whole_sweep() { vec![0, KINDS, 50] } else { vec![KINDS] } {
         steps_end_what_is_over_and_lengthen_nothing(&host, count);
     }
 }

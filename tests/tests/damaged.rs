@@ -47,7 +47,7 @@ const KEPT: [Kept; 7] = [
 ];
 
 /// What is tried by default.
-const SAMPLE: [(&str, &str); 3] = [("notes of grants", "cut"), ("lasting notes", "zeros"), ("the ledger", "flip")];
+const SAMPLE: [(&str, &str); 2] = [("notes of grants", "cut"), ("the ledger", "flip")];
 
 fn host(name: &str) -> Host {
     let host = package_file().and_then(|package| installed_host(name, "bookworm", &package));

@@ -287,7 +287,9 @@ fn spawner_that_can_start_nothing_gives_nothing_and_ends_all_the_same() {
     };
     for count in counts() {
         scene.ends_beside(&no_process, count);
-        scene.ends_beside(&no_descriptor, count);
+        if is_whole_sweep() {
+            scene.ends_beside(&no_descriptor, count);
+        }
     }
     println!("{} faults", scene.tried.get());
 }
