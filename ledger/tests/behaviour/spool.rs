@@ -110,9 +110,14 @@ fn many_entries_share_one_sync_and_each_has_its_own_outcome() {
         listed.entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
         ["01k.1.1", "01k.1.2", "01k.1.3"]
     );
-    // Without the common one each has its own; nothing half stays.
+    // Without the common one each has its own; nothing half stays, and nothing is replaced.
     let more = ["01k.1.4".to_owned(), "01k.1.5".to_owned()].map(|name| (name, "{}".to_owned()));
-    let outcomes = spool::write_all(dir.path(), &more, |_| Err(io::ErrorKind::Other.into()));
-    assert!(outcomes.iter().all(Result::is_ok));
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 5);
+    let outcomes = spool::write_all(dir.path(), &more, |_| {
+        fs::write(dir.path().join("01k.1.4"), "another's").unwrap();
+        Err(io::ErrorKind::Other.into())
+    });
+    assert_eq!(outcomes[0].as_ref().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert!(outcomes[1].is_ok());
+    assert_eq!(fs::read(dir.path().join("01k.1.4")).unwrap(), b"another's");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5);
 }
