@@ -55,7 +55,9 @@ fn sh(host: &Host, line: &str) -> String {
 /// Makes grants while the daemons are down; when they end.
 fn make(host: &Host, words: &str) -> String {
     sh(host, &format!("systemctl stop {DAEMONS}"));
-    let end = sh(host, &format!("/opt/many {words} && chown -R _jitsudo: /var/lib/jitsudo/ledger"));
+    let line = format!("/opt/many {words} && chown -R _jitsudo: /var/lib/jitsudo/ledger");
+    // A hundred thousand take a program that was built for tests more than a minute.
+    let end = host.sh(&line).limit(Duration::from_secs(1_500)).ok().unwrap_or_else(|error| panic!("{error}"));
     end.trim().to_owned()
 }
 

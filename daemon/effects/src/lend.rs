@@ -138,7 +138,8 @@ pub(crate) fn undo_grants(notes: &Notes, ids: &[AccessId], patience_ms: u64, say
     undo_all(notes, noted, |_| true, patience_ms, say);
 }
 
-/// Takes back what is noted of these grants and meant: drop-ins first, which wait for nobody; then all memberships together.
+/// Takes back what is noted of these grants and meant: drop-ins first, which wait for nobody; then all memberships together. Whoever gave the
+/// order may be slow to listen, so that nothing is said before all of it is done, or somebody else's lock has to be waited for.
 fn undo_all(
     notes: &Notes,
     wanted: Vec<Note>,
@@ -146,8 +147,8 @@ fn undo_all(
     patience_ms: u64,
     mut say: impl FnMut(Undone),
 ) {
-    let mut later = Vec::new();
-    for mut note in wanted {
+    let (mut done, mut later) = (Vec::new(), Vec::new());
+    for note in wanted {
         let mut effects = Vec::new();
         let meant: Vec<Noted> = note.effects.iter().filter(|noted| is_meant(&noted.effect)).cloned().collect();
         for noted in &meant {
@@ -162,15 +163,27 @@ fn undo_all(
         if meant.iter().any(|noted| matches!(noted.effect, Effect::Membership(_))) {
             later.push((note, meant, effects));
         } else {
+            done.push((note, effects));
+        }
+    }
+    let until_ms = clock::boottime_ms().saturating_add(patience_ms);
+    let free = || notes.lock(Duration::ZERO).ok().flatten().filter(|_| !membership::is_locked());
+    let mut lock = if later.is_empty() { None } else { free() };
+    let mut tell = |done: &mut Vec<(Note, Outcomes)>| {
+        for (mut note, effects) in done.drain(..) {
             say(strike_out(notes, &mut note, effects));
         }
+    };
+    if lock.is_none() {
+        tell(&mut done);
     }
     if later.is_empty() {
         return;
     }
-    let until_ms = clock::boottime_ms().saturating_add(patience_ms);
-    // Without the lock only the ownership could be judged wrongly, and in the direction of taking away.
-    let lock = notes.lock(Duration::from_millis(patience_ms)).ok().flatten();
+    if lock.is_none() {
+        // Without the lock only the ownership could be judged wrongly, and in the direction of taking away.
+        lock = notes.lock(Duration::from_millis(until_ms.saturating_sub(clock::boottime_ms()))).ok().flatten();
+    }
     let owners = Owners::of(notes);
     let ending: BTreeSet<AccessId> = later.iter().map(|(note, ..)| note.id.clone()).collect();
     let (mut entries, mut places) = (Vec::new(), Vec::new());
@@ -197,13 +210,15 @@ fn undo_all(
             effects.push((effect, taken));
         }
     }
-    for (mut note, _, effects) in later {
-        say(strike_out(notes, &mut note, effects));
-    }
+    done.extend(later.into_iter().map(|(note, _, effects)| (note, effects)));
+    tell(&mut done);
 }
 
+/// What came of each effect of a note.
+type Outcomes = Vec<(Effect, Result<Removed, String>)>;
+
 /// Strikes out of the note what is gone, where there is one.
-fn strike_out(notes: &Notes, note: &mut Note, effects: Vec<(Effect, Result<Removed, String>)>) -> Undone {
+fn strike_out(notes: &Notes, note: &mut Note, effects: Outcomes) -> Undone {
     let gone: Vec<Effect> =
         effects.iter().filter(|(_, taken)| taken.is_ok()).map(|(effect, _)| effect.clone()).collect();
     jitsudo_sys::failpoint::reach("effects.unmade");

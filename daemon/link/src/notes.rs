@@ -419,7 +419,9 @@ fn read(path: &Path, name: &str) -> Result<Option<Note>, String> {
     if !metadata.is_file() {
         return Err("it is no plain file".to_owned());
     }
-    let mut bytes = Vec::new();
+    // A hundred thousand are read at a start: one call each for what is in it, and one for its end.
+    let length = usize::try_from(metadata.len().min(MAX_NOTE_BYTES)).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(length.saturating_add(1));
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
