@@ -19,6 +19,7 @@ pub mod identity;
 pub mod journal;
 pub mod limits;
 pub mod local_time;
+pub mod login;
 pub mod notify;
 #[cfg(feature = "pam")]
 pub mod pam;

@@ -153,7 +153,40 @@ fn pam_13_root_over_ssh_is_the_person_whose_key_it_is_and_cron_goes_on() {
     // The gate is no business of cron's, of root's own su, and of the user managers.
     host.write("/etc/cron.d/gate", 0o644, "* * * * * root id -un >/run/cron-ran\n").unwrap();
     assert_eq!(host.run(&["su", "alice-adm", "-c", "id -un"]).ok().unwrap(), "alice-adm\n");
+    // Logins under a role, one of them moved out of its scope as root can, and nobody who would end them.
+    assert!(release(&host));
+    alice(&host, "jitctl request root-login --for 8s");
+    let fled = "mkdir -p /sys/fs/cgroup/fled; (echo 0 >/sys/fs/cgroup/fled/cgroup.procs; exec setsid sleep 4821 >/dev/null 2>&1) & \
+                nohup sleep 4822 >/dev/null 2>&1 & exec sleep 4823";
+    let mut under_it = host.run(&["ssh", "-tt", "root@localhost", fled]).terminal().unwrap();
+    let mut beside_it = host.run(&["ssh", "-tt", "alice@localhost", "sleep 4824"]).terminal().unwrap();
+    host.sh("systemd-run -q sleep 4825").ok().unwrap();
+    let all = ["sleep 4821", "sleep 4822", "sleep 4823", "sleep 4824", "/usr/bin/sleep 4825"];
+    assert!(patiently(|| all.iter().all(|command| is_running(&host, command))));
+    let ends_ms: u64 = {
+        let line = "jitctl log --json | grep '\"activating\"' | tail -n 1 | grep -o '\"ends_boottime_ms\":[0-9]*' | grep -o '[0-9]*$'";
+        host.sh(line).ok().unwrap().trim().parse().unwrap()
+    };
     host.sh("systemctl stop jitsudod.socket jitsudod.service jitsudo-spawn.socket jitsudo-spawn.service; systemctl start user@1002").ok().unwrap();
+    assert!(all.iter().all(|command| is_running(&host, command)), "until the end they run");
+    let (under, kept) = all.split_at(3);
+    let gone = || !under.iter().any(|command| is_running(&host, command));
+    assert!(
+        wait_until(Duration::from_secs(75), gone),
+        "{}",
+        host.sh("journalctl -t jitsudo-sweep; ps -ef").ok().unwrap()
+    );
+    let uptime = host.sh("cut -d' ' -f1 /proc/uptime | tr -d .").ok().unwrap();
+    let late_ms = uptime.trim().parse::<u64>().unwrap() * 10 - ends_ms;
+    println!("logins without a daemon were gone {late_ms} ms after the end");
+    assert!(late_ms < 62_000, "{late_ms}");
+    assert_ne!(under_it.wait(Duration::from_secs(20)).unwrap(), 0);
+    assert!(kept.iter().all(|command| is_running(&host, command)), "the host's own, and other logins");
+    assert!(patiently(|| host.sh("ls /run/jitsudo/logins").ok().unwrap().is_empty()));
+    let told = host.sh("cat /var/lib/jitsudo/spool/sweep.*").ok().unwrap();
+    assert!(told.contains("\"login_closed\"") && told.contains("\"closed\""), "{told}");
+    host.sh("pkill -xf 'sleep 4824'").ok().unwrap();
+    beside_it.wait(Duration::from_secs(20)).unwrap();
     let ran = || host.run(&["cat", "/run/cron-ran"]).output().unwrap().stdout == "root\n";
     assert!(wait_until(Duration::from_secs(75), ran));
 }

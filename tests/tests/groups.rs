@@ -95,7 +95,8 @@ fn is_nothing_lent(host: &Host) -> bool {
 
 /// Asks for the role; its id.
 fn request(host: &Host, role: &str) -> String {
-    let output = alice(host, &format!("jitctl request {role} --for 10m"));
+    let window = if role.contains("--for") { "" } else { " --for 10m" };
+    let output = alice(host, &format!("jitctl request {role}{window}"));
     let told = output.stdout.lines().next().and_then(|line| line.rsplit_once('('));
     let id = told.map(|(_, id)| id.trim_end_matches(')').to_owned());
     id.unwrap_or_else(|| panic!("{}", output.both()))
@@ -315,7 +316,58 @@ fn session_end_03_who_left_the_cgroup_ends_with_the_session_and_the_hosts_own_do
     assert_eq!(fled(), 1);
     assert_eq!(alice(&host, &format!("jitctl release {id}")).status, 0);
     assert!(wait_until(Duration::from_secs(3), || fled() == 0));
+    host.sh("pkill -xf '(/usr/bin/)?sleep 4732'").ok().unwrap();
+    nobody_looked(&host);
     assert_eq!(services(&host), before);
+}
+
+/// The session is gone before anybody could look for what left its cgroup: the spawner that comes next does, and without one the sweep.
+fn nobody_looked(host: &Host) {
+    let fled = || count(host, "sleep 4731");
+    let marks = || host.sh("ls /run/jitsudo/marks").ok().unwrap();
+    let (spawner, all) =
+        ("jitsudo-spawn.socket jitsudo-spawn", "jitsudod.socket jitsudod jitsudo-spawn.socket jitsudo-spawn");
+    let flee = |id: &str, units: &str, meanwhile: &str| {
+        std::thread::scope(|scope| {
+            let client = scope.spawn(|| alice(host, "timeout 50 jitsudo flee 4"));
+            assert!(
+                wait_until(Duration::from_secs(10), || count(host, "(/usr/bin/)?sleep 4") == 1),
+                "{id} runs nothing"
+            );
+            assert!(marks().contains(id), "{}", marks());
+            host.sh(&format!("systemctl stop {units}; {meanwhile}")).ok().unwrap();
+            client.join().unwrap();
+        });
+        assert_eq!((count(host, "(/usr/bin/)?sleep 4"), fled()), (0, 1), "{id}");
+    };
+    let id = request(host, "root");
+    flee(&id, spawner, "true");
+    host.sh(&format!("systemctl start {spawner}; sleep 1.5")).ok().unwrap();
+    assert_eq!((fled(), marks().contains(&id)), (1, true), "until the end of its role it may run");
+    assert!(wait_until(Duration::from_secs(10), || alice(host, &format!("jitctl release {id}")).status == 0));
+    assert!(wait_until(Duration::from_secs(3), || fled() == 0), "{}", marks());
+    assert!(wait_until(Duration::from_secs(3), || marks().is_empty()), "{}", marks());
+
+    // No daemon.
+    let id = request(host, "root --for 8s");
+    let services = || host.sh("pgrep -xf '(/usr/bin/)?sleep 4732'; pgrep -x cron").ok().unwrap();
+    flee(&id, all, "sleep 4; /usr/libexec/jitsudo/jitsudo-sweep");
+    let kept = services();
+    let own =
+        host.sh("setsid sh -c 'exec sleep 4733' >/dev/null 2>&1 & sleep 0.2; pgrep -xf 'sleep 4733'").ok().unwrap();
+    let watch = Stopwatch::start();
+    let sweep = || host.sh("/usr/libexec/jitsudo/jitsudo-sweep").output().unwrap().status;
+    assert!(wait_until(Duration::from_secs(15), || sweep() == 0 && fled() == 0), "{}", marks());
+    println!("what fled was gone {:?} after its command", watch.elapsed());
+    assert_eq!(services(), kept, "the host's own run on");
+    assert_eq!(host.sh("pgrep -xf 'sleep 4733'").ok().unwrap(), own);
+    let told = host.sh("cat /var/lib/jitsudo/spool/sweep.*").ok().unwrap();
+    assert!(told.contains("\"signalled\"") && told.contains("\"window_over\""), "{told}");
+    host.sh(&format!("systemctl start {all}; pkill -xf 'sleep 4733'")).ok().unwrap();
+    assert!(wait_until(Duration::from_secs(10), || marks().is_empty()), "{}", marks());
+    assert!(wait_until(Duration::from_secs(10), || log(host, &id).iter().any(|event| event["event"] == "closed")));
+    host.sh("pkill -xf '(/usr/bin/)?sleep 4732'").ok().unwrap();
+    host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
 }
 
 #[test]

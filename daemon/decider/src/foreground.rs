@@ -146,6 +146,7 @@ fn folders(uid: u32, gid: u32) -> Vec<Folder> {
         folder(jitsudo_link::notes::ENDS, 0o700, 0, 0),
         folder(jitsudo_link::SUDOERS, 0o700, 0, 0),
         folder(jitsudo_link::LOGINS, 0o700, 0, 0),
+        folder(jitsudo_link::marks::MARKS, 0o700, 0, 0),
         folder("/var/lib/jitsudo", 0o755, 0, 0),
         folder(jitsudo_link::notes::LASTING_ENDS, 0o700, 0, 0),
         folder(jitsudo_link::LEDGER, 0o700, uid, gid),

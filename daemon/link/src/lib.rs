@@ -11,7 +11,10 @@ pub mod approval;
 pub mod ask;
 pub mod ends;
 pub mod facts;
+pub mod folder;
 pub mod lent;
+pub mod logins;
+pub mod marks;
 pub mod notes;
 #[cfg(test)]
 mod samples;

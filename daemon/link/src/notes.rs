@@ -401,7 +401,8 @@ fn join(known: &mut Note, copy: Note) {
     }
 }
 
-fn may_be_believed(folder: &Path) -> io::Result<()> {
+/// Fails for a directory that others than root, or who runs this, can write.
+pub(crate) fn may_be_believed(folder: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(folder)?;
     let own = fs::metadata("/proc/self").map_or(0, |own| own.uid());
     if metadata.is_dir() && (metadata.uid() == 0 || metadata.uid() == own) && metadata.mode() & 0o022 == 0 {
@@ -411,6 +412,13 @@ fn may_be_believed(folder: &Path) -> io::Result<()> {
 }
 
 fn read(path: &Path, name: &str) -> Result<Option<Note>, String> {
+    let Some(bytes) = contents(path, MAX_NOTE_BYTES)? else { return Ok(None) };
+    let note: Note = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    if note.id.as_str() == name { Ok(Some(note)) } else { Err("its name is not the id in it".to_owned()) }
+}
+
+/// The bytes of a note, `None` where there is none; in words why it cannot be used.
+pub(crate) fn contents(path: &Path, most: u64) -> Result<Option<Vec<u8>>, String> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -427,12 +435,8 @@ fn read(path: &Path, name: &str) -> Result<Option<Note>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
-    file.take(MAX_NOTE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX_NOTE_BYTES {
-        return Err("it is longer than a note may be".to_owned());
-    }
-    let note: Note = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-    if note.id.as_str() == name { Ok(Some(note)) } else { Err("its name is not the id in it".to_owned()) }
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > most { Err("it is longer than a note may be".to_owned()) } else { Ok(Some(bytes)) }
 }
 
 #[cfg(test)]

@@ -70,6 +70,9 @@ pub struct Spec {
     pub secure_path: String,
     /// Directory for the session's events.
     pub spool: String,
+    /// Directory for the mark of its command.
+    #[serde(default = "marks")]
+    pub marks: String,
     /// It runs under a role that is held: the end of the access is the spawner's to say, not the session's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
@@ -85,6 +88,11 @@ pub struct Spec {
     /// It is the conversation in which a role that is held gets more time: what fails in it changes nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub extends: bool,
+}
+
+/// What an older spawner means.
+fn marks() -> String {
+    crate::marks::MARKS.to_owned()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

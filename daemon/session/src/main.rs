@@ -26,6 +26,7 @@ mod environment;
 mod failure;
 mod launch;
 mod limits;
+mod mark;
 mod notice;
 mod processes;
 mod program;
@@ -205,6 +206,10 @@ fn start(
     if told.act.options.kind == ActKind::Role {
         return Ok(Started::Role);
     }
+    // Before anything of it runs: PAM's own helpers too.
+    mark::write(spec, audit_session, (spec.ends_at, spec.ends_boottime_ms))
+        .map_err(|error| Failure::trouble("note by what the command is found", &error))?;
+    jitsudo_sys::failpoint::reach("session.marked");
     let authority = admitted.open(spec, &told.act.options)?;
     home.come_back()?;
     told.beginning.size = dialogue.size().unwrap_or(told.beginning.size);

@@ -7,6 +7,7 @@
 
 use std::os::fd::AsFd;
 
+use jitsudo_core::Timestamp;
 use jitsudo_core::event::{EndCause, Ending, Event};
 use jitsudo_link::session::{FromSessionToSpawner, Spec};
 use jitsudo_protocol::act::ActKind;
@@ -20,8 +21,9 @@ use jitsudo_sys::{clock, signals, status};
 
 use crate::client::{Client, NoMessage};
 use crate::launch::Running;
+use crate::mark;
 use crate::notice::{self, Called};
-use crate::record::Recorder;
+use crate::record::{self, Recorder};
 use crate::schedule::{Due, Schedule};
 
 /// Longest sleep: the wall clock may be set at any time.
@@ -156,6 +158,7 @@ impl Supervisor<'_> {
         // A window that is over is this session's own deadline where its command may finish after it.
         let is_own = |cause: &EndCause| *cause == EndCause::WindowOver && self.spec.finish_ms > 0;
         if let Some(cause) = self.recorder.told_to_end().filter(|cause| !is_own(cause)) {
+            self.mark_over();
             self.begin_end(cause);
         }
         self.take_new_end();
@@ -180,6 +183,18 @@ impl Supervisor<'_> {
         {
             let now = clock::now();
             self.schedule.extend(end, now.wall_ns, now.boottime_ms);
+            // Where it cannot be moved, whoever looks while nobody lives ends it at the old time: too early, never too late.
+            let _ = mark::write(self.spec, self.running.audit_session, end);
+        }
+    }
+
+    /// It ends before its time: what got away has none left either.
+    fn mark_over(&self) {
+        if self.end == End::Open && !self.released {
+            let now = clock::now();
+            let at = Timestamp::from_nanosecond(now.wall_ns).unwrap_or(Timestamp::UNIX_EPOCH);
+            // Where it cannot be noted it is found at the end that it had.
+            let _ = mark::write(self.spec, self.running.audit_session, (at, now.boottime_ms));
         }
     }
 
@@ -424,6 +439,9 @@ impl Supervisor<'_> {
         });
         if released {
             self.released = true;
+            if let Err(error) = mark::remove(self.spec) {
+                record::say_unattached(&format!("cannot remove the mark of {}: {error}", self.spec.session));
+            }
             self.recorder.tell(FromSessionToSpawner::Released);
         }
     }

@@ -24,7 +24,8 @@ use jitsudo_core::event::{EndCause, Ending, Entry, Event};
 use jitsudo_core::facts::{Executable, Fact, Requester, Target};
 use jitsudo_core::name::{Gid, Uid};
 use jitsudo_link::facts::{Peer, Process};
-use jitsudo_link::session::{Authentication, Spec};
+use jitsudo_link::marks::Mark;
+use jitsudo_link::session::{Authentication, SpawnerToSession, Spec};
 use jitsudo_protocol::act::{Act, ActKind, ActOptions, Remember};
 use jitsudo_protocol::client::FaultCode;
 use jitsudo_protocol::digest;
@@ -170,6 +171,7 @@ fn spec(act: &Act, spool: &Path) -> Spec {
         pam_service: "other".into(),
         secure_path: "/usr/sbin:/usr/bin:/sbin:/bin".into(),
         spool: spool.to_str().unwrap().into(),
+        marks: spool.with_extension("marks").to_str().unwrap().into(),
         held: false,
         start_by_ms: None,
         extends: false,
@@ -237,6 +239,16 @@ impl Bench {
         }
     }
 
+    /// Until when what its command left may run, as it is marked.
+    fn marked_until_ms(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(format!("{}/{}", self.spec.marks, self.spec.session)).ok()?;
+        let mark: Mark = serde_json::from_str(&text).unwrap();
+        assert!(
+            mark.session == self.spec.session && mark.host == "web-1" && mark.ends.boot == clock::boot_id().unwrap()
+        );
+        Some(mark.ends.boottime_ms)
+    }
+
     /// Waits for the session's own end, and gives its events.
     fn events(mut self) -> Vec<Event> {
         let mut entry = [PollFd::new(self.session.pidfd().as_fd(), PollFlags::POLLIN)];
@@ -249,8 +261,17 @@ impl Bench {
         let entries: Vec<Entry> = files.iter().map(read).collect();
         assert!(entries.iter().all(|entry| entry.actor.program == "jitsudo-session" && entry.host == "web-1"));
         std::fs::remove_dir_all(&self.spool).unwrap();
+        let _ = std::fs::remove_dir_all(&self.spec.marks);
         entries.into_iter().map(|entry| entry.event).collect()
     }
+}
+
+/// Looks again and again until it is so, for at most ten seconds.
+fn soon(mut condition: impl FnMut() -> bool) -> bool {
+    (0..2_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        condition()
+    })
 }
 
 fn null() -> File {
@@ -290,9 +311,31 @@ fn command_runs_with_its_pipes_and_everything_is_recorded() {
     let (output, end) = run(&mut bench, b"in\n");
     assert_eq!(String::from_utf8(output).unwrap(), "in\n/usr\n512\n0\n0022\n");
     assert_eq!(end, FromSession::Ended(7 << 8));
+    assert_eq!(bench.marked_until_ms(), Some(bench.spec.ends_boottime_ms + bench.spec.grace_ms));
     let events = bench.events();
     assert_eq!(*exit_of(&events), Ending::Exited(7));
     assert!(is_closed(&events, EndCause::Finished), "{events:?}");
+}
+
+#[test]
+fn mark_is_there_before_the_command_and_moves_with_its_end() {
+    let Some(bench) = bench("marked", "exec sleep 60") else { return };
+    let mut bench = bench.with(|spec| (spec.held, spec.finish_ms) = (true, 3_000));
+    let more_ms = bench.spec.finish_ms + bench.spec.grace_ms;
+    bench.tell_spec();
+    bench.tell_act([null().as_fd(), null().as_fd(), null().as_fd()], None);
+    assert!(matches!(bench.hear().unwrap().0, FromSession::Started { .. }));
+    let until_ms = bench.spec.ends_boottime_ms;
+    assert_eq!(bench.marked_until_ms(), Some(until_ms + more_ms));
+    let say = |word: &SpawnerToSession| bench.spawner.send(&serde_json::to_vec(word).unwrap(), &[]).unwrap();
+    let ends_at = bench.spec.ends_at + jitsudo_core::SignedDuration::from_secs(100);
+    say(&SpawnerToSession::Extend { ends_at, ends_boottime_ms: until_ms + 100_000 });
+    let moved = || bench.marked_until_ms() == Some(until_ms + 100_000 + more_ms);
+    assert!(soon(moved));
+    say(&SpawnerToSession::End(EndCause::GivenBack));
+    assert!(matches!(bench.end(), FromSession::Ended(_)));
+    assert!(bench.marked_until_ms().unwrap() <= clock::boottime_ms() + more_ms, "what got away has no time left");
+    bench.events();
 }
 
 #[test]
@@ -489,6 +532,8 @@ fn role_that_leaves_programs_gives_them_to_the_host() {
     let mut bench = bench.with(|spec| spec.run_as.leaves = true);
     let (_, end) = run(&mut bench, b"");
     assert_eq!(end, FromSession::Ended(0));
+    let is_unmarked = || bench.marked_until_ms().is_none();
+    assert!(soon(is_unmarked), "they are nobody's to look for");
     let events = bench.events();
     assert!(events.iter().any(|event| matches!(event, Event::LeftRunning { released: true, .. })));
     assert!(is_closed(&events, EndCause::Released), "{events:?}");

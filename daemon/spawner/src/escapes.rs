@@ -16,7 +16,9 @@ use std::os::fd::AsFd as _;
 
 use jitsudo_core::event::Event;
 use jitsudo_core::id::{AccessId, SessionId};
+use jitsudo_link::folder::Folder;
 use jitsudo_link::lent::{Lending, Lendings};
+use jitsudo_link::marks::Mark;
 use jitsudo_sys::nix::libc::{SIGHUP, SIGKILL, SIGTERM};
 use jitsudo_sys::process::{self, Ids};
 use jitsudo_sys::{descendants, pidfd};
@@ -96,6 +98,7 @@ pub(crate) type Inside<'a> = &'a dyn Fn(u32) -> Option<String>;
 #[derive(Debug)]
 pub(crate) struct Escapes {
     records: Lendings,
+    marks: Folder<Mark>,
     /// By session, while it runs and until nothing carries it any more.
     lendings: BTreeMap<SessionId, Lending>,
     /// Sessions whose programs are the host's.
@@ -106,26 +109,39 @@ pub(crate) struct Escapes {
 }
 
 impl Escapes {
-    /// Takes up what an earlier spawner noted: sessions that are not `running` have ended. What has groups still and no session is the
-    /// host's. In words what cannot be read.
+    /// Takes up what an earlier spawner noted: sessions that are not `running` have ended. What has groups still, no session and no mark is
+    /// the host's. A mark of another boot is of nothing that runs. In words what cannot be read.
     pub(crate) fn load(
-        records: Lendings,
+        (records, marks): (Lendings, Folder<Mark>),
+        found: Vec<Mark>,
         running: impl Fn(&SessionId) -> bool,
-        left: BTreeSet<SessionId>,
-        now_ms: u64,
+        held: impl Fn(&AccessId) -> bool,
+        mut left: BTreeSet<SessionId>,
+        (boot, now_ms): (&str, u64),
     ) -> (Self, Result<(), String>) {
-        let (found, trouble) = match records.read() {
-            Ok(found) => (found, Ok(())),
+        let (lent, trouble) = match records.read() {
+            Ok(lent) => (lent, Ok(())),
             Err(cause) => (Vec::new(), Err(cause)),
         };
+        let mut gone = BTreeMap::new();
+        for mark in found.into_iter().filter(|mark| !running(&mark.session)) {
+            // What ran under a role that is over has no time left.
+            let is_over = mark.ends.boot != boot || (mark.held && !held(&mark.session.access));
+            let until_ms = if is_over { 0 } else { mark.ends.boottime_ms };
+            left.remove(&mark.session);
+            gone.insert(mark.session, Gone { audit_session: mark.audit_session, released: false, until_ms });
+        }
         let (lendings, ended) = (BTreeMap::new(), Vec::new());
-        let mut escapes = Self { records, lendings, released: left, ended, walk: None, last_ms: 0 };
-        for lending in found {
+        let mut escapes = Self { records, marks, lendings, released: left, ended, walk: None, last_ms: 0 };
+        for lending in lent {
             let session = lending.session.clone();
             escapes.lendings.insert(session.clone(), lending);
             if !running(&session) {
-                escapes.session_ended(&session, Gone { audit_session: None, released: false, until_ms: 0 }, now_ms);
+                gone.entry(session).or_insert(Gone { audit_session: None, released: false, until_ms: 0 });
             }
+        }
+        for (session, gone) in gone {
+            escapes.session_ended(&session, gone, now_ms);
         }
         (escapes, trouble)
     }
@@ -149,6 +165,8 @@ impl Escapes {
     pub(crate) fn session_ended(&mut self, session: &SessionId, gone: Gone, now_ms: u64) {
         if gone.released {
             self.released.insert(session.clone());
+            // It removed its mark before it said so, unless that failed.
+            let _ = self.marks.remove(&session.to_string());
             return;
         }
         let lent = self.lendings.get(session).map(of).filter(|(uid, _)| *uid != 0);
@@ -157,7 +175,10 @@ impl Escapes {
         }
         let audit_session = gone.audit_session.filter(|number| *number != u32::MAX);
         let next_ms = match (&lent, audit_session) {
-            (None, None) => return,
+            (None, None) => {
+                let _ = self.marks.remove(&session.to_string());
+                return;
+            }
             (Some(_), _) => now_ms,
             (None, Some(_)) => now_ms.saturating_add(SOON_MS).max(self.last_ms.saturating_add(PAUSE_MS)),
         };
@@ -363,7 +384,11 @@ impl Escapes {
             .partition(|_| place.next().is_some_and(|place| done.contains(&place)));
         self.ended = open;
         let over: Vec<Ended> = over;
-        over.iter().for_each(|ended| self.forget(&ended.session));
+        for ended in &over {
+            self.forget(&ended.session);
+            // One that stays is looked for once more by whoever begins anew.
+            let _ = self.marks.remove(&ended.session.to_string());
+        }
         events
     }
 

@@ -137,8 +137,9 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Finds the cgroup, and adopts what an earlier spawner left running, with the channels that were kept of it.
-    pub(crate) fn prepare(mut kept: BTreeMap<SessionId, Channel>) -> Self {
+    /// Finds the cgroup, and adopts what an earlier spawner left running, with the channels that were kept of it. The command of a marked
+    /// session that is gone is nobody's: it is killed.
+    pub(crate) fn prepare(mut kept: BTreeMap<SessionId, Channel>, marked: &BTreeSet<SessionId>) -> Self {
         let base = cgroups::base();
         let mut sessions = Self {
             base,
@@ -149,7 +150,7 @@ impl Sessions {
             stuck: Vec::new(),
         };
         for name in sessions.base.as_deref().map(cgroups::left_over).unwrap_or_default() {
-            sessions.adopt(&name, &mut kept);
+            sessions.adopt(&name, &mut kept, marked);
         }
         let adopted: Vec<_> = sessions.live.iter().filter_map(|live| live.supervisor.clone()).collect();
         let mut supervisors = sessions.base.as_deref().map(Supervisor::left_over).unwrap_or_default();
@@ -158,7 +159,7 @@ impl Sessions {
         sessions
     }
 
-    fn adopt(&mut self, name: &str, kept: &mut BTreeMap<SessionId, Channel>) {
+    fn adopt(&mut self, name: &str, kept: &mut BTreeMap<SessionId, Channel>, marked: &BTreeSet<SessionId>) {
         let noted = Supervisor::of(name);
         let (supervisor, until_ms) = noted.map_or((None, 0), |(supervisor, until_ms)| (Some(supervisor), until_ms));
         let process = self.base.as_deref().zip(supervisor.as_ref()).and_then(|(base, group)| group.process(base));
@@ -188,6 +189,13 @@ impl Sessions {
                     keep_ms: None,
                     offered: None,
                 });
+            }
+            (Ok(session), None) if marked.contains(&session) => {
+                let groups = self.base.as_deref().map(|base| Groups::of(base, name));
+                if groups.is_some_and(|groups| groups.is_populated() && groups.kill().is_err()) {
+                    self.stuck.push(session);
+                }
+                self.leftover.push(name.to_owned());
             }
             _ => self.leftover.push(name.to_owned()),
         }

@@ -155,14 +155,31 @@ impl Spawner {
             recorder.record(Event::SpawnerRefused { id: None, cause });
         }
         let comparison = Comparison::load(&grants.ids().collect(), clock::boottime_ms());
-        let sessions = Sessions::prepare(sessions::kept_channels());
-        let running = |session: &SessionId| sessions.is_live(session);
-        let (escapes, trouble) = Escapes::load(Lendings::default(), running, sessions.left(), clock::boottime_ms());
+        let marks = jitsudo_link::marks::folder();
+        let marked = marks.read_all();
+        for (path, why) in &marked.garbage {
+            let cause = format!("cannot read the mark {}: {why}; what it marks may run on", path.display());
+            recorder.record(Event::SpawnerRefused { id: None, cause });
+        }
+        let names = marked.notes.iter().map(|mark| mark.session.clone()).collect();
+        let sessions = Sessions::prepare(sessions::kept_channels(), &names);
+        let (escapes, trouble) = Escapes::load(
+            (Lendings::default(), marks),
+            marked.notes,
+            |session| sessions.is_live(session),
+            |access| grants.is_held(access),
+            sessions.left(),
+            (&boot, clock::boottime_ms()),
+        );
         if let Err(cause) = trouble {
             recorder.record(Event::SpawnerRefused { id: None, cause });
         }
         let (door, shut) = Door::open(Path::new(jitsudo_login_wire::SOCKET));
         if let Some(cause) = shut {
+            recorder.record(Event::SpawnerRefused { id: None, cause });
+        }
+        let (logins, trouble) = Logins::load(clock::boottime_ms());
+        for cause in trouble {
             recorder.record(Event::SpawnerRefused { id: None, cause });
         }
         let mut spawner = Self {

@@ -10,6 +10,8 @@
 //! 3. Taking back waits for no record; a note goes only after the record of its end is durable (`sweep`).
 //! 4. Recording twice changes nothing: a spooled event has the same name each time (`record`).
 
+mod logins;
+mod marks;
 mod over;
 mod record;
 mod sweep;

@@ -2,6 +2,7 @@
 
 use jitsudo_core::Timestamp;
 use jitsudo_core::event::EndCause;
+use jitsudo_core::state::Ends;
 use jitsudo_link::notes::Note;
 
 /// Milliseconds that the spawner has for an end before this program does it: it comes first when it lives.
@@ -29,12 +30,18 @@ pub(crate) fn cause(note: &Note, which: Which, now: &Now) -> Option<EndCause> {
     if note.boot != now.boot {
         return Some(EndCause::Rebooted);
     }
-    let spawners = jitsudo_core::SignedDuration::from_millis(SPAWNERS_MS.cast_signed());
-    let wall = now.wall.checked_sub(spawners).unwrap_or(now.wall);
-    if note.is_over(wall, now.boottime_ms.saturating_sub(SPAWNERS_MS), &now.boot) {
+    let ends = Ends { at: note.ends_at, boottime_ms: note.ends_boottime_ms, boot: note.boot.clone() };
+    if has_passed(&ends, now) {
         return Some(EndCause::WindowOver);
     }
     (which == Which::All).then_some(EndCause::EndedByOther)
+}
+
+/// An end that passed, and the spawner has had its time.
+pub(crate) fn has_passed(ends: &Ends, now: &Now) -> bool {
+    let spawners = jitsudo_core::SignedDuration::from_millis(SPAWNERS_MS.cast_signed());
+    let wall = now.wall.checked_sub(spawners).unwrap_or(now.wall);
+    ends.is_over(wall, now.boottime_ms.saturating_sub(SPAWNERS_MS), &now.boot)
 }
 
 #[cfg(test)]

@@ -15,10 +15,15 @@ use jitsudo_protocol::digest;
 use crate::over::{self, Which};
 use crate::record::{self, Recorder};
 use crate::undo::{self, Effects};
+use crate::{logins, marks};
 
 /// Ends what is to be ended; true when nothing that should be gone is left, and every note could be read.
 pub(crate) fn sweep(notes: &Notes, which: Which) -> bool {
     let recorder = Recorder::new();
+    // First, and together: they take a second or two, and a tool that edits the group file may take a minute. The right to log in is
+    // gone already, since the gate gives nothing while no spawner answers.
+    let logins = logins::end(&jitsudo_link::logins::folder(), notes, &recorder, which);
+    let commands = marks::end(&jitsudo_link::marks::folder(), notes, &recorder, which);
     let drop_ins = notes::drop_ins(Path::new(DROP_INS));
     let mut listing = notes.read_all();
     for (path, why) in &listing.garbage {
@@ -48,10 +53,10 @@ pub(crate) fn sweep(notes: &Notes, which: Which) -> bool {
     // The rights of all of them first: a record waits for the disk.
     let with_effects = over.iter().filter(|(note, _)| !note.effects.is_empty());
     let mut undone = undo::undo(&with_effects.map(|(note, _)| note.id.clone()).collect::<Vec<_>>());
-    let mut is_clean = listing.garbage.is_empty();
+    let mut is_clean = listing.garbage.is_empty() && logins.of.is_empty() && !logins.unread && commands;
     for (note, cause) in over {
         let taken = undone.remove(&note.id).unwrap_or_else(|| Ok(Vec::new()));
-        is_clean &= end(notes, &recorder, note, cause, taken);
+        is_clean &= end(notes, &recorder, (note, cause), taken, logins.of.contains(&note.id));
     }
     is_clean
 }
@@ -64,8 +69,14 @@ fn host() -> String {
     settings::parse(&text).map_or_else(|_| nodename.clone(), |settings| settings.host_or(&nodename))
 }
 
-/// Says what became of the effects, and closes the grant when nothing of it is left.
-fn end(notes: &Notes, recorder: &Recorder, note: &Note, cause: EndCause, taken: Result<Effects, String>) -> bool {
+/// Says what became of the effects, and closes the grant when nothing of it is left, no login either.
+fn end(
+    notes: &Notes,
+    recorder: &Recorder,
+    (note, cause): (&Note, EndCause),
+    taken: Result<Effects, String>,
+    is_logged_in: bool,
+) -> bool {
     let (id, host) = (&note.id, note.host.as_str());
     let mut left = Vec::new();
     let taken = match taken {
@@ -89,6 +100,9 @@ fn end(notes: &Notes, recorder: &Recorder, note: &Note, cause: EndCause, taken: 
             }
             TakenBack::Failed(why) => left.push(why),
         }
+    }
+    if is_logged_in {
+        left.push("a login under it cannot be ended".to_owned());
     }
     if !left.is_empty() {
         let cause = left.join("; ");

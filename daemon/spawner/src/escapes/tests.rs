@@ -7,6 +7,8 @@ use std::process::{Child, Command};
 /// An account that no file of any host has.
 const UID: u32 = 61_234;
 const GID: u32 = 61_999;
+/// An audit session that no process of any host has: what has it would be killed.
+const UNUSED: u32 = u32::MAX - 64;
 
 fn session(number: u32) -> SessionId {
     SessionId { access: "01jd0000000000000000000000".parse().unwrap(), number }
@@ -16,10 +18,26 @@ fn lending(number: u32, gids: &[u32]) -> Lending {
     Lending { session: session(number), uid: Uid(UID), gids: gids.iter().map(|gid| Gid(*gid)).collect() }
 }
 
+fn marks(folder: &std::path::Path) -> Folder<Mark> {
+    Folder::at(&folder.with_extension("marks"))
+}
+
+/// What a spawner that begins anew takes up, at 1 ms on boot `b`; session 2 runs, and the grant is held.
+fn load(folder: &std::path::Path, found: Vec<Mark>, left: BTreeSet<SessionId>) -> (Escapes, Result<(), String>) {
+    let records = (Lendings::in_folder(folder), marks(folder));
+    Escapes::load(records, found, |one| *one == session(2), |_| true, left, ("b", 1))
+}
+
+fn mark(number: u32, audit_session: Option<u32>, boot: &str, held: bool) -> Mark {
+    let ends =
+        jitsudo_core::state::Ends { at: jitsudo_core::Timestamp::MAX, boottime_ms: 5_000, boot: boot.to_owned() };
+    Mark { session: session(number), host: "h".to_owned(), audit_session, cgroup: None, ends, held }
+}
+
 fn escapes(name: &str) -> (Escapes, PathBuf) {
     let folder = std::env::temp_dir().join(format!("jitsudo-escapes-{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
-    let (escapes, trouble) = Escapes::load(Lendings::in_folder(&folder), |_| true, BTreeSet::new(), 0);
+    let (escapes, trouble) = load(&folder, Vec::new(), BTreeSet::new());
     assert_eq!(trouble, Ok(()));
     (escapes, folder)
 }
@@ -93,10 +111,48 @@ fn host_that_cannot_be_read_kills_nobody_and_closes_nothing() {
     }
     assert!(remains(&escapes));
     // And after a restart it is looked for again.
-    let (again, _) = Escapes::load(Lendings::in_folder(&folder), |_| false, BTreeSet::new(), 1);
+    let (again, _) = load(&folder, Vec::new(), BTreeSet::new());
     assert!(remains(&again));
-    let (running, _) = Escapes::load(Lendings::in_folder(&folder), |_| true, BTreeSet::new(), 1);
+    escapes.lend(lending(2, &[GID])).unwrap();
+    escapes.records.remove(&session(1)).unwrap();
+    let (running, _) = load(&folder, Vec::new(), BTreeSet::new());
     assert!(!remains(&running) && running.lendings.len() == 1);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn what_is_marked_and_has_no_session_is_looked_for_by_who_begins_anew() {
+    let (mut escapes, folder) = escapes("marked");
+    let all = [
+        mark(1, Some(UNUSED), "b", true),
+        mark(2, Some(UNUSED + 1), "b", true),
+        mark(3, Some(UNUSED + 2), "a", true),
+        mark(4, None, "b", false),
+    ];
+    for mark in &all {
+        escapes.marks.write(mark).unwrap();
+    }
+    escapes.lend(lending(1, &[61_990])).unwrap();
+    // What was left in groups with a mark is no host's; what was left without one is.
+    let left = BTreeSet::from([session(1), session(5)]);
+    let (again, trouble) = load(&folder, all.to_vec(), left);
+    assert_eq!((trouble, again.released.clone()), (Ok(()), BTreeSet::from([session(5)])));
+    let found: Vec<_> =
+        again.ended.iter().map(|ended| (ended.session.number, ended.audit_session, ended.due_ms)).collect();
+    assert_eq!(found, [(1, Some(UNUSED), 5_000), (3, Some(UNUSED + 2), 0)], "until its end, and what is of another boot at once");
+    assert!(again.ended[0].lent.is_some(), "by both, and once");
+    let marked = |escapes: &Escapes| -> Vec<u32> {
+        escapes.marks.read_all().notes.iter().map(|mark| mark.session.number).collect()
+    };
+    assert_eq!(marked(&again), [1, 2, 3], "nothing is to be looked for of the fourth");
+    // A role that is not held any more has no time left.
+    let records = (Lendings::in_folder(&folder), marks(&folder));
+    let (over, _) = Escapes::load(records, all.to_vec(), |_| false, |_| false, BTreeSet::new(), ("b", 1));
+    assert_eq!(over.ended.iter().map(|ended| ended.due_ms).collect::<Vec<_>>(), [0, 0, 0]);
+    let mut again = again;
+    walk_through(&mut again, Some(&|_| None));
+    assert_eq!(marked(&again), [2], "what was looked for is not marked any more");
+    std::fs::remove_dir_all(folder.with_extension("marks")).unwrap();
     std::fs::remove_dir_all(folder).unwrap();
 }
 

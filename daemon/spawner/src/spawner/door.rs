@@ -222,7 +222,8 @@ impl Spawner {
         }
         let asker = channel.peer_pidfd().map_err(|error| format!("who asks cannot be held on to: {error}"))?;
         let account = (login.account.as_str(), enter.uid, login.service.as_str());
-        if self.logins.open(&id, account, (login.pid, asker), now_ms) {
+        let ends = self.grants.end_of(&id).cloned();
+        if self.logins.open((&id, &self.host, ends), account, (login.pid, asker), now_ms) {
             Ok(())
         } else {
             Err("the login cannot be noted, so it could not be ended with its role".to_owned())

@@ -10,6 +10,7 @@ use jitsudo_core::name::{Gid, Uid};
 use jitsudo_core::past::Unreviewed;
 use jitsudo_link::facts::About;
 use jitsudo_link::lent::Lending;
+use jitsudo_link::marks::MARKS;
 use jitsudo_link::session::{Authentication, Spec};
 use jitsudo_link::spawner::{FromSpawner, Start};
 use jitsudo_link::{SECURE_PATH, SPOOL, ends};
@@ -129,6 +130,7 @@ impl Spawner {
             pam_service: if act.options.kind == ActKind::LoginShell { "jitsudo-i" } else { "jitsudo" }.to_owned(),
             secure_path: SECURE_PATH.to_owned(),
             spool: SPOOL.to_owned(),
+            marks: MARKS.to_owned(),
             held: start.held,
             lent: if is_role { Vec::new() } else { start.groups.iter().map(|group| group.gid).collect() },
             start_by_ms: Some(start_by_ms),
