@@ -32,6 +32,7 @@ mod waiting;
 use std::os::unix::ffi::OsStringExt;
 
 use jitsudo_protocol::act::ActKind;
+use jitsudo_protocol::client::FaultCode;
 use jitsudo_sys::nix::libc;
 use jitsudo_sys::{environment, files, nix, signals};
 
@@ -131,6 +132,11 @@ fn elevate(called: Called, run: &Run, environment: Vec<Vec<u8>>, voice: &Voice) 
                 session::attend(channel, call)
             }
         },
+        // `jitctl extend`: what every verb of it says where there is nothing of that id.
+        Err(NoSession::Fault(fault)) if run.extends.is_some() && fault.code == FaultCode::NotFound => {
+            voice.fault(&fault);
+            End::Code(3)
+        }
         Err(error) => {
             // Whoever only asks must not find the command run.
             if !run.explain_env

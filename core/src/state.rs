@@ -20,13 +20,13 @@ use crate::event::{Concern, Entry, Event};
 use crate::id::{AccessId, SessionId};
 use crate::name::Uid;
 use crate::past::Past;
-use crate::residue::Item;
 
 mod access;
 mod accesses;
 mod advance;
 mod counting;
 mod recent;
+mod residues;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -35,11 +35,13 @@ mod waiting_tests;
 
 pub use access::{Access, Allowed, Asked, Closed, Denied, Ended, Ends, Failed, Given, Left, Outcome, Session};
 pub use recent::Recent;
+pub use residues::{LookedAt, MAX_RESIDUE_ITEMS, MAX_RESIDUES, MAX_WHOLE_RESIDUES, Residue};
 pub use waiting::{
     Approved, Lapsed, MAX_WAITING, MAX_WAITING_OF_ACCOUNT, Refused, TooManyWait, Waiting, Withdrawn, Yes,
 };
 
 use accesses::Accesses;
+use residues::MAX_LOOKED_AT;
 
 /// Accesses that are over and still remembered.
 pub const MAX_OVER: usize = 1000;
@@ -49,10 +51,6 @@ pub const MAX_PENDING: usize = 4096;
 pub const MAX_SPOOLED: usize = 4096;
 /// Anomalies remembered.
 pub const MAX_ANOMALIES: usize = 100;
-/// Accesses whose residue waits for somebody to look at it; the oldest beyond is forgotten here, and stands in the ledger.
-pub const MAX_RESIDUES: usize = 256;
-/// Items of one of them.
-pub const MAX_RESIDUE_ITEMS: usize = 32;
 /// Accounts whose denials are counted one by one.
 pub const MAX_DENIED_ACCOUNTS: usize = 1024;
 
@@ -83,6 +81,12 @@ pub struct State {
     published: Option<Published>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     residues: BTreeMap<AccessId, Residue>,
+    /// Those that somebody looked at, oldest first.
+    #[serde(default)]
+    looked_at: Recent<LookedAt, MAX_LOOKED_AT>,
+    /// How many were forgotten before anybody looked at them.
+    #[serde(default)]
+    residues_forgotten: u64,
     anomalies: Recent<Anomaly, MAX_ANOMALIES>,
     anomaly_count: u64,
 }
@@ -150,28 +154,6 @@ pub struct Anomaly {
     pub access: Option<AccessId>,
     /// Why it cannot be.
     pub why: Impossible,
-}
-
-/// What a grant may have left, as long as nobody has acknowledged it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Residue {
-    /// When it was found.
-    pub at: jiff::Timestamp,
-    /// Whose grant it was.
-    pub uid: Option<Uid>,
-    /// The audit login uid behind that.
-    #[serde(default)]
-    pub loginuid: Option<Uid>,
-    /// The account's name then.
-    pub user: Option<String>,
-    /// The role.
-    pub role: Option<String>,
-    /// What, at most 32; the ledger has more.
-    pub items: Vec<Item>,
-    /// How many there are.
-    pub count: u32,
-    /// What could not be looked at.
-    pub remark: Option<String>,
 }
 
 /// Why an event cannot be, in the state before it.
@@ -289,7 +271,7 @@ impl State {
                 self.found_residue(id, entry.wall, items, *count, remark.as_ref());
                 Ok(())
             }
-            Event::ResidueAcknowledged { id, .. } => self.residues.remove(id).map(drop).ok_or(Impossible::TooLate),
+            Event::ResidueAcknowledged { id, reason } => self.look_at_residue(id, reason, entry),
             // Of an access that may be forgotten long since.
             Event::Reviewed { id, .. } => {
                 if self.past.review(id) {
@@ -351,33 +333,6 @@ impl State {
             self.accesses.insert(access);
         }
         outcome
-    }
-
-    fn found_residue(
-        &mut self,
-        id: &AccessId,
-        at: jiff::Timestamp,
-        items: &[Item],
-        count: u32,
-        remark: Option<&String>,
-    ) {
-        let access = self.access(id);
-        let asked = access.map(Access::asked_for);
-        let residue = Residue {
-            at,
-            uid: asked.map(|asked| asked.uid),
-            loginuid: asked.and_then(|asked| asked.loginuid),
-            user: asked.and_then(|asked| asked.user.clone()),
-            role: access.and_then(Access::given).and_then(|given| given.allowed.role.clone()),
-            items: items.iter().take(MAX_RESIDUE_ITEMS).cloned().collect(),
-            count,
-            remark: remark.cloned(),
-        };
-        self.residues.insert(id.clone(), residue);
-        if self.residues.len() > MAX_RESIDUES {
-            // Ids begin with their time.
-            self.residues.pop_first();
-        }
     }
 
     fn count_denials(&mut self, uid: Uid, count: u64) {
@@ -539,11 +494,6 @@ impl State {
     #[must_use]
     pub fn published(&self) -> Option<&Published> {
         self.published.as_ref()
-    }
-
-    /// What grants may have left and nobody has acknowledged, by id.
-    pub fn residues(&self) -> impl Iterator<Item = (&AccessId, &Residue)> {
-        self.residues.iter()
     }
 
     /// The last anomalies, oldest first.

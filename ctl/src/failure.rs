@@ -69,10 +69,11 @@ impl Failure {
             Self::Unreachable { .. } | Self::Impostor { .. } | Self::Lost(_) => 69,
             Self::Fault(fault) => match fault.code {
                 FaultCode::Duty | FaultCode::NotSupported | FaultCode::Authentication => 1,
+                // What was typed is too long, or empty where something is needed.
+                FaultCode::Malformed => 2,
                 FaultCode::NotFound | FaultCode::UnknownTarget | FaultCode::Program => 3,
                 FaultCode::Policy => 4,
-                FaultCode::Malformed
-                | FaultCode::Credentials
+                FaultCode::Credentials
                 | FaultCode::Version
                 | FaultCode::Busy
                 | FaultCode::Ledger

@@ -124,6 +124,15 @@ pub(crate) struct Shown {
     /// Changes to the host that are there for it.
     #[serde(default)]
     pub(crate) lent: Vec<Effect>,
+    /// Those that were taken back.
+    #[serde(default)]
+    pub(crate) taken_back: Vec<Effect>,
+    /// Groups that its sessions are lent.
+    #[serde(default)]
+    pub(crate) groups: Vec<Group>,
+    /// What it may have left.
+    #[serde(default)]
+    pub(crate) residue: Option<Residue>,
     /// What could not be removed.
     #[serde(default)]
     pub(crate) not_clean: Option<String>,
@@ -225,6 +234,25 @@ pub(crate) struct Residue {
     /// What could not be looked at.
     #[serde(default)]
     pub(crate) remark: Option<String>,
+    /// Who looked at it.
+    #[serde(default)]
+    pub(crate) acknowledged: Option<LookedAt>,
+}
+
+/// That somebody looked at what a grant may have left.
+#[derive(Debug, Deserialize)]
+pub(crate) struct LookedAt {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// Who.
+    #[serde(default)]
+    pub(crate) user: Option<String>,
+    /// Their uid.
+    #[serde(default)]
+    pub(crate) uid: Option<u32>,
+    /// What they said of it.
+    #[serde(default)]
+    pub(crate) reason: String,
 }
 
 /// A role that is held.
@@ -244,6 +272,9 @@ pub(crate) struct Grant {
     /// Groups that its sessions are lent.
     #[serde(default)]
     pub(crate) groups: Vec<Group>,
+    /// Changes to the host that are there for it.
+    #[serde(default)]
+    pub(crate) lent: Vec<Effect>,
     /// The rule that gave it.
     #[serde(default)]
     pub(crate) rule: Option<String>,
@@ -425,6 +456,18 @@ pub(crate) struct Status {
     pub(crate) connections: Option<u64>,
     /// Locked accounts, as far as one may hear of them.
     pub(crate) locked: Vec<Lock>,
+    /// What grants may have left.
+    pub(crate) residue: ResidueCounts,
+}
+
+/// After how many grants nobody has looked at what they may have left.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ResidueCounts {
+    /// It can still be looked at.
+    pub(crate) waiting: u64,
+    /// Dropped unseen.
+    pub(crate) forgotten: u64,
 }
 
 /// Where copies of events go: `up` or `down`.

@@ -375,7 +375,9 @@ fn one_access_is_told_from_wish_to_verified_end_to_whom_it_concerns() {
         "jitctl timeline --user alice".to_owned(),
     ] {
         let refused = user(&host, "bob", &line);
-        assert!(refused.status == 1 && refused.stderr.contains("the duty `see`"), "{line}: {}", refused.both());
+        // Whether there is one is not told.
+        let status = if line.starts_with("jitctl show") { 3 } else { 1 };
+        assert!(refused.status == status && refused.stderr.contains("the duty `see`"), "{line}: {}", refused.both());
         let seen = user(&host, "carol", &line);
         assert!(seen.status == 0 && seen.stdout.contains("alice"), "{line}: {}", seen.both());
     }
@@ -403,10 +405,10 @@ fn peer_auth_08_expiry_clock_08_wrong_input_is_told_in_words_and_changes_nothing
         ("alice", format!("jitsudo --extend {id} id"), 2, "a role is extended with --for and -m alone"),
         ("bob", format!("jitctl release {id}"), 3, "others' need `jitctl end ID` and the duty `end`"),
         ("bob", format!("jitctl end {id}"), 1, "the duty `end`"),
-        ("bob", format!("jitctl extend {id}"), 1, "you hold nothing of that id"),
+        ("bob", format!("jitctl extend {id}"), 3, "you hold nothing of that id"),
         ("bob", format!("jitctl withdraw {id}"), 3, "nothing of that id"),
         ("alice", format!("jitctl withdraw {id}"), 3, "it is given already"),
-        ("alice", "jitctl show zzzzzz".to_owned(), 1, "the duty `see`"),
+        ("alice", "jitctl show zzzzzz".to_owned(), 3, "the duty `see`"),
         ("carol", "jitctl show zzzzzz".to_owned(), 3, "nothing of that id is remembered"),
         ("alice", "jitctl release 0".to_owned(), 3, "nothing of that id"),
     ] {
@@ -429,4 +431,118 @@ fn peer_auth_08_expiry_clock_08_wrong_input_is_told_in_words_and_changes_nothing
     assert!(refused.status == 1 && refused.stderr.contains(said), "{}", refused.both());
     assert_eq!((alice(&host, "jitctl grants --json").stdout, notes()), (grants, noted), "nothing was changed");
     host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
+    exit_status_of_every_verb_says_what_became_of_it(&host, &id);
+}
+
+/// 0 done, 1 refused, 2 usage, 3 nothing found, 4 bad check, 69 no daemon.
+fn exit_status_of_every_verb_says_what_became_of_it(host: &Host, id: &str) {
+    let told = |who: &str, words: &str, status: i32| {
+        let output = user(host, who, &format!("jitctl {words}"));
+        assert_eq!(output.status, status, "{who}: jitctl {words}: {}", output.both());
+        assert!(
+            status == 0 || status == 4 || output.stderr.starts_with("jitctl: ") || status == 2,
+            "{}",
+            output.both()
+        );
+    };
+    let ways = "grants,sessions,requests,roles,timeline,log,status";
+    ways.split(',').for_each(|words| {
+        told(
+            "carol",
+            &format!("{words}{}", if words == "roles" || words == "status" { "" } else { " --all" }),
+            if matches!(words, "sessions" | "roles") { 3 } else { 0 },
+        )
+    });
+    for words in ["show ID", "timeline ID", "log ID"] {
+        told("alice", &words.replace("ID", id), 0);
+    }
+    // Of an unknown id, or an account that is none.
+    for words in [
+        "show zzzzzz",
+        "timeline zzzzzz",
+        "log zzzzzz",
+        "end zzzzzz",
+        "release zzzzzz",
+        "withdraw zzzzzz",
+        "review zzzzzz --note x",
+        "residue acknowledge zzzzzz --reason x",
+        "lock no-such-account --reason x",
+        "unlock carol",
+    ] {
+        told("root", words, 3);
+    }
+    for words in [
+        "show zzzzzz",
+        "extend zzzzzz",
+        "release zzzzzz",
+        "withdraw zzzzzz",
+        "review zzzzzz --note x",
+        "residue acknowledge zzzzzz --reason x",
+        "timeline zzzzzz",
+        "log zzzzzz",
+        "residue",
+        "review",
+    ] {
+        told("alice", words, 3);
+    }
+    // Without the duty, whether there is one or not.
+    for words in [
+        "end zzzzzz",
+        "lock carol --reason x",
+        "unlock carol",
+        "grants --all",
+        "sessions --all",
+        "residue --all",
+        "audit acknowledge --reason x",
+    ] {
+        told("alice", words, 1);
+    }
+    let long = "x".repeat(300);
+    for words in [
+        "show",
+        "extend",
+        "release",
+        "withdraw",
+        "end",
+        "lock bob",
+        "lock bob --reason ''",
+        "unlock",
+        "review zzzzzz --note ''",
+        "residue acknowledge zzzzzz",
+        "no-such-verb",
+        "timeline --since nan",
+        &format!("lock {long} --reason x"),
+        &format!("release {long}"),
+    ] {
+        told("root", words, 2);
+    }
+    told("root", "policy check /etc/passwd", 4);
+    host.sh("systemctl stop jitsudod.socket jitsudod").ok().unwrap();
+    for words in [
+        "",
+        "grants",
+        "sessions",
+        "requests",
+        "roles",
+        "status",
+        "show zzzzzz",
+        "extend zzzzzz",
+        "request web-operator",
+        "release zzzzzz",
+        "withdraw zzzzzz",
+        "end zzzzzz",
+        "lock bob --reason x",
+        "unlock bob",
+        "review",
+        "review zzzzzz --note x",
+        "residue",
+        "residue acknowledge zzzzzz --reason x",
+        "timeline zzzzzz",
+        "log zzzzzz",
+    ] {
+        let output = user(host, "alice", &format!("jitctl {words}"));
+        assert_eq!(output.status, 69, "jitctl {words}: {}", output.both());
+    }
+    told("root", "doctor", 4);
+    host.sh("systemctl start jitsudod.socket jitsudod").ok().unwrap();
 }

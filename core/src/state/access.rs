@@ -186,6 +186,9 @@ pub struct Given {
     /// Changes to the host that were made for it and not taken back yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lent: Vec<Effect>,
+    /// Those that were taken back since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken_back: Vec<Effect>,
     /// Groups that its sessions are lent, where it is a role.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,

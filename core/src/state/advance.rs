@@ -157,6 +157,7 @@ impl Access {
                     finish,
                     first_end: None,
                     lent: Vec::new(),
+                    taken_back: Vec::new(),
                     groups,
                     sessions: BTreeMap::new(),
                     unclean: None,
@@ -186,6 +187,8 @@ impl Access {
         let outcome = match &mut self {
             Self::Activating(given) | Self::Active(given) | Self::Ended(Ended { given, .. }) => {
                 if ours && !given.lent.contains(effect) {
+                    // Made anew with another end, where a role was extended.
+                    given.taken_back.retain(|before| before != effect);
                     given.lent.push(effect.clone());
                 }
                 Ok(())
@@ -200,7 +203,10 @@ impl Access {
     fn take_back(mut self, effect: &Effect) -> (Self, Result<(), Impossible>) {
         let outcome = match &mut self {
             Self::Activating(given) | Self::Active(given) | Self::Ended(Ended { given, .. }) => {
-                given.lent.retain(|lent| lent != effect);
+                if given.lent.contains(effect) {
+                    given.lent.retain(|lent| lent != effect);
+                    given.taken_back.push(effect.clone());
+                }
                 Ok(())
             }
             Self::Asked(_) | Self::Allowed(_) | Self::Waiting(_) | Self::Approved(_) => Err(Impossible::TooEarly),

@@ -642,8 +642,28 @@ fn residue_stays_until_somebody_acknowledges_it() {
     assert!(waiting(&state).is_empty() && state.anomaly_count() == 0);
     state.apply(&entry(1, done));
     assert_eq!(state.anomaly_count(), 1, "nothing to acknowledge");
-    (0..=255).for_each(|access| state.apply(&entry(1, residue(access))));
-    assert_eq!(waiting(&state).len(), 256);
+    let looked_at = state.looked_at(&id(1)).unwrap();
+    assert_eq!((looked_at.reason.as_str(), looked_at.residue.count), ("the job is gone", 40));
+    assert!(state.residue(&id(1)).is_none() && state.looked_at(&id(2)).is_none());
+}
+
+#[test]
+fn residue_beyond_what_is_remembered_is_counted_and_never_silently_gone() {
+    let item = || Item { kind: Kind::At, change: Change::New, name: "a00001".into(), detail: None, at: None };
+    let mut state = State::default();
+    let id = |number: usize| AccessId::new(u64::try_from(number).unwrap(), [0; 10]);
+    let most = MAX_RESIDUES + 3;
+    for number in 0..most {
+        let residue = Event::Residue { id: id(number), items: vec![item(); 2], count: 2, remark: Some("r".to_owned()) };
+        state.apply(&entry(1, residue));
+    }
+    assert_eq!((state.residues().count(), state.residues_forgotten()), (MAX_RESIDUES, 3));
+    let whole = state.residues().filter(|(_, residue)| residue.items.len() == 2).count();
+    assert_eq!(whole, MAX_WHOLE_RESIDUES, "the newest have their items");
+    assert!(state.residues().all(|(_, residue)| residue.count == 2), "of the others it is known how much there was");
+    assert!(state.residue(&id(2)).is_none() && state.residue(&id(3)).is_some());
+    let snapshot: State = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
+    assert_eq!(snapshot, state);
 }
 
 proptest! {

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use jitsudo_core::request::Kind;
 
-use super::{ending, event};
-use crate::records::{Approval, Asked, Decision, Lock, Session, Shown, Voice};
+use super::{ending, event, grants};
+use crate::records::{Approval, Asked, Decision, Lock, LookedAt, Residue, Session, Shown, Voice};
 use crate::text::{Tone, View, dotted, exact, padded, short_id, visible, wrapped};
 
 /// Columns of the labels of [`one`].
@@ -77,8 +77,14 @@ pub(crate) fn one(shown: &Shown, view: &View) -> String {
     if let (Some(since), Some(end)) = (shown.since, asked.ends_at) {
         line("given", &given(shown, since, end, view));
     }
+    for group in shown.groups.iter().filter_map(|group| group.name.as_deref()) {
+        line("lent", &format!("group {} to what runs under it", visible(group)));
+    }
     for effect in &shown.lent {
-        line("lent", &visible(&effect.to_string()));
+        line("lent", &grants::lent(effect));
+    }
+    for effect in &shown.taken_back {
+        line("lent", &format!("{}, taken back", visible(&effect.to_string())));
     }
     for session in &shown.sessions {
         line(&label(session), &ran(session, view));
@@ -96,7 +102,29 @@ pub(crate) fn one(shown: &Shown, view: &View) -> String {
         (Some(at), _) => line("closed", &format!("{}  verified: nothing of it remains", view.date_and_time(at))),
         (None, stage) => line("now", &visible(stage)),
     }
+    if let Some(left) = &shown.residue {
+        line("residue", &residue(left, view));
+    }
     text
+}
+
+/// What it may have left, and who has looked at it.
+fn residue(left: &Residue, view: &View) -> String {
+    let more = left.count.saturating_sub(left.items.len() as u64);
+    let mut parts: Vec<String> = left.items.iter().map(super::residue::item).collect();
+    if more > 0 {
+        parts.push(format!("{} more", more));
+    }
+    let who = |looked_at: &LookedAt| match (&looked_at.user, looked_at.uid) {
+        (Some(user), _) => visible(user),
+        (None, Some(uid)) => format!("#{uid}"),
+        (None, None) => "?".to_owned(),
+    };
+    let state = left.acknowledged.as_ref().map_or_else(
+        || "nobody has looked at it yet".to_owned(),
+        |one| format!("acknowledged by {} {}: \"{}\"", who(one), view.date_and_time(one.at), visible(&one.reason)),
+    );
+    format!("{}; {state}", parts.join(", "))
 }
 
 fn decided(decision: &Decision, asked: &Asked) -> String {
@@ -224,7 +252,7 @@ pub(crate) mod tests {
              why        \"roll out\" OPS-1\n\
              decided    allowed by rule \"web\" (10-web.toml:3), policy abababababab\n\
              given      2026-10-04 14:00:00 until 2026-10-04 14:27:00, ends in 12 min,\n           extended by 15 min\n\
-             lent       membership of adm\n\
+             lent       membership of adm (a shell that runs already does not gain it)\n\
              session 1  id -u as root: exit 0\n\
              session 2  job as root: runs, ends in 12 min\n\
              now        active\n"
@@ -233,14 +261,28 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_over_says_why_and_that_nothing_remains() {
+    fn what_is_over_says_why_and_what_it_lent_and_left() {
         let mut value = everything();
         value["ended"] = json!({"at": "2026-10-04T12:10:00Z", "cause": "given_back"});
         value["closed"] = json!("2026-10-04T12:10:01Z");
+        (value["lent"], value["taken_back"]) = (json!([]), json!([{"membership": "adm"}]));
+        value["groups"] = json!([{"gid": 999, "name": "docker"}]);
         value["stage"] = json!("closed");
-        let text = one(&serde_json::from_value(value).unwrap(), &view());
+        let text = one(&serde_json::from_value(value.clone()).unwrap(), &view());
         assert!(text.contains("ended      2026-10-04 14:10:00  its requester gave it back\n"), "{text}");
+        assert!(
+            text.contains("lent       group docker to what runs under it\nlent       membership of adm, taken back\n"),
+            "{text}"
+        );
         assert!(text.ends_with("closed     2026-10-04 14:10:01  verified: nothing of it remains\n"), "{text}");
+        value["residue"] = json!({"id": "01k6q9v0zz0000000000k3v9tz", "count": 3,
+            "items": [{"kind": "at", "change": "new", "name": "/var/spool/cron/atjobs/a00001", "detail": "root's"}]});
+        let text = one(&serde_json::from_value(value.clone()).unwrap(), &view());
+        let named = "residue    new: at job /var/spool/cron/atjobs/a00001 (root's), 2 more; nobody\n           has looked at it yet\n";
+        assert!(text.ends_with(named), "{text}");
+        value["residue"]["acknowledged"] = json!({"at": "2026-10-04T12:11:00Z", "user": "bob", "reason": "removed"});
+        let text = one(&serde_json::from_value(value).unwrap(), &view());
+        assert!(text.contains("acknowledged by bob 2026-10-04 14:11:00: \"removed\""), "{text}");
     }
 
     #[test]

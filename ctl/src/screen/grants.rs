@@ -1,5 +1,7 @@
 //! Roles that are held: whose, until when, and what runs under them.
 
+use jitsudo_core::lends::Effect;
+
 use crate::records::Grant;
 use crate::text::{Tone, View, counted, dotted, short_id, visible, wrapped};
 
@@ -24,6 +26,7 @@ fn block(grant: &Grant, view: &View) -> String {
     for group in grant.groups.iter().filter_map(|group| group.name.as_deref()) {
         parts.push(format!("lends group {}", visible(group)));
     }
+    parts.extend(grant.lent.iter().map(lent));
     if let Some(rule) = &grant.rule {
         parts.push(format!("rule \"{}\"", visible(rule)));
     }
@@ -31,6 +34,15 @@ fn block(grant: &Grant, view: &View) -> String {
         parts.push(format!("\"{}\"", visible(reason)));
     }
     format!("{}  {}\n{}\n", view.paint(Tone::Strong, &id), wrapped(&head, column, 4), dotted(&parts, 4))
+}
+
+/// A change to the host, and what it does not do.
+pub(crate) fn lent(effect: &Effect) -> String {
+    let words = visible(&effect.to_string());
+    match effect {
+        Effect::Membership(_) => format!("{words} (a shell that runs already does not gain it)"),
+        Effect::Sudoers(_) | Effect::Login(_) => words,
+    }
 }
 
 /// Its name.
@@ -74,6 +86,13 @@ pub(crate) mod tests {
         let group = json!([{"gid": 999, "name": "docker"}, {"gid": 7, "name": null}]);
         let lends = Grant { groups: serde_json::from_value(group).unwrap(), sessions: None, rule: None, ..held() };
         assert!(list(&[lends], &view()).contains("    ends in 12 min · lends group docker · \"roll out\"\n"));
+        let lent = json!([{"membership": "adm"}, {"sudoers": ["/usr/bin/id"]}]);
+        let lent =
+            Grant { lent: serde_json::from_value(lent).unwrap(), sessions: None, rule: None, reason: None, ..held() };
+        assert_eq!(
+            list(&[lent], &view()),
+            "k3v9tz  alice  role web-operator\n    ends in 12 min\n    membership of adm (a shell that runs already does not gain it)\n    1 sudoers line\n"
+        );
         let ending = Grant { stage: Some("ending".into()), sessions: None, rule: None, reason: None, ..held() };
         assert_eq!(list(&[ending], &view()), "k3v9tz  alice  role web-operator\n    ending\n");
         let finishing = Grant {

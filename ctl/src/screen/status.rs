@@ -51,6 +51,10 @@ pub(crate) fn screen(status: &Status, view: &View) -> String {
     for lock in &status.locked {
         line(true, "locked", super::access::locked(lock, view));
     }
+    if status.residue.waiting > 0 {
+        let grants = counted(status.residue.waiting, "grant");
+        line(true, "residue", format!("nobody has looked at what {grants} may have left: `jitctl residue`"));
+    }
     if let (Some(sessions), Some(connections)) = (status.sessions, status.connections) {
         line(true, "now", format!("{}, {}", counted(sessions, "session"), counted(connections, "connection")));
     }

@@ -11,7 +11,7 @@ use crate::arguments::Doctor;
 use crate::decider::Decider;
 use crate::failure::Failure;
 use crate::privileges::{self, SUDOERS_LINE};
-use crate::records::{Status, read};
+use crate::records::{ResidueCounts, Status, read};
 use crate::screen::doctor::{Check, Health, as_json, privileges_as_json, privileges_screen, screen};
 use crate::text::{View, counted, digest, exact};
 
@@ -90,7 +90,20 @@ fn daemon(view: &View) -> Vec<Check> {
     if let Some(trouble) = &status.ledger.signed.trouble {
         checks.push(Check::warn("key", format!("the head is not signed: {trouble}"), "journalctl -t jitsudo-spawn"));
     }
+    checks.extend(residue(&status.residue));
     checks
+}
+
+/// What grants may have left and nobody has looked at.
+fn residue(counts: &ResidueCounts) -> Option<Check> {
+    if counts.forgotten > 0 {
+        let words = format!("{} of residue dropped before anybody looked", counted(counts.forgotten, "list"));
+        return Some(Check::warn("residue", words, "jitctl log --json"));
+    }
+    (counts.waiting > 0).then(|| {
+        let grants = counted(counts.waiting, "grant");
+        Check::warn("residue", format!("nobody has looked at what {grants} may have left"), "jitctl residue")
+    })
 }
 
 fn ledger() -> Check {

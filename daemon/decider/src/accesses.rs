@@ -10,7 +10,7 @@ use jitsudo_core::state::{Access, Allowed, State};
 use jitsudo_protocol::client::{Fault, FaultCode};
 use serde_json::{Value, json};
 
-use crate::answers;
+use crate::{answers, residue};
 
 /// Requests listed: the newest.
 const MAX_REQUESTS: usize = 100;
@@ -99,7 +99,7 @@ fn asked(access: &Access) -> Value {
 }
 
 /// Everything of one access; `own`: for its requester, who has no duty.
-pub(crate) fn show(access: &Access, own: bool) -> Value {
+pub(crate) fn show(state: &State, access: &Access, own: bool) -> Value {
     let mut shown = asked(access);
     let Value::Object(fields) = &mut shown else { return shown };
     let mut add = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
@@ -111,6 +111,8 @@ pub(crate) fn show(access: &Access, own: bool) -> Value {
         add("since", json!(given.since));
         add("first_end", json!(given.first_end()));
         add("lent", json!(given.lent));
+        add("taken_back", json!(given.taken_back));
+        add("groups", json!(given.groups));
         add("not_clean", json!(given.unclean));
     }
     let ended = match access {
@@ -124,6 +126,7 @@ pub(crate) fn show(access: &Access, own: bool) -> Value {
     add("approval", approval(access));
     let sessions = access.sessions().map(|session| answers::one_session(access, session)).collect();
     add("sessions", Value::Array(sessions));
+    add("residue", residue::of_one(state, access.id()));
     shown
 }
 
@@ -207,9 +210,9 @@ mod tests {
     fn info_leak_07_own_access_is_shown_without_the_name_of_the_rule_that_denied() {
         let state = denied(1);
         let access = state.all().next().unwrap();
-        assert!(!show(access, true).to_string().contains("secret rule"));
-        assert!(show(access, false).to_string().contains("secret rule"));
-        assert_eq!(show(access, true)["decision"]["denial"]["detail"][0], "no");
+        assert!(!show(&state, access, true).to_string().contains("secret rule"));
+        assert!(show(&state, access, false).to_string().contains("secret rule"));
+        assert_eq!(show(&state, access, true)["decision"]["denial"]["detail"][0], "no");
     }
 
     #[test]

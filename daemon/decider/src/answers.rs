@@ -139,6 +139,7 @@ pub(crate) fn grants(state: &State, of: Option<Uid>) -> Vec<Value> {
                 "uid": asked.uid,
                 "role": given.allowed.role,
                 "groups": given.groups,
+                "lent": given.lent,
                 "rule": given.allowed.rule,
                 "reason": asked.reason,
                 "ticket": asked.ticket,

@@ -59,6 +59,8 @@ impl Daemon {
                 let mut status = self.status();
                 if let Value::Object(fields) = &mut status {
                     fields.insert("locked".to_owned(), Value::Array(self.locks_for(Uid(uid))));
+                    let of = Some(Uid(uid)).filter(|uid| *uid != Uid(self.places.root));
+                    fields.insert("residue".to_owned(), residue::counts(self.ledger.state(), of));
                 }
                 self.give_items(client, vec![status]);
             }
@@ -72,7 +74,7 @@ impl Daemon {
             }
             Ask::Show { ref id } => match accesses::find(self.ledger.state(), id, Some(Uid(uid))) {
                 Ok(Some(access)) => {
-                    let shown = accesses::show(access, true);
+                    let shown = accesses::show(self.ledger.state(), access, true);
                     self.give_items(client, vec![shown]);
                 }
                 Ok(None) if Uid(uid) == Uid(self.places.root) => self.show_any(client, ask),
@@ -257,20 +259,20 @@ impl Daemon {
             Ask::Show { ref id } if let Ok(Some(card)) = self.show_card(id, facts) => {
                 // Who may answer it is shown what there is to answer, duty or not.
                 let access = accesses::find(self.ledger.state(), id, None).ok().flatten();
-                let mut shown = access.map_or_else(|| json!({}), |access| accesses::show(access, true));
+                let mut shown = access.map_or_else(|| json!({}), |access| accesses::show(self.ledger.state(), access, true));
                 if let Value::Object(fields) = &mut shown {
                     fields.insert("card".to_owned(), card);
                 }
                 self.give_items(client, vec![shown]);
             }
-            Ask::Show { .. } => {
+            Ask::Show { ref id } => {
                 if !duties.contains(&Duty::See) {
-                    let fault = Fault {
-                        code: FaultCode::Duty,
-                        message: "cannot show it: it is not yours, and others' need the duty `see`".to_owned(),
-                        hint: Some("`jitctl requests` and `jitctl grants` show your own".to_owned()),
-                    };
-                    return self.fail(client, fault);
+                    // Whether there is one is not told.
+                    let shown = Bytes::from(id.as_str()).visible();
+                    let message =
+                        format!("cannot show {shown}: nothing of yours has that id; others' need the duty `see`");
+                    let hint = Some("`jitctl requests` and `jitctl grants` show your own".to_owned());
+                    return self.fail(client, Fault { code: FaultCode::NotFound, message, hint });
                 }
                 self.show_any(client, ask);
             }
@@ -301,7 +303,7 @@ impl Daemon {
         let Ask::Show { id } = ask else { return };
         match accesses::find(self.ledger.state(), &id, None) {
             Ok(Some(access)) => {
-                let shown = accesses::show(access, false);
+                let shown = accesses::show(self.ledger.state(), access, false);
                 self.give_items(client, vec![shown]);
             }
             Ok(None) => {

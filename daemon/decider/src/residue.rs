@@ -9,7 +9,7 @@ use jitsudo_core::facts::Facts;
 use jitsudo_core::id::AccessId;
 use jitsudo_core::name::Uid;
 use jitsudo_core::residue::{NoAcknowledgement, may_acknowledge};
-use jitsudo_core::state::{Residue, State};
+use jitsudo_core::state::{LookedAt, Residue, State};
 use jitsudo_ledger::Priority;
 use jitsudo_protocol::client::{Fault, FaultCode};
 use serde_json::{Value, json};
@@ -22,20 +22,40 @@ use crate::worker::is_meant;
 /// Those of one account, or all, by id.
 pub(crate) fn residues(state: &State, of: Option<Uid>) -> Vec<Value> {
     let wanted = state.residues().filter(|(_, residue)| of.is_none_or(|uid| residue.uid == Some(uid)));
-    wanted
-        .map(|(id, residue)| {
-            json!({
-                "id": id,
-                "user": residue.user,
-                "uid": residue.uid,
-                "role": residue.role,
-                "at": residue.at,
-                "items": residue.items,
-                "count": residue.count,
-                "remark": residue.remark,
-            })
-        })
-        .collect()
+    wanted.map(|(id, residue)| one(id, residue)).collect()
+}
+
+/// After how many grants nobody has looked yet, of one account or of all, and how many nobody ever will here.
+pub(crate) fn counts(state: &State, of: Option<Uid>) -> Value {
+    let waiting = state.residues().filter(|(_, residue)| of.is_none_or(|uid| residue.uid == Some(uid))).count();
+    json!({"waiting": waiting, "forgotten": if of.is_none() { state.residues_forgotten() } else { 0 }})
+}
+
+/// What one access may have left, and who looked at it; null when nothing is known.
+pub(crate) fn of_one(state: &State, id: &AccessId) -> Value {
+    if let Some(residue) = state.residue(id) {
+        return one(id, residue);
+    }
+    let Some(LookedAt { residue, at, uid, by, reason, .. }) = state.looked_at(id) else { return Value::Null };
+    let mut value = one(id, residue);
+    if let Value::Object(fields) = &mut value {
+        let acknowledged = json!({"at": at, "uid": uid, "user": by, "reason": reason});
+        fields.insert("acknowledged".to_owned(), acknowledged);
+    }
+    value
+}
+
+fn one(id: &AccessId, residue: &Residue) -> Value {
+    json!({
+        "id": id,
+        "user": residue.user,
+        "uid": residue.uid,
+        "role": residue.role,
+        "at": residue.at,
+        "items": residue.items,
+        "count": residue.count,
+        "remark": residue.remark,
+    })
 }
 
 impl Daemon {
