@@ -389,6 +389,20 @@ fn group_grant_04_login_that_a_membership_let_in_ends_with_it_and_counts_for_not
     // By the files she is in it; to jitsudo she is not.
     let asked = alice(&host, "jitsudo id -u; jitsudo tty </dev/null");
     assert!(asked.stderr.contains("not allowed: /usr/bin/id") && asked.stdout == "not a tty\n", "{}", asked.both());
+    // Nor does what she holds stay by it, when its rule is for those in the group from now on.
+    let kept = |who: &str| {
+        format!(
+            "{rules}[[allow]]\nname = \"kept\"\nwho = [\"{who}\"]\nroles = [\"first\"]\ngrant = \"role\"\nauth = \"none\"\n"
+        )
+    };
+    apply_policy(&host, &kept("alice")).unwrap();
+    let by_rule = request(&host, "first");
+    assert_eq!(alice(&host, "jitsudo --role first id -u").stdout, "0\n");
+    apply_policy(&host, &kept("%staff")).unwrap();
+    let ended = || log(&host, &by_rule).into_iter().find(|event| event["event"] == "ended");
+    assert!(wait_until(Duration::from_secs(15), || ended().is_some()), "{:?}", log(&host, &by_rule));
+    assert_eq!(ended().unwrap()["cause"], "rule_gone");
+    assert!(alice(&host, "id -Gn alice").stdout.contains("staff"), "by the files she is in it still");
     assert_eq!(alice(&host, &format!("jitctl release {id}")).status, 0);
     let watch = Stopwatch::start();
     assert!(wait_until(Duration::from_secs(15), || count(&host, "sleep 474[13]") == 0));

@@ -78,10 +78,27 @@ fn lying_decider_is_refused_and_recorded_and_nothing_runs() {
     assert_eq!(client.status, 0, "{}", client.both());
     assert_ne!(nginx_pid(&host).unwrap(), before);
 
+    // Who was locked while the decider was honest stays locked for one that is not, and is not unlocked by its word.
+    let honest =
+        "rm /etc/systemd/system/jitsudod.service.d/lie.conf; systemctl daemon-reload; systemctl restart jitsudod";
+    host.sh(honest).ok().unwrap();
+    let locked = || host.run(&["jitctl", "lock", "alice", "--reason", "left"]).output().unwrap().status == 0;
+    assert!(wait_until(Duration::from_secs(10), locked));
+    let before = nginx_pid(&host).unwrap();
+    for (lie, expected) in [("unlock", "no duty `lock`"), ("none", "its requester is locked (uid 1001)")] {
+        take_place(&host, lie);
+        let client = host.sh("timeout 10 jitsudo systemctl restart nginx").as_user("alice").output().unwrap();
+        assert_ne!(client.status, 0, "{lie}: {}", client.both());
+        let refused = || journal(&host, "jitsudo-spawn").contains(expected);
+        assert!(wait_until(Duration::from_secs(10), refused), "{lie}: {}", journal(&host, "jitsudo-spawn"));
+        assert_eq!(nginx_pid(&host).unwrap(), before, "{lie}: a command ran");
+    }
     // Back with the honest decider, the refusals are in the ledger.
-    host.sh("rm /etc/systemd/system/jitsudod.service.d/lie.conf; systemctl daemon-reload; systemctl restart jitsudod")
-        .ok()
-        .unwrap();
+    host.sh(honest).ok().unwrap();
+    let unlocked = || host.run(&["jitctl", "unlock", "alice"]).output().unwrap().status == 0;
+    assert!(wait_until(Duration::from_secs(10), unlocked));
+    let client = host.sh("timeout 15 jitsudo systemctl restart nginx").as_user("alice").output().unwrap();
+    assert_eq!(client.status, 0, "{}", client.both());
     let in_ledger = || {
         let log = host.run(&["jitctl", "log", "--all", "--json", "--limit", "1000"]).ok().unwrap_or_default();
         log.matches("spawner_refused").count() >= LIES.len()

@@ -158,7 +158,7 @@ fn extension_moves_the_role_and_what_runs_under_it_within_its_caps() {
         ("alice", "zzzzzz", "you hold nothing of that id"),
     ] {
         let refused = user(&host, who, &format!("jitctl extend {what}"));
-        assert!(refused.status == 1 && refused.stderr.contains(said), "{who}: {}", refused.both());
+        assert!(refused.status == 3 && refused.stderr.contains(said), "{who}: {}", refused.both());
     }
     assert_eq!(recorded(&host), before, "nothing was changed");
     host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
@@ -317,10 +317,14 @@ fn request_that_waits_is_seen_withdrawn_and_locked_out() {
     drop(told);
     assert_eq!(alice(&host, "jitctl grants").status, 3, "the proof came too late");
     // One that is locked while it waits gets nothing either, and its session does not wait for ever.
-    let (_terminal, id) = waiting();
+    let (mut terminal, id) = waiting();
+    let watch = Stopwatch::start();
     host.run(&["jitctl", "lock", "alice", "--reason", "left"]).ok().unwrap();
     let asking = || host.sh("ls /sys/fs/cgroup/system.slice/jitsudo-spawn.service | grep -c '\\.0$'").output().unwrap();
     assert!(wait_until(Duration::from_secs(10), || asking().stdout.trim() == "0"), "{}", asking().both());
+    let status = terminal.wait(Duration::from_secs(10)).unwrap();
+    println!("locked at the prompt: gone after {:?}, status {status}: {}", watch.elapsed(), terminal.text());
+    assert!(watch.elapsed() < Duration::from_secs(3) && status != 0, "{:?} {status}", watch.elapsed());
     assert!(names(&host, &id).contains(&"activation_failed".to_owned()));
     host.run(&["jitctl", "unlock", "alice"]).ok().unwrap();
     host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
@@ -478,8 +482,6 @@ fn exit_status_of_every_verb_says_what_became_of_it(host: &Host, id: &str) {
         "withdraw zzzzzz",
         "review zzzzzz --note x",
         "residue acknowledge zzzzzz --reason x",
-        "timeline zzzzzz",
-        "log zzzzzz",
         "residue",
         "review",
     ] {
@@ -488,6 +490,8 @@ fn exit_status_of_every_verb_says_what_became_of_it(host: &Host, id: &str) {
     // Without the duty, whether there is one or not.
     for words in [
         "end zzzzzz",
+        "timeline zzzzzz",
+        "log zzzzzz",
         "lock carol --reason x",
         "unlock carol",
         "grants --all",

@@ -102,8 +102,8 @@ fn wait_for_its_end(host: &Host, id: &str) {
 #[test]
 fn session_end_03_what_reached_another_manager_is_named_until_another_acknowledges_it() {
     let host = host("story-grant");
-    let readers = request(&host, "log-reader --for 18s -m 'who was it'");
-    let shell = request(&host, "root-shell --for 18s");
+    let readers = request(&host, "log-reader --for 60s -m 'who was it'");
+    let shell = request(&host, "root-shell --for 60s");
     host.sh("chgrp adm /etc/machine-id; chmod 640 /etc/machine-id").ok().unwrap();
     assert_ne!(alice(&host, "cat /etc/machine-id").status, 0, "this shell does not have it");
     assert_eq!(alice(&host, "jitsudo --role log-reader cat /etc/machine-id").status, 0);
@@ -113,6 +113,8 @@ fn session_end_03_what_reached_another_manager_is_named_until_another_acknowledg
         let both = || count(&host, "sleep 6[12][1-6]") == 12;
         assert!(wait_until(Duration::from_secs(20), both), "not all of it runs: {}", count(&host, "sleep 6[12][1-6]"));
         assert_eq!(host.sh("pgrep -x tmux:.server | wc -l").ok().unwrap().trim(), "2");
+        while_it_lasts(&host, &readers, &shell);
+        assert_eq!(count(&host, "sleep 6[12][1-6]"), 12, "until the end all of it runs");
         wait_for_its_end(&host, &readers);
         let watch = Stopwatch::start();
         wait_for_its_end(&host, &shell);
@@ -170,6 +172,10 @@ fn session_end_03_what_reached_another_manager_is_named_until_another_acknowledg
     assert_eq!(event(&host, &readers, "residue").unwrap()["items"], residue["items"]);
 
     // Shown until somebody else acknowledges it.
+    let doctor = host.run(&["jitctl", "doctor"]).ok().unwrap();
+    assert!(doctor.contains("nobody has looked at what 2 grants may have left"), "{doctor}");
+    let told = alice(&host, &format!("jitctl show {shell}")).stdout;
+    assert!(told.contains("residue ") && told.contains("nobody"), "{told}");
     let screen = alice(&host, "jitctl").stdout;
     assert!(screen.contains(&shell) && screen.contains("7 things not as before"), "{screen}");
     let list = host.run(&["jitctl", "residue"]).ok().unwrap();
@@ -196,13 +202,43 @@ fn session_end_03_what_reached_another_manager_is_named_until_another_acknowledg
     assert!(!host.run(&["jitctl", "residue"]).ok().unwrap().contains(&shell));
     host.run(&["jitctl", "residue", "acknowledge", &readers, "-m", "the same"]).ok().unwrap();
     assert_eq!(host.run(&["jitctl", "residue"]).output().unwrap().status, 3);
-    let story = alice(&host, &format!("jitctl log {shell}")).stdout;
-    for part in
-        ["the time is over", "verified", "/var/spool/cron/atjobs/a00001", "acknowledged by bob: \"job removed\""]
-    {
-        assert!(story.contains(part), "{part} in {story}");
+    let told = alice(&host, &format!("jitctl show {shell}")).stdout.replace("\n           ", " ");
+    assert!(told.contains("acknowledged by bob") && told.contains("\"job removed\""), "{told}");
+    assert!(!host.run(&["jitctl", "doctor"]).ok().unwrap().contains("nobody has looked"));
+    // The whole story, in its order.
+    let story = alice(&host, &format!("jitctl timeline {shell}")).stdout;
+    println!("{story}");
+    let one_line = story.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut rest = one_line.as_str();
+    for part in [
+        "asked alice: role root-shell",
+        "decided allowed",
+        "active",
+        "session 1 a shell: bash -c",
+        "ended the time is over",
+        "closed verified",
+        "residue",
+        "at job /var/spool/cron/atjobs/a00001",
+        "acknowledged by bob: \"job removed\"",
+    ] {
+        rest = rest.split_once(part).unwrap_or_else(|| panic!("{part} in {story}")).1;
     }
     host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
+}
+
+/// What the screens say of both while they are held.
+fn while_it_lasts(host: &Host, readers: &str, shell: &str) {
+    let grants = alice(host, "jitctl grants").stdout;
+    for part in [readers, shell, "role log-reader", "lends group adm", "1 command running", "ends in "] {
+        assert!(grants.contains(part), "{part} in {grants}");
+    }
+    let shown = alice(host, &format!("jitctl show {readers}")).stdout;
+    assert!(shown.contains("lent       group adm to what runs under it\n"), "{shown}");
+    assert!(shown.contains("now        active\n") && !shown.contains("residue"), "{shown}");
+    // Requested for a minute, no longer.
+    let given = event(host, readers, "activating").unwrap();
+    let at = |field: &str| given[field].as_str().unwrap().parse::<jitsudo_core::Timestamp>().unwrap();
+    assert_eq!(at("ends_at").duration_since(at("wall")).as_secs(), 60, "{given}");
 }
 
 #[test]

@@ -55,8 +55,10 @@ impl Daemon {
     /// The spawner says something.
     pub(crate) fn spawner_said(&mut self, message: FromSpawner) {
         match message {
-            FromSpawner::Ready { policy, memory, grants, reviews, extends, effects, tells } => {
-                self.spawner.is_now_ready(policy.clone(), grants, reviews, (extends, effects, tells));
+            FromSpawner::Ready { policy, memory, grants, reviews, extends, effects, tells, locks } => {
+                let more = (extends, effects, tells, locks.is_some());
+                self.spawner.is_now_ready(policy.clone(), grants, reviews, more);
+                locks.into_iter().for_each(|locks| self.agree_on_locks(locks));
                 self.spawner_is_ready(policy.as_deref(), memory);
             }
             FromSpawner::Looked { number, peer, facts, process, program, inside } => {
@@ -95,6 +97,7 @@ impl Daemon {
             FromSpawner::Forgotten { number } => self.forgotten(number),
             FromSpawner::Signed { number, outcome } => self.signature_arrived(number, outcome),
             FromSpawner::Reviewed { number, outcome } => self.reviewed(number, outcome),
+            FromSpawner::Unlocked { number, refused } => self.unlocked(number, refused),
             FromSpawner::Ending { number, known } => self.end_has_begun(number, known),
             FromSpawner::Here { number, accounts } => self.people_are_here(number, accounts),
             FromSpawner::Told { number, told } => self.people_were_told(number, told),

@@ -3,7 +3,7 @@
 //! MUSTs
 //! 1. Only the duty `lock` or uid 0 locks and unlocks; root itself cannot be locked; a locked account has no duty (host test `dos_10_*`).
 //! 2. What runs ends before anything is recorded, and nothing starts from then on, recorded or not (`lock_ends_what_runs_first_*`).
-//! 3. A lock ends only by an `unlocked` that is durable (`lock_survives_a_restart_*`).
+//! 3. A lock ends only by an `unlocked` that is durable (`lock_survives_a_restart_*`), and in the spawner only by its own look at who asks.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -16,6 +16,7 @@ use jitsudo_core::lock::{Account, is_same_person, of};
 use jitsudo_core::name::Uid;
 use jitsudo_core::state::{Access, Asked, Lock};
 use jitsudo_ledger::{AppendError, Priority};
+use jitsudo_link::locks::Locked;
 use jitsudo_link::spawner::ToSpawner;
 use jitsudo_protocol::client::{Fault, FaultCode, Order};
 use serde_json::{Value, json};
@@ -36,6 +37,15 @@ pub(crate) struct Locking {
     /// Whom, as typed.
     user: String,
     reason: String,
+    /// By whom.
+    by: (Uid, Option<String>),
+}
+
+/// The end of a lock that was ordered.
+#[derive(Clone, Debug)]
+pub(crate) struct Unlocking {
+    uid: Uid,
+    user: Option<String>,
     /// By whom.
     by: (Uid, Option<String>),
 }
@@ -159,6 +169,7 @@ impl Daemon {
         if !again {
             self.locking.insert(uid, (lock, by.0));
         }
+        self.tell_lock(uid, user.clone());
         let ended = self.end_what_is_locked();
         let item = json!({"user": user, "uid": uid, "locked": true, "ended": ended, "again": again});
         if again {
@@ -223,10 +234,69 @@ impl Daemon {
             };
             return self.fail(client, fault);
         };
-        let item = json!({"user": name, "uid": uid, "locked": false});
-        let entry = self.stamp().entry_for(Some(by.0), by.1, Event::Unlocked { uid, user: name });
+        let unlocking = Unlocking { uid, user: name, by };
+        if self.spawner.is_of_before_locks() {
+            return self.record_unlocking(client, unlocking);
+        }
+        // It sees for itself who asks for that.
+        let number = self.number();
+        let Some(channel) = self.clients.get(&client).map(|client| Rc::clone(&client.channel)) else { return };
+        match self.spawner.order(&ToSpawner::Unlock { number, uid }, Some(&channel)) {
+            Ok(()) => {
+                let until_ms = self.now_ms().saturating_add(self.patience.work_ms);
+                self.pending.insert(number, Pending { client, what: What::Unlock(unlocking), until_ms });
+            }
+            Err(not_taken) => {
+                let fault = self.not_taken(not_taken);
+                self.fail(client, fault);
+            }
+        }
+        self.watch_spawner();
+    }
+
+    /// The spawner has unlocked it, or says why not.
+    pub(crate) fn unlocked(&mut self, number: u64, refused: Option<String>) {
+        if !matches!(self.pending.get(&number), Some(Pending { what: What::Unlock(_), .. })) {
+            return;
+        }
+        let Some(Pending { client, what: What::Unlock(unlocking), .. }) = self.pending.remove(&number) else { return };
+        match refused {
+            None => self.record_unlocking(client, unlocking),
+            Some(cause) => {
+                let words = format!("cannot unlock: jitsudo-spawn does not agree: {cause}");
+                self.fail(client, fault(FaultCode::Internal, &words));
+            }
+        }
+    }
+
+    fn record_unlocking(&mut self, client: u64, Unlocking { uid, user, by }: Unlocking) {
+        let item = json!({"user": user, "uid": uid, "locked": false});
+        let entry = self.stamp().entry_for(Some(by.0), by.1, Event::Unlocked { uid, user });
         let ticket = self.ledger.append(vec![entry], Priority::Ordinary);
         self.after.insert(ticket, After::Unlocked { client, uid, item });
+    }
+
+    /// Away or too busy, it is told when it is there.
+    fn tell_lock(&mut self, uid: Uid, user: Option<String>) {
+        if self.spawner.has_locks() {
+            let _ = self.spawner.order(&ToSpawner::Lock { uid, user }, None);
+            self.watch_spawner();
+        }
+    }
+
+    /// The spawner says whom it knows to be locked: each learns of the other's.
+    pub(crate) fn agree_on_locks(&mut self, told: Vec<Locked>) {
+        let known: BTreeSet<Uid> = told.iter().map(|one| one.uid).collect();
+        let own: Vec<(Uid, Option<String>)> =
+            self.locks().filter(|(uid, _)| !known.contains(uid)).map(|(uid, lock)| (uid, lock.user.clone())).collect();
+        own.into_iter().for_each(|(uid, user)| self.tell_lock(uid, user));
+        for Locked { uid, user, at } in told {
+            if self.lock_on(uid).is_none() {
+                // Whoever locked it did so in the last moment of another decider.
+                let reason = "its record was lost; jitsudo-spawn knew of it".to_owned();
+                self.locking.insert(uid, (Lock { at, user, reason, by: None }, Uid(self.places.root)));
+            }
+        }
     }
 
     /// The record of an unlocking is durable, or is not.

@@ -42,6 +42,8 @@ pub(crate) struct Spawner {
     effects: bool,
     /// It tells people on their terminals.
     tells: bool,
+    /// It keeps a list of locked accounts.
+    locks: bool,
     /// Why it is away.
     cause: String,
     /// Since when, CLOCK_BOOTTIME milliseconds.
@@ -88,7 +90,7 @@ impl Spawner {
         policy: Option<String>,
         grants: bool,
         reviews: bool,
-        (extends, effects, tells): (bool, bool, bool),
+        (extends, effects, tells, locks): (bool, bool, bool, bool),
     ) {
         self.ready = Some(policy);
         self.grants = grants;
@@ -96,6 +98,7 @@ impl Spawner {
         self.extends = extends;
         self.effects = effects;
         self.tells = tells;
+        self.locks = locks;
         self.pause_ms = 0;
     }
 
@@ -122,6 +125,16 @@ impl Spawner {
     /// It is there, and keeps a list of break-glass that nobody has reviewed.
     pub(crate) fn has_reviews(&self) -> bool {
         self.ready.is_some() && self.reviews
+    }
+
+    /// It is there, and keeps a list of locked accounts.
+    pub(crate) fn has_locks(&self) -> bool {
+        self.ready.is_some() && self.locks
+    }
+
+    /// It is there, and too old to keep one.
+    pub(crate) fn is_of_before_locks(&self) -> bool {
+        self.ready.is_some() && !self.locks
     }
 
     /// It is there, and can extend a role grant.

@@ -8,7 +8,7 @@ use jitsudo_protocol::act::Act;
 use jitsudo_protocol::client::{Ask, Order};
 use serde_json::Value;
 
-use crate::locks::Locking;
+use crate::locks::{Locking, Unlocking};
 
 use crate::reviews::Review;
 
@@ -30,7 +30,7 @@ impl Pending {
             What::Start(_) | What::Apply { .. } | What::Acknowledge(_) => true,
             What::End { .. } | What::Review(_) => true,
             // Taking away does not depend on who ordered it staying there.
-            What::Lock(_) => true,
+            What::Lock(_) | What::Unlock(_) => true,
             What::Here { .. } | What::Tell(_) => true,
             What::Weigh(_) | What::Activate(_) => false,
             What::Run(_) | What::Ask(_) | What::ExplainOther(_) | What::Forget | What::Order(_) => false,
@@ -79,6 +79,8 @@ pub(crate) enum What {
     Order(Order),
     /// Facts of an account that is to be locked.
     Lock(Locking),
+    /// That a lock is ended.
+    Unlock(Unlocking),
     /// A policy.
     Apply {
         /// Only to see.

@@ -1,10 +1,10 @@
-//! A folder of small notes in `/run`, one JSON object a file, written whole and read whole.
+//! A folder of small notes, one JSON object a file, written whole and read whole.
 //!
 //! MUSTs
 //! 1. A note is there whole or not at all, root's alone (`note_is_read_back_*`).
 //! 2. What cannot be read hides no other, and is told (`garbage_*`).
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::marker::PhantomData;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -30,6 +30,7 @@ pub trait Named: Serialize + DeserializeOwned {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Folder<T> {
     path: PathBuf,
+    durable: bool,
     of: PhantomData<T>,
 }
 
@@ -46,7 +47,13 @@ impl<T: Named> Folder<T> {
     /// Those at a path; it is made, root's alone, when the first is written.
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), of: PhantomData }
+        Self { path: path.to_owned(), durable: false, of: PhantomData }
+    }
+
+    /// The same, and what is written or removed is so after a power cut too.
+    #[must_use]
+    pub fn on_disk(path: &Path) -> Self {
+        Self { durable: true, ..Self::at(path) }
     }
 
     /// Writes a note whole, in the place of the one before.
@@ -64,9 +71,17 @@ impl<T: Named> Folder<T> {
             _ => {}
         }
         let text = serde_json::to_vec(note)?;
-        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh);
-        written?.write_all(&text)?;
-        fs::rename(&fresh, self.path.join(note.name()))
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        file.write_all(&text)?;
+        if self.durable {
+            file.sync_all()?;
+        }
+        fs::rename(&fresh, self.path.join(note.name()))?;
+        self.sync()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.durable { File::open(&self.path)?.sync_all() } else { Ok(()) }
     }
 
     /// Removes the note of a name. One that is gone already is fine.
@@ -75,8 +90,9 @@ impl<T: Named> Folder<T> {
     /// The system's.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         match fs::remove_file(self.path.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => self.sync(),
         }
     }
 
@@ -153,6 +169,9 @@ mod tests {
         let modes = [&folder.path, &folder.path.join("a")].map(|path| fs::metadata(path).unwrap().permissions().mode());
         assert_eq!(modes.map(|mode| mode & 0o777), [0o700, 0o600]);
         fs::write(folder.path.join(".c"), "half").unwrap();
+        let folder = Folder::on_disk(&folder.path);
+        folder.write(&note("d", 4)).unwrap();
+        folder.remove("d").unwrap();
         assert_eq!(folder.read_all(), Listing { notes: vec![note("a", 2), note("b", 3)], garbage: vec![] });
         folder.remove("b").unwrap();
         folder.remove("b").unwrap();

@@ -13,6 +13,7 @@ pub mod ends;
 pub mod facts;
 pub mod folder;
 pub mod lent;
+pub mod locks;
 pub mod logins;
 pub mod marks;
 pub mod notes;

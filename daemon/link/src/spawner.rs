@@ -3,11 +3,13 @@
 use jitsudo_core::event::{EndCause, Signed};
 use jitsudo_core::facts::{Facts, Group};
 use jitsudo_core::id::{AccessId, SessionId};
+use jitsudo_core::name::Uid;
 use jitsudo_protocol::act::{ActMore, ActStart};
 use serde::{Deserialize, Serialize};
 
 use crate::approval::{Seal, Yes};
 use crate::facts::{About, Account, HashedProgram, Peer, Process};
+use crate::locks::Locked;
 use crate::notes::Note;
 
 /// From the decider.
@@ -99,6 +101,21 @@ pub enum ToSpawner {
         to: Vec<u32>,
         /// At most 2 KiB; lines end with `\n`, every other control character is shown as `?`.
         text: String,
+    },
+    /// Nothing may start for this account and its person from now on, and everything of them ends. Only to a spawner whose `Ready` told its
+    /// locks. Nothing is answered.
+    Lock {
+        /// Its uid.
+        uid: Uid,
+        /// Its name, where that is known.
+        user: Option<String>,
+    },
+    /// The peer ends a lock. Attached: the connection, whose peer is uid 0, or was looked at before. Likewise.
+    Unlock {
+        /// Repeated in the answer.
+        number: u64,
+        /// The uid.
+        uid: Uid,
     },
     /// These spool files are in the ledger, durably.
     Folded {
@@ -232,6 +249,9 @@ pub enum FromSpawner {
         /// It tells people on their terminals; false likewise.
         #[serde(default)]
         tells: bool,
+        /// Who is locked, as it knows by itself, at most [`crate::locks::MAX_TOLD`] of them; absent = a spawner of an older version.
+        #[serde(default)]
+        locks: Option<Vec<Locked>>,
     },
     /// Answer to `WhoIsHere`: those that could be looked up.
     Here {
@@ -324,6 +344,13 @@ pub enum FromSpawner {
     SaidYes {
         /// The session.
         session: SessionId,
+    },
+    /// Answer to `Unlock`: in words why not.
+    Unlocked {
+        /// The order's number.
+        number: u64,
+        /// Absent when it is done.
+        refused: Option<String>,
     },
     /// A file was put into the spool.
     Spooled,
@@ -580,6 +607,7 @@ mod tests {
                 extends: false,
                 effects: false,
                 tells: false,
+                locks: None
             }
         );
     }

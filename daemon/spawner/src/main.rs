@@ -24,6 +24,7 @@ mod escapes;
 mod grants;
 mod helpers;
 mod judge;
+mod locks;
 mod logins;
 mod looked;
 mod policy;

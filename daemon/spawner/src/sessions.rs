@@ -482,7 +482,8 @@ impl Sessions {
                 live.told_to_end = true;
             }
             let said = live.say(&SpawnerToSession::End(cause));
-            if !said {
+            // At the prompt it hears nothing, and has nothing that would have to be taken down.
+            if !said || live.proving {
                 let _ = jitsudo_sys::pidfd::signal(live.pidfd.as_fd(), SIGTERM);
             }
         }

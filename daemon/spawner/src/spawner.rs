@@ -6,6 +6,7 @@ mod eligible;
 mod extend;
 mod held;
 mod lend;
+mod locked;
 mod looks;
 mod orders;
 mod reviews;
@@ -40,6 +41,7 @@ use crate::escapes::Escapes;
 use crate::grants::Grants;
 use crate::helpers::Helpers;
 use crate::judge::Now;
+use crate::locks::Locks;
 use crate::logins::Logins;
 use crate::looked::Looked;
 use crate::policy::{self, Applied};
@@ -101,6 +103,7 @@ pub(crate) struct Spawner {
     approvals: Approvals,
     telling: Telling,
     reviews: Reviews,
+    locks: Locks,
     accounts: Accounts,
     /// Roles that wait for the proof of who asks.
     asked: BTreeMap<AccessId, eligible::Asked>,
@@ -178,7 +181,7 @@ impl Spawner {
         if let Some(cause) = shut {
             recorder.record(Event::SpawnerRefused { id: None, cause });
         }
-        let (logins, trouble) = Logins::load(clock::boottime_ms());
+        let (locks, trouble) = Locks::load(jitsudo_link::locks::folder());
         for cause in trouble {
             recorder.record(Event::SpawnerRefused { id: None, cause });
         }
@@ -198,6 +201,7 @@ impl Spawner {
             approvals: Approvals::default(),
             telling: Telling::default(),
             reviews,
+            locks,
             accounts: Accounts::default(),
             asked: BTreeMap::new(),
             changes: Changes::new(),
@@ -477,6 +481,7 @@ impl Spawner {
                     extends: true,
                     effects: true,
                     tells: true,
+                    locks: Some(self.locks.told()),
                 });
                 self.next_decider += 1;
                 self.deciders.insert(self.next_decider, decider);

@@ -60,6 +60,15 @@ fn serve(lie: &str, rule: String, role: String) -> Outcome<String> {
     let FromSpawner::Looked { peer, facts, .. } = hear(&spawner)? else { return Err("not looked at".into()) };
     let target = facts.target.known().and_then(Option::as_ref).ok_or("no target")?.uid.0;
 
+    if lie == "unlock" {
+        say(&spawner, &ToSpawner::Unlock { number: 2, uid: facts.requester.uid }, Some(&client))?;
+        loop {
+            if let FromSpawner::Unlocked { refused, .. } = hear(&spawner)? {
+                return Ok(refused.map_or_else(|| "done".to_owned(), |cause| format!("refused: {cause}")));
+            }
+        }
+    }
+
     let moment = clock::now();
     let wall = Timestamp::from_nanosecond(moment.wall_ns).map_err(|error| error.to_string())?;
     let milliseconds = u64::try_from(moment.wall_ns / 1_000_000)?;

@@ -3,6 +3,7 @@
 use jitsudo_core::event::EndCause;
 use jitsudo_core::facts::Fact;
 use jitsudo_core::name::Uid;
+use jitsudo_link::locks::Locked;
 use jitsudo_protocol::client::{Ask, Denied, Fault, FaultCode, FromDecider, Order, Say};
 
 use super::grants::{held, role};
@@ -61,6 +62,7 @@ fn lock_ends_what_runs_first_and_lets_nothing_start_until_it_is_over() {
     let (mut scene, id) = held("lock", play(""));
     let client = scene.client();
     client.say(lock(&format!("#{ALICE}")));
+    assert!(matches!(next(&scene.seen), Seen::Lock(Uid(ALICE))), "the spawner first, which knows by itself then");
     let Seen::EndGrant(ended, cause) = next(&scene.seen) else { panic!("no end") };
     assert_eq!((ended, cause), (id, EndCause::Locked));
     let told = item(&client);
@@ -100,6 +102,48 @@ fn lock_survives_a_restart_and_ends_what_a_spawner_that_comes_back_still_has() {
         }
     }
     panic!("it goes on");
+}
+
+#[test]
+fn lock_that_only_the_spawner_knows_holds_and_one_that_it_keeps_is_not_ended() {
+    let locked = Locked { uid: Uid(ALICE), user: None, at: "2026-10-04T10:15:00Z".parse().unwrap() };
+    let keeps_locked = Some("no duty".to_owned());
+    let mut scene = Scene::play("lock-spawner", Play { locks: Some(vec![locked]), keeps_locked, ..play("") });
+    let client = scene.client();
+    client.run_act(&act(&["/usr/bin/id"]));
+    assert!(denied(&client).detail[0].contains("its record was lost"));
+    let client = scene.client();
+    client.say(unlock());
+    let asked =
+        |seen| matches!(seen, Seen::Unlock(Uid(ALICE), by) if by == jitsudo_sys::nix::unistd::getuid().as_raw());
+    assert!((0..10).any(|_| asked(next(&scene.seen))), "with the connection of who asks");
+    let fault = fault(&client);
+    assert!(fault.code == FaultCode::Internal && fault.message.contains("does not agree: no duty"), "{fault:?}");
+    let client = scene.client();
+    client.run_act(&act(&["/usr/bin/id"]));
+    denied(&client);
+    scene.end();
+    let text = ledger_text(&scene.folder.join("ledger"));
+    assert_eq!((text.matches("\"event\":\"locked\"").count(), text.matches("\"event\":\"unlocked\"").count()), (1, 0));
+}
+
+#[test]
+fn lock_is_told_to_a_spawner_that_comes_and_ended_without_one_that_is_older() {
+    let (mut scene, _) = held("lock-told", Play { locks: None, ..play("") });
+    let client = scene.client();
+    client.say(lock(&format!("#{ALICE}")));
+    item(&client);
+    scene.end();
+    let ledger = Some(scene.folder.join("ledger"));
+    let again = Scene::play("lock-later", Play { ledger, ..play("") });
+    assert!((0..10).any(|_| matches!(next(&again.seen), Seen::Lock(Uid(ALICE)))));
+    drop(again);
+    let mut older =
+        Scene::play("lock-older", Play { locks: None, ledger: Some(scene.folder.join("ledger")), ..play("") });
+    let client = older.client();
+    client.say(unlock());
+    assert_eq!(item(&client)["locked"], false);
+    older.end();
 }
 
 #[test]

@@ -13,6 +13,7 @@ use jitsudo_core::facts::{Fact, Facts};
 use jitsudo_core::language::{HostLookup, SourceFile, compile};
 use jitsudo_core::name::Uid;
 use jitsudo_link::facts::{About, Peer};
+use jitsudo_link::locks::Locked;
 use jitsudo_link::settings::Settings;
 use jitsudo_link::spawner::{
     ApplyOutcome, FromSpawner, Memory, ReviewOutcome, SignOutcome, Start, ToSpawner, Told, Untold, Wanted,
@@ -65,6 +66,10 @@ pub(crate) struct Play {
     pub(crate) here: Vec<jitsudo_link::facts::Account>,
     /// How long the spawner is silent at first.
     pub(crate) greets_after: Duration,
+    /// Whom the played spawner knows to be locked; `None` = an older one.
+    pub(crate) locks: Option<Vec<Locked>>,
+    /// Why it unlocks nobody.
+    pub(crate) keeps_locked: Option<String>,
 }
 
 /// A signature for the played host.
@@ -93,6 +98,8 @@ impl Default for Play {
             tells: true,
             here: Vec::new(),
             greets_after: Duration::ZERO,
+            locks: Some(Vec::new()),
+            keeps_locked: None,
         }
     }
 }
@@ -139,6 +146,9 @@ pub(crate) enum Seen {
     /// Whom, and what.
     Tell(Vec<u32>, String),
     EndGrant(jitsudo_core::id::AccessId, jitsudo_core::event::EndCause),
+    Lock(Uid),
+    /// Whose lock, and whose connection was attached.
+    Unlock(Uid, u32),
     /// What was to be signed, and what the ledger held at that moment.
     Sign(Wanted, String),
     /// The same on the word of somebody, by uid.
@@ -264,6 +274,7 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
             extends,
             effects: true,
             tells: play.tells,
+            locks: play.locks.clone(),
         });
         let mut arriving: Option<(u64, Box<Start>, Channel, Progress)> = None;
         while let Ok(Some(message)) = decider.receive() {
@@ -336,6 +347,14 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
                     let failed = failed.collect();
                     let _ = seen.send(Seen::Tell(to, text));
                     say(&FromSpawner::Told { number, told: Told { terminals: 1, failed } });
+                }
+                ToSpawner::Lock { uid, user: _ } => {
+                    let _ = seen.send(Seen::Lock(uid));
+                }
+                ToSpawner::Unlock { number, uid } => {
+                    let by = connection.unwrap().peer().unwrap().uid;
+                    let _ = seen.send(Seen::Unlock(uid, by));
+                    say(&FromSpawner::Unlocked { number, refused: play.keeps_locked.clone() });
                 }
                 ToSpawner::Folded { names } => {
                     let _ = seen.send(Seen::Folded(names));

@@ -70,6 +70,11 @@ impl Spawner {
         if let Err(cause) = self.grants.may_be_held(id, now()) {
             return self.fail_to_activate(id, cause);
         }
+        let policy = self.applied.policy.as_ref();
+        let holder = self.grants.find(id).map(|grant| (grant.requester, grant.user.clone()));
+        if holder.is_some_and(|(uid, user)| self.locks.reach(policy, uid, user.as_deref())) {
+            return self.fail_to_activate(id, "its requester was locked meanwhile");
+        }
         // What a restarted spawner finds being set up it takes back: the record comes first.
         if !self.recorder.record(Event::Active { id: id.clone() }) {
             return self.fail_to_activate(id, "it cannot be recorded");

@@ -67,6 +67,8 @@ impl Spawner {
                 let said = self.telling.tell((id, number), to, text, clock::boottime_ms());
                 self.say_each(said);
             }
+            Ok(ToSpawner::Lock { uid, user }) => self.lock(uid, user),
+            Ok(ToSpawner::Unlock { number, uid }) => self.unlock(id, number, uid, connection.as_ref()),
             Ok(ToSpawner::Folded { names }) => {
                 for name in names {
                     // A name that cannot be removed is offered again, and folding it again changes nothing.
@@ -132,7 +134,7 @@ impl Spawner {
 }
 
 /// A connection made to the front door by a process of root's that is still there: not any socket that root has an end of.
-fn is_roots_request(connection: &Channel) -> bool {
+pub(super) fn is_roots_request(connection: &Channel) -> bool {
     connection.bound_path().as_deref() == Some(Path::new(jitsudo_protocol::SOCKET))
         && connection.peer().is_ok_and(|peer| peer.uid == 0)
         && connection.peer_pidfd().is_ok_and(|pidfd| jitsudo_sys::pidfd::is_alive(pidfd.as_fd()))

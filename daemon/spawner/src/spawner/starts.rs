@@ -42,6 +42,10 @@ impl Spawner {
         }
         let facts = &look.learnt.facts;
         let access = &start.session.access;
+        if let Some(uid) = self.locks.on(self.applied.policy.as_ref(), facts) {
+            self.refuse(id, number, &start, &format!("its requester is locked (uid {})", uid.0), true);
+            return;
+        }
         if !start.held && !start.extends && self.grants.knows(access) {
             self.refuse(id, number, &start, "that id is a role grant's", true);
             return;
