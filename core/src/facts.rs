@@ -181,3 +181,21 @@ pub struct Facts {
     #[serde(default)]
     pub lendable: BTreeMap<String, Fact<Option<Gid>>>,
 }
+
+impl Facts {
+    /// What is known of an account with no process behind it: where it would ask from, and for what, is not.
+    #[must_use]
+    pub fn of_account(host: String, labels: BTreeSet<String>, requester: Requester) -> Self {
+        Self {
+            host,
+            labels,
+            requester,
+            origin: Fact::Unknown,
+            target: Fact::Unknown,
+            executable: Fact::Is(Err(NoExecutable::NotAsked)),
+            rooted_arguments: BTreeSet::new(),
+            cwd: Fact::Unknown,
+            lendable: BTreeMap::new(),
+        }
+    }
+}

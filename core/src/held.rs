@@ -18,6 +18,7 @@ use crate::evaluate::{Verdicts, no_program, no_target};
 use crate::facts::Facts;
 use crate::identity::Identity;
 use crate::join::Joined;
+use crate::lends::{Effect, Lends};
 use crate::past;
 use crate::policy::Policy;
 use crate::request::{Kind, Request};
@@ -121,6 +122,18 @@ pub fn has_lapsed(policy: Option<&Policy>, facts: &Facts, held: Held<'_>, now: T
             .any(|deny| setting.judge(&deny.when, Manner::deny(deny.only_this_path), Some(role)) == Truth::True)
     };
     !given || denied()
+}
+
+/// True when the role does not lend any more, by this policy, what was lent for it: groups to its sessions, changes to the host.
+#[must_use]
+pub fn lends_less<'a>(
+    policy: &Policy,
+    role: &str,
+    groups: &[String],
+    mut effects: impl Iterator<Item = &'a Effect>,
+) -> bool {
+    let lends = Lends::of(policy, role);
+    groups.iter().any(|group| !lends.groups.contains(group)) || effects.any(|effect| !lends.effects.contains(effect))
 }
 
 /// The end that this policy puts on a role which is held by that rule, `now` being within its hours: `not-after`, hours that cut.

@@ -10,8 +10,8 @@ use jitsudo_core::lends::Effect;
 use jitsudo_core::offers::Offer;
 use jitsudo_core::request::Kind;
 use jitsudo_core::residue::Item;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -428,6 +428,21 @@ pub(crate) struct Applied {
     pub(crate) removed: Vec<String>,
     /// See `added`.
     pub(crate) changed: Vec<String>,
+    /// Roles that are held and would end.
+    pub(crate) ends: Vec<WouldEnd>,
+    /// How many more.
+    pub(crate) more_end: u64,
+}
+
+/// A role that is held and would end.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct WouldEnd {
+    /// The access.
+    pub(crate) id: String,
+    /// Whose.
+    pub(crate) user: String,
+    /// The role.
+    pub(crate) role: String,
 }
 
 /// The daemon's health.

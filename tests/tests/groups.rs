@@ -398,6 +398,12 @@ fn group_grant_04_login_that_a_membership_let_in_ends_with_it_and_counts_for_not
     apply_policy(&host, &kept("alice")).unwrap();
     let by_rule = request(&host, "first");
     assert_eq!(alice(&host, "jitsudo --role first id -u").stdout, "0\n");
+    // Whoever is asked whether to apply it is told so before.
+    host.write("/etc/jitsudo/policy.d/10-web.toml", 0o644, kept("%staff")).unwrap();
+    let change = host.run(&["jitctl", "policy", "apply", "--dry-run"]).ok().unwrap();
+    let ends: Vec<&str> = change.lines().filter(|line| line.contains("ends: ")).collect();
+    assert_eq!(ends, [format!("  ends: {by_rule}  alice  role first")], "{change}");
+    assert_eq!(alice(&host, "jitsudo --role first id -u").stdout, "0\n", "nothing was changed");
     apply_policy(&host, &kept("%staff")).unwrap();
     let ended = || log(&host, &by_rule).into_iter().find(|event| event["event"] == "ended");
     assert!(wait_until(Duration::from_secs(15), || ended().is_some()), "{:?}", log(&host, &by_rule));

@@ -482,6 +482,7 @@ fn exit_status_of_every_verb_says_what_became_of_it(host: &Host, id: &str) {
         "withdraw zzzzzz",
         "review zzzzzz --note x",
         "residue acknowledge zzzzzz --reason x",
+        "log zzzzzz",
         "residue",
         "review",
     ] {
@@ -491,7 +492,6 @@ fn exit_status_of_every_verb_says_what_became_of_it(host: &Host, id: &str) {
     for words in [
         "end zzzzzz",
         "timeline zzzzzz",
-        "log zzzzzz",
         "lock carol --reason x",
         "unlock carol",
         "grants --all",

@@ -1,7 +1,7 @@
 //! The policy in force, and what an apply would change.
 
 use crate::records::{Applied, PolicyStatus};
-use crate::text::{View, counted, digest, visible, visible_lines, wrapped};
+use crate::text::{View, counted, digest, short_id, visible, visible_lines, wrapped};
 
 /// The screen of `jitctl policy status`.
 pub(crate) fn status(status: &PolicyStatus, view: &View) -> String {
@@ -48,6 +48,13 @@ pub(crate) fn change(applied: &Applied) -> String {
     if applied.added.is_empty() && applied.removed.is_empty() && applied.changed.is_empty() {
         text.push_str("  = nothing changes\n");
     }
+    for ending in &applied.ends {
+        let (id, user, role) = (short_id(&ending.id), visible(&ending.user), visible(&ending.role));
+        text.push_str(&format!("  ends: {id}  {user}  role {role}\n"));
+    }
+    if applied.more_end > 0 {
+        text.push_str(&format!("  ends: {} more\n", counted(applied.more_end, "role")));
+    }
     if !applied.warnings.is_empty() {
         text.push_str(&visible_lines(&applied.warnings));
         text.push('\n');
@@ -58,6 +65,7 @@ pub(crate) fn change(applied: &Applied) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::WouldEnd;
     use crate::text::tests::view;
 
     #[test]
@@ -71,12 +79,18 @@ mod tests {
             removed: vec!["old\u{1b}[2J".to_owned()],
             changed: vec!["nights".to_owned()],
             warnings: "warning: x\n  = hint: y".to_owned(),
+            ends: vec![WouldEnd {
+                id: "01k6q9v0zz0000000000k3v9tz".to_owned(),
+                user: "alice".to_owned(),
+                role: "docker".to_owned(),
+            }],
+            more_end: 2,
             ..Applied::default()
         };
         assert_eq!(
             change(&applied),
             "policy 4f2a91c03d2e (in force now: none): 3 rules and 1 role from 1 file\n  + allow on-call runs the web tier\n  \
-             - old\\u{1b}[2J\n  ~ nights\nwarning: x\n  = hint: y\n"
+             - old\\u{1b}[2J\n  ~ nights\n  ends: k3v9tz  alice  role docker\n  ends: 2 roles more\nwarning: x\n  = hint: y\n"
         );
     }
 

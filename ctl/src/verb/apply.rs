@@ -60,7 +60,7 @@ fn say_done(applied: &Applied, in_force: bool) -> Result<(), Failure> {
     say_json(&json!({"done": {
         "policy": applied.policy, "previous": applied.previous, "rules": applied.rules, "roles": applied.roles,
         "files": applied.files, "warnings": applied.warnings, "added": applied.added, "removed": applied.removed,
-        "changed": applied.changed, "applied": in_force,
+        "changed": applied.changed, "ends": applied.ends, "more_end": applied.more_end, "applied": in_force,
     }}))
 }
 

@@ -259,7 +259,8 @@ impl Daemon {
             Ask::Show { ref id } if let Ok(Some(card)) = self.show_card(id, facts) => {
                 // Who may answer it is shown what there is to answer, duty or not.
                 let access = accesses::find(self.ledger.state(), id, None).ok().flatten();
-                let mut shown = access.map_or_else(|| json!({}), |access| accesses::show(self.ledger.state(), access, true));
+                let mut shown =
+                    access.map_or_else(|| json!({}), |access| accesses::show(self.ledger.state(), access, true));
                 if let Value::Object(fields) = &mut shown {
                     fields.insert("card".to_owned(), card);
                 }

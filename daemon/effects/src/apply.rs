@@ -13,7 +13,7 @@ use jitsudo_link::{APPLIED_POLICY, POLICY_FILES};
 use jitsudo_protocol::digest;
 use jitsudo_sys::nix::libc;
 
-use crate::{files, gate, host, more, place};
+use crate::{ending, files, gate, host, more, place};
 
 /// Most of a compiler's text that is passed on, bytes.
 const MAX_TEXT_BYTES: usize = 24 * 1024;
@@ -59,6 +59,7 @@ pub(crate) fn apply(dry_run: bool, expect: Option<&str>) -> ApplyOutcome {
     }
     let counts = policy.counts();
     let (added, removed, changed) = changes(before.as_ref(), &policy);
+    let (ends, more_end) = if dry_run { ending::under(&policy) } else { (Vec::new(), 0) };
     ApplyOutcome::Done(Box::new(Applied {
         policy: digest,
         previous,
@@ -69,6 +70,8 @@ pub(crate) fn apply(dry_run: bool, expect: Option<&str>) -> ApplyOutcome {
         added,
         removed,
         changed,
+        ends,
+        more_end,
     }))
 }
 

@@ -13,6 +13,7 @@
 
 mod accounts;
 mod apply;
+mod ending;
 mod files;
 mod gate;
 mod host;

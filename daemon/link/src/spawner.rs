@@ -448,6 +448,23 @@ pub struct Applied {
     pub removed: Vec<String>,
     /// See `added`.
     pub changed: Vec<String>,
+    /// Roles that are held and would end, at most 100; of a dry run alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ends: Vec<WouldEnd>,
+    /// How many more.
+    #[serde(default)]
+    pub more_end: u64,
+}
+
+/// A role that is held and would end.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WouldEnd {
+    /// The access.
+    pub id: AccessId,
+    /// Whose.
+    pub user: String,
+    /// The role.
+    pub role: String,
 }
 
 /// Spawner ⇄ `jitsudo-effects`, on the inherited socket: one order, one outcome of its kind.

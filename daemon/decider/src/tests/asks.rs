@@ -119,6 +119,8 @@ pub(crate) fn outcome() -> ApplyOutcome {
         added: vec!["ids".into()],
         removed: vec![],
         changed: vec![],
+        ends: vec![],
+        more_end: 0,
     }))
 }
 

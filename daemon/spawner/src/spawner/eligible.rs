@@ -4,17 +4,15 @@
 //! 1. A grant whose rule does not give it any more ends, and says so (host test `what_is_held_ends_when_its_rule_or_its_requester_does`).
 //! 2. So does everything of an account that is not the one that it was (`identity_nss_01_*`, `identity_nss_02_*`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jitsudo_core::decision::Decision;
 use jitsudo_core::evaluate::evaluate_by;
 use jitsudo_core::event::{EndCause, Event};
-use jitsudo_core::facts::{Fact, Facts, NoExecutable, Requester};
-use jitsudo_core::held::{Held, ends_by, has_lapsed};
+use jitsudo_core::facts::{Fact, Facts, Requester};
+use jitsudo_core::held::{Held, ends_by, has_lapsed, lends_less};
 use jitsudo_core::id::AccessId;
-use jitsudo_core::lends::Lends;
 use jitsudo_core::name::{Gid, Uid};
-use jitsudo_core::policy::Policy;
 use jitsudo_core::request::Request;
 use jitsudo_link::ends;
 use jitsudo_link::facts::Entry;
@@ -75,7 +73,9 @@ impl Spawner {
         for grant in self.grants.of(uid) {
             let held = held(&grant);
             let policy = self.applied.policy.as_ref();
-            if has_lapsed(policy, &facts, held, now.wall) || policy.is_some_and(|policy| lends_less(policy, &grant)) {
+            if has_lapsed(policy, &facts, held, now.wall)
+                || policy.is_some_and(|policy| lends_less(policy, &grant.role, &grant.groups, grant.lent().iter()))
+            {
                 self.end_grant(&grant.id, EndCause::RuleGone);
             } else if let Some(end) = policy.and_then(|policy| ends_by(policy, held, now.wall)) {
                 self.grants.shorten(&grant.id, end, now);
@@ -85,29 +85,21 @@ impl Spawner {
 
     /// What the databases say of an account, with no process behind it: where it would ask from is not known.
     fn facts_of(&self, uid: u32, entry: &Entry) -> Facts {
-        Facts {
-            host: self.host.clone(),
-            labels: self.settings.labels.clone(),
-            requester: Requester {
-                uid: Uid(uid),
-                gid: Gid(entry.gid),
-                name: Fact::Is(entry.name.clone()),
-                groups: entry.groups.clone(),
-                process_groups: entry.groups.clone(),
-                lent_groups: BTreeSet::new(),
-                loginuid: Fact::Is(Some(Uid(uid))),
-                login_name: Fact::Is(Some(entry.name.clone())),
-                login_groups: Fact::Unknown,
-                home: Fact::Is(entry.home.clone()),
-                shell: Fact::Is(entry.shell.clone()),
-            },
-            origin: Fact::Unknown,
-            target: Fact::Unknown,
-            executable: Fact::Is(Err(NoExecutable::NotAsked)),
-            rooted_arguments: BTreeSet::new(),
-            cwd: Fact::Unknown,
-            lendable: BTreeMap::new(),
-        }
+        let requester = Requester {
+            uid: Uid(uid),
+            gid: Gid(entry.gid),
+            name: Fact::Is(entry.name.clone()),
+            // Facts have taken out what was lent: it counts in no decision.
+            groups: entry.groups.clone(),
+            process_groups: entry.groups.clone(),
+            lent_groups: BTreeSet::new(),
+            loginuid: Fact::Is(Some(Uid(uid))),
+            login_name: Fact::Is(Some(entry.name.clone())),
+            login_groups: Fact::Unknown,
+            home: Fact::Is(entry.home.clone()),
+            shell: Fact::Is(entry.shell.clone()),
+        };
+        Facts::of_account(self.host.clone(), self.settings.labels.clone(), requester)
     }
 
     /// Decides again at the moment of activation: a proof may take minutes, and rules, hours and reviews move meanwhile. In words why not.
@@ -125,13 +117,6 @@ impl Spawner {
             }
         }
     }
-}
-
-/// The role does not lend any more what was lent for it.
-fn lends_less(policy: &Policy, grant: &Grant) -> bool {
-    let lends = Lends::of(policy, &grant.role);
-    grant.groups.iter().any(|group| !lends.groups.contains(group))
-        || grant.lent().iter().any(|effect| !lends.effects.contains(effect))
 }
 
 fn held(grant: &Grant) -> Held<'_> {
