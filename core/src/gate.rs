@@ -110,7 +110,7 @@ pub fn lets_in(policy: &Policy, role: &str, person: Person<'_>, account: Account
             (SELF, Person::Account(_)) => false,
             (name, _) => name == account.name,
         }),
-        Effect::Membership(_) | Effect::Sudoers(_) => false,
+        Effect::Membership(_) | Effect::Sudoers(_) | Effect::SudoersWithoutEnd(_) => false,
     })
 }
 

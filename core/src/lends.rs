@@ -12,6 +12,8 @@ pub enum Effect {
     Membership(String),
     /// These lines for the requester in a drop-in of the host's sudo.
     Sudoers(Vec<String>),
+    /// The same where the role accepts lines that stay until jitsudo takes them away, on a host whose sudo ends none by itself.
+    SudoersWithoutEnd(Vec<String>),
     /// Leave to enter these gated accounts; `@self` is the accounts of the requester's person but the first. The gate reads it; nothing on
     /// the host changes.
     Login(Vec<String>),
@@ -23,7 +25,16 @@ impl Effect {
     pub fn outlives_boot(&self) -> bool {
         match self {
             Self::Membership(_) => true,
-            Self::Sudoers(_) | Self::Login(_) => false,
+            Self::Sudoers(_) | Self::SudoersWithoutEnd(_) | Self::Login(_) => false,
+        }
+    }
+
+    /// The lines of a drop-in for sudo; `None` for another effect.
+    #[must_use]
+    pub fn sudoers_lines(&self) -> Option<&[String]> {
+        match self {
+            Self::Sudoers(lines) | Self::SudoersWithoutEnd(lines) => Some(lines),
+            Self::Membership(_) | Self::Login(_) => None,
         }
     }
 }
@@ -34,6 +45,14 @@ impl std::fmt::Display for Effect {
             Self::Membership(group) => write!(f, "membership of {group}"),
             Self::Sudoers(lines) if lines.len() == 1 => f.write_str("1 sudoers line"),
             Self::Sudoers(lines) => write!(f, "{} sudoers lines", lines.len()),
+            Self::SudoersWithoutEnd(lines) => {
+                let lines = if lines.len() == 1 {
+                    "1 sudoers line".to_owned()
+                } else {
+                    format!("{} sudoers lines", lines.len())
+                };
+                write!(f, "{lines}, which only jitsudo ends where sudo ends none by itself")
+            }
             Self::Login(accounts) => write!(f, "login to {}", accounts.join(", ")),
         }
     }
@@ -86,16 +105,20 @@ impl Lends {
     pub fn of(policy: &Policy, role: &str) -> Self {
         let mut lends = Self::default();
         let (mut sudoers, mut accounts): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        let mut without_end = true;
         let Some(place) = policy.role_named(role) else { return lends };
         for (_, part) in policy.parts_of(place) {
             lends.groups.extend(part.groups.iter().cloned());
             lends.effects.extend(part.membership.iter().cloned().map(Effect::Membership));
             sudoers.extend(part.sudoers.iter().cloned());
+            // They are one drop-in: whoever wrote any of them has to accept it.
+            without_end &= part.sudoers.is_empty() || part.sudoers_without_end;
             accounts.extend(part.login.iter().cloned());
         }
         sudoers.sort_unstable();
         sudoers.dedup();
-        lends.effects.extend(Some(sudoers).filter(|lines| !lines.is_empty()).map(Effect::Sudoers));
+        let kind = if without_end { Effect::SudoersWithoutEnd } else { Effect::Sudoers };
+        lends.effects.extend(Some(sudoers).filter(|lines| !lines.is_empty()).map(kind));
         lends.effects.extend(Some(accounts).filter(|accounts| !accounts.is_empty()).map(Effect::Login));
         lends.groups.sort_unstable();
         lends.groups.dedup();

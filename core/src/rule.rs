@@ -88,6 +88,8 @@ pub(crate) struct Role {
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) sudoers: Vec<String>,
     #[serde(skip_serializing_if = "is_default")]
+    pub(crate) sudoers_without_end: bool,
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) login: Vec<String>,
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) pam: Vec<String>,

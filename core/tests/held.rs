@@ -98,4 +98,16 @@ fn lends_what_the_role_and_its_includes_say() {
         [membership("adm"), membership("www-data"), Effect::Sudoers(vec!["/usr/bin/id".to_owned()])]
     );
     assert_eq!(Lends::of(&policy(""), "nobody"), Lends::default());
+    // Lines that may lack an end: where everybody who wrote one of them says so.
+    let accepts = "sudoers-without-end = true\n";
+    let inner = "[roles.inner]\nsudoers = [\"/usr/bin/true\"]\n";
+    let outer = "[roles.outer]\nincludes = [\"inner\"]\nsudoers = [\"/usr/bin/id\"]\n";
+    let both = || vec!["/usr/bin/id".to_owned(), "/usr/bin/true".to_owned()];
+    for (text, wanted) in [
+        (format!("{inner}{outer}{accepts}"), Effect::Sudoers(both())),
+        (format!("{inner}{accepts}{outer}"), Effect::Sudoers(both())),
+        (format!("{inner}{accepts}{outer}{accepts}"), Effect::SudoersWithoutEnd(both())),
+    ] {
+        assert_eq!(Lends::of(&policy(&text), "outer").effects, [wanted], "{text}");
+    }
 }

@@ -220,6 +220,7 @@ membership = ["adm"]
 group-grants-more = true
 [roles.c]
 sudoers = ["/usr/bin/id -u"]
+sudoers-without-end = true
 login = ["@self"]
 pam = ["sudo"]
 [[allow]]
@@ -289,6 +290,19 @@ fn a_key_that_logs_in_cannot_also_approve() {
     };
     assert!(compile_everything(&text("ssh-ed25519 AAAAC3Nz other")).is_err());
     assert!(compile_everything(&text("ssh-ed25519 BBBB other")).is_ok());
+}
+
+#[test]
+fn sudoers_lines_without_an_end_are_meant_and_warned_of() {
+    let compiled = |role: &str| compile_everything(&format!("[roles.r]\n{role}\n"));
+    let lines = "sudoers = [\"/usr/bin/id\"]";
+    let warned = |role: &str| {
+        let warnings = compiled(role).unwrap().warnings;
+        warnings.iter().any(|warning| warning.message.contains("have no end of their own where sudo knows no NOTAFTER"))
+    };
+    assert!(warned(&format!("{lines}\nsudoers-without-end = true")));
+    assert!(!warned(&format!("{lines}\nsudoers-without-end = false")) && !warned(lines));
+    assert!(compiled("run = [\"/usr/bin/id\"]\nsudoers-without-end = true").is_err(), "there are none");
 }
 
 #[test]

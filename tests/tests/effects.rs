@@ -306,6 +306,8 @@ fn sudoers_dropin_06_sudo_itself_ends_a_right_when_no_daemon_lives_on_trixie() {
 #[test]
 fn sudoers_dropin_03_05_11_what_sudo_would_not_honour_is_refused() {
     let host = host("unsafe", "bookworm");
+    // Nothing puts a folder right meanwhile.
+    host.sh("systemctl stop jitsudo-front.path jitsudo-front.service").ok().unwrap();
     // Another's umask, and visudo in an administrator's hands, change nothing.
     host.sh("setsid flock /etc/sudoers sleep 600 >/dev/null 2>&1 &").ok().unwrap();
     for umask in ["000", "077"] {
@@ -336,6 +338,8 @@ fn sudoers_dropin_03_05_11_what_sudo_would_not_honour_is_refused() {
     // A line that comes later takes it back: sudo's last match wins.
     host.write("/etc/sudoers.d/zz", 0o440, "alice ALL=(root) !/usr/bin/id\n").unwrap();
     refused("another line of sudoers comes after it");
+    host.run(&["rm", "/etc/sudoers.d/zz"]).ok().unwrap();
+    where_sudo_knows_no_not_after(&host);
     host.run(&["mv", "/etc/sudoers.d/jitsudo", "/root/"]).ok().unwrap();
     refused("/etc/sudoers.d/jitsudo must include it");
     host.run(&["mv", "/usr/bin/sudo", "/usr/bin/sudo.away"]).ok().unwrap();
@@ -349,6 +353,54 @@ fn sudoers_dropin_03_05_11_what_sudo_would_not_honour_is_refused() {
     refused("does not end a line by NOTAFTER");
     host.write("/usr/sbin/visudo", 0o755, "#!/bin/sh\necho 'syntax error near NOTAFTER' >&2; exit 1\n").unwrap();
     refused("visudo does not take it: syntax error near NOTAFTER");
+}
+
+/// An older sudo, which knows no NOTAFTER: a role has to accept lines without an end, and everybody is told.
+fn where_sudo_knows_no_not_after(host: &Host) {
+    let old = "#!/bin/sh\ngrep -q NOTAFTER \"$2\" && { echo 'syntax error near NOTAFTER' >&2; exit 1; }\nexec /usr/sbin/visudo.real \"$@\"\n";
+    // The note of what was driven directly until here has no record.
+    host.sh(&format!("rm -f /run/jitsudo/ends/{ONE}; mv /usr/sbin/visudo /usr/sbin/visudo.real")).ok().unwrap();
+    host.write("/usr/sbin/visudo", 0o755, old).unwrap();
+    let drop_ins = || host.run(&["ls", "-A", "/run/jitsudo/sudoers.d"]).output().unwrap().stdout;
+    let policy = |more: &str| {
+        format!(
+            "[roles.ids]\nsudoers = [\"/usr/bin/id -u\"]\n{more}\n[[allow]]\nname = \"ids\"\nwho = [\"alice\"]\nroles = [\"ids\"]\nauth = \"none\"\n"
+        )
+    };
+    let alice = |line: &str| host.sh(line).as_user("alice").output().unwrap();
+    host.write("/etc/jitsudo/policy.d/10-ids.toml", 0o644, policy("")).unwrap();
+    host.run(&["jitctl", "policy", "apply", "--yes"]).ok().unwrap();
+    let refused = alice("jitctl request ids");
+    assert!(refused.status != 0 && refused.stderr.contains("syntax error near NOTAFTER"), "{}", refused.both());
+    assert_eq!(drop_ins(), "");
+    host.write("/etc/jitsudo/policy.d/10-ids.toml", 0o644, policy("sudoers-without-end = true")).unwrap();
+    let applied = host.run(&["jitctl", "policy", "apply", "--yes"]).ok().unwrap();
+    assert!(applied.contains("have no end of their own where sudo knows no NOTAFTER"), "{applied}");
+    let given = alice("jitctl request ids --for 10m");
+    for part in [
+        "sudo now gives: /usr/bin/id -u",
+        "where sudo itself ends no line, it gives them until jitsudo takes them back",
+    ] {
+        assert!(given.stdout.contains(part), "{}", given.both());
+    }
+    assert_eq!(alice("sudo -n id -u").stdout, "0\n");
+    assert_ne!(alice("sudo -n id").status, 0, "what was not lent");
+    let id = drop_ins().trim().to_owned();
+    let text = host.sh(&format!("cat /run/jitsudo/sudoers.d/{id}")).ok().unwrap();
+    assert!(!text.contains("NOTAFTER") && text.contains("NOPASSWD: /usr/bin/id -u"), "{text}");
+    let doctor = host.run(&["jitctl", "doctor"]).ok().unwrap().replace("\n               ", " ");
+    assert!(doctor.contains("1 drop-in of sudo without an end of its own here"), "{doctor}");
+    host.run(&["jitctl", "doctor", "--privileges"]).ok().unwrap();
+    let shown = alice(&format!("jitctl show {id}")).stdout.replace("\n           ", " ");
+    assert!(shown.contains("1 sudoers line, which only jitsudo ends where sudo ends none by itself"), "{shown}");
+    // Nobody lives: the sweep takes it back.
+    host.sh(&format!("systemctl stop jitsudo-sweep.timer {DAEMONS}")).ok().unwrap();
+    assert_eq!(sweep(host, "--all"), 0);
+    assert_ne!(alice("sudo -n id -u").status, 0);
+    assert_eq!(drop_ins(), "");
+    host.sh(&format!("systemctl start jitsudo-sweep.timer {DAEMONS}; rm /etc/jitsudo/policy.d/10-ids.toml; mv /usr/sbin/visudo.real /usr/sbin/visudo"))
+        .ok()
+        .unwrap();
 }
 
 #[test]

@@ -242,6 +242,7 @@ impl Encoder {
             groups,
             membership,
             sudoers,
+            sudoers_without_end,
             login,
             pam,
             env_keep,
@@ -280,5 +281,6 @@ impl Encoder {
         self.optional(caps.as_ref(), |to, caps| to.texts(caps));
         self.number(u64::from(*no_new_privs));
         self.number(u64::from(*leaves));
+        self.number(u64::from(*sudoers_without_end));
     }
 }

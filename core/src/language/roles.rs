@@ -58,6 +58,7 @@ pub(super) fn read(build: &mut Build<'_>, head: &Head<'_>) -> RoleDraft {
     role.membership = names(build, &mut table, "membership", &mut draft.lent);
     let lines = sudoers(build, &mut table);
     role.sudoers = lines.iter().map(|(command, _)| command.written()).collect();
+    role.sudoers_without_end = without_end(build, &mut table, role);
     role.login = login(build, &mut table, &head.name.value);
     role.pam = names(build, &mut table, "pam", &mut Vec::new());
     how(build, &mut table, role);
@@ -220,6 +221,27 @@ fn sudoers(build: &mut Build<'_>, table: &mut Table<'_>) -> Vec<(Command, Place)
     commands.sort_by_key(|(command, _)| command.written());
     commands.dedup_by(|(one, _), (other, _)| one == other);
     commands
+}
+
+/// `sudoers-without-end = true`, which is told: what nobody lives to take away stays.
+fn without_end(build: &mut Build<'_>, table: &mut Table<'_>, role: &Role) -> bool {
+    let Some(entry) = table.take("sudoers-without-end") else { return false };
+    let accepted = boolean(&entry, &mut build.findings).unwrap_or(false);
+    if accepted && role.sudoers.is_empty() {
+        let hint = Some("give it `sudoers`, or leave this out".to_owned());
+        build.findings.error(
+            &entry.place,
+            "there are no sudoers lines that could lack an end".to_owned(),
+            "no `sudoers`",
+            hint,
+        );
+    } else if accepted {
+        let message =
+            format!("sudoers lines of role \"{}\" have no end of their own where sudo knows no NOTAFTER", role.name);
+        let hint = "jitsudo takes them back at the end, its sweep within 61 s, a reboot at once; nothing else does";
+        build.findings.warn(&entry.place, message, "stays until it is removed", Some(hint.to_owned()));
+    }
+    accepted
 }
 
 /// sudo's lines run as root and keep to sudo's own ways: what the role says of `as` and the like would not hold for them.

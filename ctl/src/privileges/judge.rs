@@ -305,7 +305,13 @@ impl Judge<'_> {
             );
         }
         let lines: Vec<&str> = lines.collect();
-        let uids: BTreeSet<Option<u32>> = lines.iter().map(|line| subject(line)).collect();
+        // A line that has no end is one that the role accepts so; jitsudo ends it with its grant. Until that is active what it lends is
+        // perhaps not on record yet.
+        let may_lack_end = self.log.given(&id).is_some_and(|given| {
+            let is_active = matches!(self.log.state.access(&id), Some(Access::Active(_)));
+            !is_active || given.lent.iter().any(|effect| matches!(effect, Effect::SudoersWithoutEnd(_)))
+        });
+        let uids: BTreeSet<Option<u32>> = lines.iter().map(|line| subject(line, may_lack_end)).collect();
         for uid in uids {
             if uid.is_none() {
                 let why = "a line of it is not of the kind that jitsudo writes".to_owned();
@@ -316,17 +322,16 @@ impl Judge<'_> {
         }
         let Some(given) = self.log.given(&id) else { return };
         for line in &lines {
-            if not_after(line).is_none_or(|at| at > given.ends.at) {
+            let at = not_after(line);
+            let is_accepted = at.is_none() && may_lack_end;
+            if !is_accepted && at.is_none_or(|at| at > given.ends.at) {
                 let why = format!("it does not end with its grant: {line}");
                 self.find(Kind::DropIn, Some(&id), what.clone(), why);
             }
         }
         // Until the grant is active its effects are perhaps not on record yet.
         if let Some(Access::Active(given)) = self.log.state.access(&id) {
-            let lent = given.lent.iter().filter_map(|effect| match effect {
-                Effect::Sudoers(commands) => Some(commands),
-                Effect::Membership(_) | Effect::Login(_) => None,
-            });
+            let lent = given.lent.iter().filter_map(Effect::sudoers_lines);
             let lent: BTreeSet<String> = lent.flatten().map(|command| as_sudoers_has_it(command)).collect();
             let more =
                 lines.iter().filter_map(|line| line.split_once("NOPASSWD: ")).find(|(_, one)| !lent.contains(*one));
@@ -472,9 +477,12 @@ fn is_comment(line: &str) -> bool {
 }
 
 /// The uid that a line of jitsudo's is for; none for a line of another form.
-fn subject(line: &str) -> Option<u32> {
+fn subject(line: &str, may_lack_end: bool) -> Option<u32> {
     let (subject, rest) = line.strip_prefix('#')?.split_once(' ')?;
-    rest.starts_with("ALL=(root) NOTAFTER=").then(|| subject.parse().ok()).flatten()
+    let rest = rest.strip_prefix("ALL=(root) ")?;
+    let without_end = rest.starts_with("TIMEOUT=") || rest.starts_with("NOPASSWD: ");
+    let is_ours = rest.starts_with("NOTAFTER=") || (may_lack_end && without_end);
+    is_ours.then(|| subject.parse().ok()).flatten()
 }
 
 /// `NOTAFTER=yyyymmddHHMMSSZ`.

@@ -209,6 +209,30 @@ fn drop_in_without_a_grant_is_found() {
 }
 
 #[test]
+fn drop_in_without_an_end_is_found_unless_its_role_accepts_that() {
+    let text = "#1001 ALL=(root) NOPASSWD: /usr/bin/id \"\"\n";
+    let mut world = World::sane();
+    world.seen.drop_ins = vec![drop_in(ID, text)];
+    assert!(world.kinds().contains(&Kind::DropIn), "{:?}", world.verdict());
+    let accepted = Effect::SudoersWithoutEnd(vec!["/usr/bin/id".into()]);
+    for (effect, text, found) in [
+        (accepted.clone(), text.to_owned(), false),
+        (accepted.clone(), "#1001 ALL=(root) TIMEOUT=540 NOPASSWD: /usr/bin/id \"\"\n".to_owned(), false),
+        (accepted, "#1001 ALL=(root) NOPASSWD: ALL\n".to_owned(), true),
+    ] {
+        let mut world = World::sane();
+        if let Ok(note) = &mut world.seen.notes[0].1 {
+            note.effects[1].effect = effect.clone();
+        }
+        let before = Effect::Sudoers(vec!["/usr/bin/id".into()]);
+        world.happens(13, Event::EffectUndone { id: id(ID), effect: before, removed: true });
+        world.happens(14, Event::EffectApplied { id: id(ID), effect, ours: true });
+        world.seen.drop_ins = vec![drop_in(ID, &text)];
+        assert_eq!(!world.verdict().findings.is_empty(), found, "{text}: {:?}", world.verdict());
+    }
+}
+
+#[test]
 fn drop_in_that_gives_more_than_its_grant_is_found() {
     for (text, words) in [
         ("#1001 ALL=(root) NOTAFTER=20261121121000Z NOPASSWD: ALL\n", "no record lends \"ALL\""),

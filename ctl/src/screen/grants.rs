@@ -41,7 +41,7 @@ pub(crate) fn lent(effect: &Effect) -> String {
     let words = visible(&effect.to_string());
     match effect {
         Effect::Membership(_) => format!("{words} (a shell that runs already does not gain it)"),
-        Effect::Sudoers(_) | Effect::Login(_) => words,
+        Effect::Sudoers(_) | Effect::SudoersWithoutEnd(_) | Effect::Login(_) => words,
     }
 }
 

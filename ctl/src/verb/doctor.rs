@@ -17,6 +17,7 @@ use crate::text::{View, counted, digest, exact};
 
 const LEDGER: &str = "/var/lib/jitsudo/ledger";
 const SPOOL: &str = "/var/lib/jitsudo/spool";
+const DROP_INS: &str = "/run/jitsudo/sudoers.d";
 const SUDO: &str = "/usr/bin/sudo";
 const SUDOERS: &str = "/etc/sudoers";
 const OUR_SUDOERS: &str = "/etc/sudoers.d/jitsudo";
@@ -180,11 +181,24 @@ fn sudoers(is_root: bool) -> Check {
     }
     let main = std::fs::read_to_string(SUDOERS).unwrap_or_default();
     let reads = |line: &str| matches!(line.trim(), "@includedir /etc/sudoers.d" | "#includedir /etc/sudoers.d");
-    if main.lines().any(reads) {
+    if main.lines().any(reads) && without_end() > 0 {
+        let lines = counted(without_end(), "drop-in");
+        let words =
+            format!("{lines} of sudo without an end of its own here: only jitsudo takes it back (sudoers-without-end)");
+        Check::warn("sudoers", words, "jitctl grants --all")
+    } else if main.lines().any(reads) {
         Check::ok("sudoers", format!("{SUDOERS_LINE} is read"))
     } else {
         Check::warn("sudoers", format!("{SUDOERS} does not include /etc/sudoers.d"), "visudo")
     }
+}
+
+/// Drop-ins that are there now, and that sudo does not end by itself.
+fn without_end() -> u64 {
+    let files = std::fs::read_dir(DROP_INS).into_iter().flatten().flatten();
+    let texts = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+    let lacks = |text: &String| text.lines().any(|line| line.contains("NOPASSWD: ") && !line.contains("NOTAFTER="));
+    texts.filter(lacks).count() as u64
 }
 
 fn compared() -> Check {

@@ -18,7 +18,7 @@ use jitsudo_link::spawner::{Lent, TakenBack, Undone};
 use jitsudo_sys::clock;
 
 use crate::membership::{self, Entry};
-use crate::sudoers;
+use crate::sudoers::{self, Lack};
 
 /// How long an order waits for the one before it. A tool that was orphaned holds the lock for 15 s at most: shadow's own patience.
 const LOCK_PATIENCE: Duration = Duration::from_millis(LOCK_PATIENCE_MS);
@@ -60,13 +60,13 @@ pub(crate) fn undo(notes: &Notes, note: Note, effect: &Effect) -> TakenBack {
 fn try_to_apply(notes: &Notes, note: Note, effect: &Effect) -> Result<bool, String> {
     let lock = match effect {
         Effect::Membership(_) => Some(locked(notes)?),
-        Effect::Sudoers(_) | Effect::Login(_) => None,
+        Effect::Sudoers(_) | Effect::SudoersWithoutEnd(_) | Effect::Login(_) => None,
     };
     let stored = notes.of(&note.id).ok().flatten();
     let mut note = with_what_is_noted(note, stored);
     let before = match effect {
         Effect::Membership(group) => membership::look(&note, group, &notes.read_lasting().notes)?,
-        Effect::Sudoers(_) => Before { ours: true, is_there: false, gid: None },
+        Effect::Sudoers(_) | Effect::SudoersWithoutEnd(_) => Before { ours: true, is_there: false, gid: None },
         Effect::Login(_) => return Err(format!("cannot lend {effect}: not supported yet")),
     };
     let noted = |applied| Noted { effect: effect.clone(), gid: before.gid, ours: before.ours, applied };
@@ -76,7 +76,8 @@ fn try_to_apply(notes: &Notes, note: Note, effect: &Effect) -> Result<bool, Stri
     let made = match effect {
         Effect::Membership(_) if before.is_there => Ok(()),
         Effect::Membership(group) => membership::add(&note, group, lock.as_ref()),
-        Effect::Sudoers(lines) => sudoers::put(&note, lines),
+        Effect::Sudoers(lines) => sudoers::put(&note, lines, Lack::IsRefused),
+        Effect::SudoersWithoutEnd(lines) => sudoers::put(&note, lines, Lack::IsAccepted),
         Effect::Login(_) => Ok(()),
     };
     jitsudo_sys::failpoint::reach("effects.made");
@@ -110,7 +111,7 @@ fn try_to_undo(notes: &Notes, note: Note, effect: &Effect) -> Result<Removed, St
     let id = note.id.clone();
     // What another grant of it holds is judged by the files; a note that is nowhere is judged as it was given.
     let mut whole = with_what_is_noted(note, notes.of(&id).ok().flatten());
-    if matches!(effect, Effect::Sudoers(_)) && whole.noted(effect).is_none() {
+    if effect.sudoers_lines().is_some() && whole.noted(effect).is_none() {
         // A drop-in is its grant's alone: noted or not.
         whole.set(Noted { effect: effect.clone(), gid: None, ours: true, applied: false });
     }
@@ -153,7 +154,7 @@ fn undo_all(
         let meant: Vec<Noted> = note.effects.iter().filter(|noted| is_meant(&noted.effect)).cloned().collect();
         for noted in &meant {
             let taken = match &noted.effect {
-                Effect::Sudoers(_) => sudoers::remove(&note),
+                Effect::Sudoers(_) | Effect::SudoersWithoutEnd(_) => sudoers::remove(&note),
                 // Nothing of the host: not lent by any version yet.
                 Effect::Login(_) => Ok(Removed { removed: false, remark: None }),
                 Effect::Membership(_) => continue,

@@ -1,7 +1,8 @@
 //! A drop-in for the host's sudo, one file a grant, in a directory that a reboot clears.
 //!
 //! MUSTs
-//! 1. Only what sudo was seen to end by itself is lent: a line whose NOTAFTER is past must give nothing here (`probe`).
+//! 1. Only what sudo was seen to end by itself is lent: a line whose NOTAFTER is past must give nothing here (`probe`). Where it does not, a
+//!    line without an end is lent only for a role that accepts that (`Lack`).
 //! 2. No file is put in place that visudo does not take, and none stays that sudo does not read as it was meant (`put`).
 //! 3. A line says exactly its command: what sudo could read in another way is refused (`sudoers_dropin_02_*`).
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use jitsudo_core::Timestamp;
+use jitsudo_core::name::Uid;
 use jitsudo_link::SUDOERS;
 use jitsudo_link::notes::Note;
 use jitsudo_sys::clock;
@@ -34,8 +36,17 @@ const PATIENCE_MS: u64 = 5_000;
 /// Milliseconds for all of them.
 const ALL_MS: u64 = 30_000;
 
+/// What it means that this host's sudo ends no line by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lack {
+    /// Nothing is lent then.
+    IsRefused,
+    /// It is lent all the same, and jitsudo alone takes it back (`sudoers-without-end`).
+    IsAccepted,
+}
+
 /// Puts the drop-in in place, and reads it back through sudo.
-pub(crate) fn put(note: &Note, lines: &[String]) -> Result<(), String> {
+pub(crate) fn put(note: &Note, lines: &[String], lack: Lack) -> Result<(), String> {
     let cannot = |why: String| format!("cannot lend {} sudoers lines to {}: {why}", lines.len(), note.user);
     let lines = lines.iter().map(|line| text::line(line)).collect::<Result<Vec<_>, _>>().map_err(cannot)?;
     let account = accounts::by_uid(note.uid).map_err(cannot)?;
@@ -49,15 +60,22 @@ pub(crate) fn put(note: &Note, lines: &[String]) -> Result<(), String> {
     let by_boot = i64::try_from(note.ends_boottime_ms.saturating_sub(moment.boottime_ms)).unwrap_or(i64::MAX);
     let by_boot = now.checked_add(jitsudo_core::SignedDuration::from_millis(by_boot)).unwrap_or(note.ends_at);
     let ends_at = note.ends_at.min(by_boot);
-    probe(note, now).map_err(cannot)?;
-    let timed = text::drop_in(note, &lines, now, ends_at, true);
+    let end = match probe(note, now) {
+        Ok(()) => Some(ends_at),
+        Err(why) if lack == Lack::IsAccepted => {
+            probe_without_end(note).map_err(|more| cannot(format!("{why}; {more}")))?;
+            None
+        }
+        Err(why) => return Err(cannot(why)),
+    };
+    let timed = text::drop_in(note, &lines, (now, ends_at), end, true);
     let place = place(note);
     let written = write_checked(&place, &timed).or_else(|_| {
         // A sudo that does not know TIMEOUT still ends the right; what runs is ended by others.
-        write_checked(&place, &text::drop_in(note, &lines, now, ends_at, false))
+        write_checked(&place, &text::drop_in(note, &lines, (now, ends_at), end, false))
     });
     written.map_err(cannot)?;
-    read_back(note, &lines, ends_at).map_err(cannot)
+    read_back(note, &lines, end).map_err(cannot)
 }
 
 /// Removes it. One that is gone already is fine.
@@ -121,16 +139,25 @@ fn directory_is_sound() -> Result<(), String> {
 /// Shows that this sudo reads the directory, and that it ends a line by its NOTAFTER. For that moment the decider's account, which
 /// has no other right and starts no program, may run `true` with words that nobody would give it.
 fn probe(note: &Note, now: Timestamp) -> Result<(), String> {
+    let both = "this sudo does not end a line by NOTAFTER, or lets everybody run everything";
+    probe_with(note, |uid| text::probe(uid, now), both)
+}
+
+/// Shows that this sudo reads the directory, and gives nothing that does not stand there.
+fn probe_without_end(note: &Note) -> Result<(), String> {
+    probe_with(note, text::probe_without_end, "this sudo lets everybody run everything")
+}
+
+/// What gives one of two words, and in words what it means when both are given.
+fn probe_with(note: &Note, lines: impl Fn(Uid) -> String, both: &str) -> Result<(), String> {
     let account = accounts::account_named(PROBED)?.ok_or_else(|| format!("there is no account {PROBED}"))?;
     let place = probe_place(note);
-    let outcome = write_checked(&place, &text::probe(account.uid, now)).and_then(|()| {
+    let outcome = write_checked(&place, &lines(account.uid)).and_then(|()| {
         let asked = |word: &str| allows(PROBED, &["/usr/bin/true", word]);
         match (asked(text::PROBE_LIVE)?, asked(text::PROBE_PAST)?) {
             (true, false) => Ok(()),
             (false, _) => Err(format!("sudo does not read {SUDOERS}: {INCLUDED_BY} must include it")),
-            (true, true) => {
-                Err("this sudo does not end a line by NOTAFTER, or lets everybody run everything".to_owned())
-            }
+            (true, true) => Err(both.to_owned()),
         }
     });
     match fs::remove_file(&place) {
@@ -141,11 +168,10 @@ fn probe(note: &Note, now: Timestamp) -> Result<(), String> {
     }
 }
 
-/// Every line that can be asked about is asked about, and the list must name the end.
-fn read_back(note: &Note, lines: &[Line], ends_at: Timestamp) -> Result<(), String> {
+/// Every line that can be asked about is asked about, and the list must name the end, where there is one.
+fn read_back(note: &Note, lines: &[Line], end: Option<Timestamp>) -> Result<(), String> {
     let listed = sudo(&["-l", "-U", &note.user])?;
-    let stamp = text::not_after(ends_at);
-    if !listed.output.contains(&stamp) {
+    if !end.map_or_else(|| listed.succeeded, |end| listed.output.contains(&text::not_after(end))) {
         return Err(format!("sudo does not list it: {}", listed.words()));
     }
     let until_ms = clock::boottime_ms().saturating_add(ALL_MS);

@@ -70,7 +70,7 @@ fn of_note(note: &Note) -> Result<Vec<(Uid, Gid)>, String> {
     let ours = note.effects.iter().filter(|noted| noted.ours);
     let groups = ours.filter_map(|noted| match &noted.effect {
         Effect::Membership(name) => Some((name, noted.gid)),
-        Effect::Sudoers(_) | Effect::Login(_) => None,
+        Effect::Sudoers(_) | Effect::SudoersWithoutEnd(_) | Effect::Login(_) => None,
     });
     let gid = |(name, gid): (&String, Option<Gid>)| match gid {
         Some(gid) => Ok((note.uid, gid)),

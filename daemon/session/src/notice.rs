@@ -43,7 +43,7 @@ pub(crate) fn granted(role: &str, ends_at: Timestamp, id: &str, lent: &[Effect])
         .iter()
         .filter_map(|effect| match effect {
             Effect::Membership(group) => Some(Bytes::from(group.as_str()).visible()),
-            Effect::Sudoers(_) | Effect::Login(_) => None,
+            Effect::Sudoers(_) | Effect::SudoersWithoutEnd(_) | Effect::Login(_) => None,
         })
         .collect();
     if let Some(first) = groups.first() {
@@ -53,13 +53,13 @@ pub(crate) fn granted(role: &str, ends_at: Timestamp, id: &str, lent: &[Effect])
             groups.join(", ")
         ));
     }
-    for line in lent.iter().flat_map(|effect| match effect {
-        Effect::Sudoers(lines) => lines.as_slice(),
-        Effect::Membership(_) | Effect::Login(_) => &[],
-    }) {
+    for line in lent.iter().filter_map(Effect::sudoers_lines).flatten() {
         let line = Bytes::from(line.as_str()).visible();
         let line = if line == "ALL" { "every command as root".to_owned() } else { line };
         text.push_str(&format!("  sudo now gives: {line}\n"));
+    }
+    if lent.iter().any(|effect| matches!(effect, Effect::SudoersWithoutEnd(_))) {
+        text.push_str("  where sudo itself ends no line, it gives them until jitsudo takes them back\n");
     }
     text
 }

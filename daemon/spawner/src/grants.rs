@@ -174,7 +174,7 @@ impl Grants {
     /// Lines for sudo, which know the end by themselves: to be written anew when it moves.
     pub(crate) fn lines_for_sudo(&self, id: &AccessId) -> Option<(Note, Effect)> {
         let grant = self.held.get(id)?;
-        let effect = grant.lent().into_iter().find(|effect| matches!(effect, Effect::Sudoers(_)))?;
+        let effect = grant.lent().into_iter().find(|effect| effect.sudoers_lines().is_some())?;
         Some((note_of(grant, &self.host), effect))
     }
 

@@ -102,7 +102,7 @@ fn lent() -> Members {
     let ours = notes.iter().flat_map(|note| note.effects.iter().map(move |noted| (note, noted)));
     ours.filter_map(|(note, noted)| match &noted.effect {
         Effect::Membership(group) if noted.ours => Some((group.clone(), note.user.clone())),
-        Effect::Membership(_) | Effect::Sudoers(_) | Effect::Login(_) => None,
+        Effect::Membership(_) | Effect::Sudoers(_) | Effect::SudoersWithoutEnd(_) | Effect::Login(_) => None,
     })
     .collect()
 }

@@ -31,19 +31,22 @@ pub(super) fn line(written: &str) -> Result<Line, String> {
 }
 
 /// The whole file.
-pub(super) fn drop_in(note: &Note, lines: &[Line], now: Timestamp, ends_at: Timestamp, timeout: bool) -> String {
+///
+/// `ends_at`: when what runs by it is to end; `end`: when sudo ends the line by itself, where it does.
+pub(super) fn drop_in(
+    note: &Note,
+    lines: &[Line],
+    (now, ends_at): (Timestamp, Timestamp),
+    end: Option<Timestamp>,
+    timeout: bool,
+) -> String {
+    let end = end.map_or_else(String::new, |end| format!("NOTAFTER={} ", not_after(end)));
     let seconds = ends_at.duration_since(now).as_secs().max(1);
     let limit = if timeout { format!("TIMEOUT={seconds} ") } else { String::new() };
     let mut text = format!("# jitsudo: lent to {} by grant {}; removed at its end\n", comment(&note.user), note.id);
     for line in lines {
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "#{} ALL=(root) NOTAFTER={} {limit}NOPASSWD: {}",
-            note.uid.0,
-            not_after(ends_at),
-            command(line)
-        );
+        let _ = writeln!(text, "#{} ALL=(root) {end}{limit}NOPASSWD: {}", note.uid.0, command(line));
     }
     text
 }
@@ -55,6 +58,11 @@ pub(super) fn probe(uid: Uid, now: Timestamp) -> String {
         format!("#{} ALL=(root) NOTAFTER={at} NOPASSWD: /usr/bin/true {word}\n", uid.0)
     };
     format!("{}{}", line(PROBE_SECONDS, PROBE_LIVE), line(-PROBE_SECONDS, PROBE_PAST))
+}
+
+/// One line, and none for the other word.
+pub(super) fn probe_without_end(uid: Uid) -> String {
+    format!("#{} ALL=(root) NOPASSWD: /usr/bin/true {PROBE_LIVE}\n", uid.0)
 }
 
 /// `yyyymmddHHMMSSZ`, the last whole second: in UTC whatever the zone of the host or the user is.
@@ -104,7 +112,10 @@ mod tests {
     fn sudoers_dropin_02_what_sudoers_reads_otherwise_is_escaped_or_refused() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let lines: Vec<Line> = ["/usr/bin/id", "/usr/bin/x a=b,c :d @e", "ALL"].map(|text| line(text).unwrap()).into();
-        let text = drop_in(&note(), &lines, now, note().ends_at, true);
+        let ends_at = note().ends_at;
+        let without = drop_in(&note(), &lines[..1], (now, ends_at), None, false);
+        assert!(without.ends_with("\n#1001 ALL=(root) NOPASSWD: /usr/bin/id \"\"\n"), "{without}");
+        let text = drop_in(&note(), &lines, (now, ends_at), Some(ends_at), true);
         assert_eq!(
             text,
             "# jitsudo: lent to alice by grant 01jd0000000000000000000000; removed at its end\n\

@@ -139,7 +139,11 @@ fn what_is_marked_and_has_no_session_is_looked_for_by_who_begins_anew() {
     assert_eq!((trouble, again.released.clone()), (Ok(()), BTreeSet::from([session(5)])));
     let found: Vec<_> =
         again.ended.iter().map(|ended| (ended.session.number, ended.audit_session, ended.due_ms)).collect();
-    assert_eq!(found, [(1, Some(UNUSED), 5_000), (3, Some(UNUSED + 2), 0)], "until its end, and what is of another boot at once");
+    assert_eq!(
+        found,
+        [(1, Some(UNUSED), 5_000), (3, Some(UNUSED + 2), 0)],
+        "until its end, and what is of another boot at once"
+    );
     assert!(again.ended[0].lent.is_some(), "by both, and once");
     let marked = |escapes: &Escapes| -> Vec<u32> {
         escapes.marks.read_all().notes.iter().map(|mark| mark.session.number).collect()
