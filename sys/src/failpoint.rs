@@ -1,9 +1,9 @@
 //! Points at which a build for tests dies on request, as by kill -9: between two steps that are each durable by themselves.
 //!
 //! Without the feature `failpoints` a point is nothing, and the package that is shipped is built without it (host test
-//! `shipped_programs_have_no_point_to_die_at`). With it, `/run/jitsudo-failpoint` names the point: `NAME [SKIP [PID]]`. Whoever comes there for the
-//! SKIP-th time after the first dies, if PID is its own or absent, and removes the file before, where it may: a program that is started
-//! again does not die again.
+//! `shipped_programs_have_no_point_to_die_at`). With it, `/run/jitsudo-failpoint` names the point: `NAME [SKIP [PID [stop]]]`. Whoever comes
+//! there for the SKIP-th time after the first dies, if PID is its own, 0 or absent, and removes the file before, where it may: a program that
+//! is started again does not die again. With `stop` it stops there, as by SIGSTOP: what the disk has then is what a power cut leaves.
 //!
 //! MUST: only root says where to die, and only root can tell a program to (`file_of_anybody_else_is_no_order`).
 
@@ -25,7 +25,7 @@ mod on_request {
     use std::path::Path;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use nix::sys::signal::{Signal, kill};
+    use nix::sys::signal::{Signal, kill, raise};
     use nix::unistd::Pid;
 
     const ORDER: &str = "/run/jitsudo-failpoint";
@@ -48,6 +48,10 @@ mod on_request {
         }
         // The decider may not: its order names it by its pid.
         let _ = std::fs::remove_file(ORDER);
+        if String::from_utf8_lossy(&order).split_whitespace().nth(3) == Some("stop") {
+            let _ = raise(Signal::SIGSTOP);
+            return;
+        }
         let _ = kill(Pid::this(), Signal::SIGKILL);
         std::process::abort();
     }
@@ -58,7 +62,9 @@ mod on_request {
         let (wanted, wanted_kind) = words.next().map_or(("", ""), |word| word.split_once(':').unwrap_or((word, "")));
         let (skip, pid) = (words.next().map(str::parse::<u32>), words.next().map(str::parse::<u32>));
         let is_here = wanted == name && (wanted_kind.is_empty() || wanted_kind == kind);
-        is_here && pid.is_none_or(|pid| pid == Ok(own)) && times() >= skip.and_then(Result::ok).unwrap_or(0)
+        is_here
+            && pid.is_none_or(|pid| pid == Ok(own) || pid == Ok(0))
+            && times() >= skip.and_then(Result::ok).unwrap_or(0)
     }
 }
 
@@ -69,7 +75,13 @@ mod tests {
     #[test]
     fn order_names_point_kind_times_and_process() {
         let meant = |order: &str, times: u32| is_meant(order, "spawner.record", "active", 7, || times);
-        for order in ["spawner.record", "spawner.record:active", "spawner.record 0 7\n", "spawner.record:active 2 7"] {
+        for order in [
+            "spawner.record",
+            "spawner.record:active",
+            "spawner.record 0 7\n",
+            "spawner.record:active 2 7",
+            "spawner.record 0 0 stop",
+        ] {
             assert!(meant(order, 2), "{order}");
         }
         for order in [

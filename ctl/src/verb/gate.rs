@@ -160,7 +160,9 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.set_permissions(fs::Permissions::from_mode(0o644))?;
     file.sync_all()?;
+    jitsudo_sys::failpoint::reach("ctl.gate.synced");
     fs::rename(&fresh, path)?;
+    jitsudo_sys::failpoint::reach("ctl.gate.renamed");
     path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }
 

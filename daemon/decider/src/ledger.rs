@@ -146,7 +146,8 @@ impl Ledger {
             }
             lines.push((entry, json));
         }
-        jitsudo_sys::failpoint::reach("decider.append");
+        let kind = lines.first().map_or("", |(entry, _): &(Entry, String)| entry.event.name());
+        jitsudo_sys::failpoint::reach_with("decider.append", kind);
         self.waiting.insert(ticket, lines);
         let done = self.done();
         match &self.committer {
@@ -175,8 +176,9 @@ impl Ledger {
         while let Ok(done) = self.receiver.try_recv() {
             match done {
                 Done::Batch(ticket, outcome) => {
-                    jitsudo_sys::failpoint::reach("decider.durable");
                     let lines = self.waiting.remove(&ticket).unwrap_or_default();
+                    let kind = lines.first().map_or("", |(entry, _)| entry.event.name());
+                    jitsudo_sys::failpoint::reach_with("decider.durable", kind);
                     finished.push(Finished { ticket, outcome: self.settle(lines, outcome) });
                 }
                 Done::Folded(access) => self.state.adopt(&access),

@@ -72,7 +72,7 @@ fn try_to_apply(notes: &Notes, note: Note, effect: &Effect) -> Result<bool, Stri
     let noted = |applied| Noted { effect: effect.clone(), gid: before.gid, ours: before.ours, applied };
     note.set(noted(false));
     notes.write(&note).map_err(|error| format!("cannot note {effect} before it is lent: {error}"))?;
-    jitsudo_sys::failpoint::reach("effects.noted");
+    jitsudo_sys::failpoint::reach_with("effects.noted", kind(effect));
     let made = match effect {
         Effect::Membership(_) if before.is_there => Ok(()),
         Effect::Membership(group) => membership::add(&note, group, lock.as_ref()),
@@ -80,12 +80,12 @@ fn try_to_apply(notes: &Notes, note: Note, effect: &Effect) -> Result<bool, Stri
         Effect::SudoersWithoutEnd(lines) => sudoers::put(&note, lines, Lack::IsAccepted),
         Effect::Login(_) => Ok(()),
     };
-    jitsudo_sys::failpoint::reach("effects.made");
+    jitsudo_sys::failpoint::reach_with("effects.made", kind(effect));
     note.set(noted(true));
     let made = made.and_then(|()| notes.write(&note).map_err(|error| format!("cannot note {effect}: {error}")));
     match made {
         Ok(()) => {
-            jitsudo_sys::failpoint::reach("effects.lent");
+            jitsudo_sys::failpoint::reach_with("effects.lent", kind(effect));
             Ok(before.ours)
         }
         Err(cause) => {
@@ -96,6 +96,15 @@ fn try_to_apply(notes: &Notes, note: Note, effect: &Effect) -> Result<bool, Stri
                 Err(left) => Err(format!("{cause}; and it cannot be taken back: {left}")),
             }
         }
+    }
+}
+
+/// For points alone.
+fn kind(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Membership(_) => "membership",
+        Effect::Sudoers(_) | Effect::SudoersWithoutEnd(_) => "sudoers",
+        Effect::Login(_) => "login",
     }
 }
 

@@ -221,6 +221,7 @@ fn write_checked(place: &Path, text: &str) -> Result<(), String> {
         let ran = tool::run(VISUDO, &["-cf", &temporary.to_string_lossy()], Stdio::null(), PATIENCE_MS)?;
         if ran.succeeded { Ok(()) } else { Err(format!("visudo does not take it: {}", ran.words())) }
     });
+    jitsudo_sys::failpoint::reach("effects.sudoers.written");
     checked.and_then(|()| fs::rename(&temporary, place).map_err(failed)).inspect_err(|_| {
         // Its name has a dot: sudo passes over a leftover.
         let _ = fs::remove_file(&temporary);

@@ -152,6 +152,7 @@ impl Escapes {
     /// The system's: then it may not begin.
     pub(crate) fn lend(&mut self, lending: Lending) -> std::io::Result<()> {
         self.records.write(&lending)?;
+        jitsudo_sys::failpoint::reach("spawner.lent.noted");
         self.lendings.insert(lending.session.clone(), lending);
         Ok(())
     }

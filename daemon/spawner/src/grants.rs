@@ -138,6 +138,7 @@ impl Grants {
         grant.first_end.get_or_insert(grant.ends.at);
         grant.ends = ends.clone();
         self.note(&grant)?;
+        jitsudo_sys::failpoint::reach("spawner.extend.noted");
         self.held.insert(grant);
         Ok(())
     }
@@ -199,6 +200,7 @@ impl Grants {
         let mut grant = self.held.get(id).cloned().ok_or("nobody asked for it here")?;
         grant.on_host.activating = false;
         self.note(&grant).map_err(|error| format!("its note cannot be written: {error}"))?;
+        jitsudo_sys::failpoint::reach("spawner.held.noted");
         self.held.insert(grant);
         self.held.get(id).ok_or_else(|| "nobody asked for it here".to_owned())
     }
@@ -226,6 +228,7 @@ impl Grants {
         self.change(id, |on_host| on_host.ended = true);
         if let Some(grant) = self.held.get(id) {
             let _ = self.notes.write_till_boot(&note_of(grant, &self.host));
+            jitsudo_sys::failpoint::reach("spawner.ended.noted");
         }
     }
 

@@ -67,6 +67,7 @@ impl Reviews {
         for folder in &self.folders {
             match write(folder, id.as_str(), &text) {
                 Ok(()) => {
+                    jitsudo_sys::failpoint::reach("spawner.review.noted");
                     self.open.swap_remove(place);
                     return Ok(());
                 }
@@ -90,6 +91,7 @@ impl Reviews {
             // One that stays waits again after a restart, and is reviewed once more.
             let _ = fs::remove_file(folder.join(id.as_str()));
         }
+        jitsudo_sys::failpoint::reach("spawner.review.gone");
         self.open.retain(|open| open != id);
         self.past.review(id)
     }

@@ -118,6 +118,7 @@ fn end(
         if let Ok(Some(left)) = notes.of(id) {
             // Said once; without it the spawner says it again, which changes nothing.
             let _ = notes.write(&Note { ending: left.ending.or(Some(cause)), ended: ended || left.ended, ..left });
+            jitsudo_sys::failpoint::reach("sweep.noted");
         }
         return true;
     }
@@ -127,6 +128,7 @@ fn end(
             .remove(id)
             .inspect_err(|error| recorder.say(&format!("{id}: cannot remove its note: {error}")))
             .is_ok();
+    jitsudo_sys::failpoint::reach("sweep.forgotten");
     closed && removed
 }
 

@@ -42,7 +42,9 @@ pub(super) fn keep(folder: &Path, ids: &[AccessId], since: Since, picture: &Pict
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
         file.write_all(&json)?;
+        jitsudo_sys::failpoint::reach("effects.picture.written");
         fs::rename(&fresh, &whole)?;
+        jitsudo_sys::failpoint::reach("effects.picture.renamed");
     }
     ids.iter().try_for_each(|id| {
         let name = format!("{id}.{}.{}", since.wall_ns, since.boottime_ms);

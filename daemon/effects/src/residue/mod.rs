@@ -139,7 +139,10 @@ fn record(host: &str, id: &AccessId, event: Event) -> io::Result<()> {
         late: false,
         event,
     };
-    match jitsudo_ledger::spool::write(Path::new(SPOOL), &format!("residue.{id}"), &serde_json::to_string(&entry)?) {
+    let written =
+        jitsudo_ledger::spool::write(Path::new(SPOOL), &format!("residue.{id}"), &serde_json::to_string(&entry)?);
+    jitsudo_sys::failpoint::reach("effects.residue.recorded");
+    match written {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }
