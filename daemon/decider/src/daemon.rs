@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use jitsudo_core::Timestamp;
-use jitsudo_core::id::SessionId;
+use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_core::name::Uid;
 use jitsudo_ledger::OpenError;
 use jitsudo_link::settings::Settings;
@@ -105,6 +105,8 @@ pub(crate) struct Daemon {
     pub(crate) gone: BTreeMap<SessionId, u64>,
     /// What waits for other people.
     pub(crate) approvals: Approvals,
+    /// Roles that the spawner knows nothing of, and since when that is known.
+    pub(crate) unknown: BTreeMap<AccessId, u64>,
     /// The last session's number of each role grant.
     pub(crate) numbers: Numbers,
     /// Locks whose record is not durable yet, and by whom; they hold already.
@@ -123,6 +125,8 @@ pub(crate) struct Times {
     pub(crate) spool_ms: u64,
     pub(crate) mend_ms: u64,
     pub(crate) publish_ms: u64,
+    /// When the spawner is asked what it knows; absent once it was.
+    pub(crate) ask_known_ms: Option<u64>,
     pub(crate) watchdog_ms: u64,
     pub(crate) watchdog_every_ms: Option<u64>,
     /// The tick before this one.
@@ -232,6 +236,7 @@ impl Daemon {
             spool: Spool::default(),
             gone: BTreeMap::new(),
             approvals: Approvals::default(),
+            unknown: BTreeMap::new(),
             numbers: Numbers::new(),
             locking: BTreeMap::new(),
             moment,

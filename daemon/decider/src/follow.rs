@@ -14,6 +14,8 @@ use crate::approvals::Told;
 use crate::daemon::{Daemon, offset_ms, wall};
 use crate::ledger::Written;
 use crate::lines;
+use crate::spawner::Offers;
+use crate::unknown;
 use crate::words;
 use crate::work::{After, Pending, What};
 
@@ -55,9 +57,9 @@ impl Daemon {
     /// The spawner says something.
     pub(crate) fn spawner_said(&mut self, message: FromSpawner) {
         match message {
-            FromSpawner::Ready { policy, memory, grants, reviews, extends, effects, tells, locks } => {
-                let more = (extends, effects, tells, locks.is_some());
-                self.spawner.is_now_ready(policy.clone(), grants, reviews, more);
+            FromSpawner::Ready { policy, memory, grants, reviews, extends, effects, tells, locks, knows } => {
+                let offers = Offers { grants, reviews, extends, effects, tells, locks: locks.is_some(), knows };
+                self.spawner.is_now_ready(policy.clone(), offers);
                 locks.into_iter().for_each(|locks| self.agree_on_locks(locks));
                 self.spawner_is_ready(policy.as_deref(), memory);
             }
@@ -102,6 +104,7 @@ impl Daemon {
             FromSpawner::Here { number, accounts } => self.people_are_here(number, accounts),
             FromSpawner::Told { number, told } => self.people_were_told(number, told),
             FromSpawner::SaidYes { session } => self.said_yes(&session),
+            FromSpawner::Unknown { ids } => self.are_unknown(ids),
             FromSpawner::Spooled => self.look_at_spool(),
             FromSpawner::SessionGone { session } => {
                 let now_ms = self.now_ms();
@@ -121,6 +124,7 @@ impl Daemon {
             self.tell(Severity::Notice, "jitsudo-spawn is back");
         }
         self.look_at_spool();
+        self.ask_what_is_known_soon();
         self.end_what_is_locked();
         self.end_what_lapsed();
         self.spawner_is_back();
@@ -307,6 +311,7 @@ impl Daemon {
             self.tell_ledger_trouble();
         }
         self.tend_approvals();
+        self.ask_what_is_known(now_ms);
         self.end_the_lost(now_ms);
         self.tend_heads(now_ms);
     }
@@ -378,7 +383,10 @@ impl Daemon {
         let of_gone = gone.keys().filter_map(|session| state.access(&session.access)).filter(|access| access.is_live());
         let concerned: BTreeMap<_, _> = overdue.chain(of_gone).map(|access| (access.id(), access)).collect();
         let lost = concerned.values().map(|access| last_words(access, &clock, gone));
-        let entries: Vec<Entry> = lost.flatten().map(|event| stamp.entry(event)).collect();
+        let unknown = self.unknown.iter().filter_map(|(id, since_ms)| Some((state.access(id)?, *since_ms)));
+        let unknown = unknown.map(|(access, since_ms)| unknown::last_words(access, since_ms, &clock));
+        let entries: Vec<Entry> = lost.chain(unknown).flatten().map(|event| stamp.entry(event)).collect();
+        self.unknown.retain(|id, _| state.access(id).is_some_and(unknown::is_open));
         self.gone.retain(|session, _| {
             let access = state.access(&session.access);
             access.is_some_and(|access| match access {
@@ -394,17 +402,17 @@ impl Daemon {
 }
 
 /// What decides whether an access is lost.
-struct Clock<'a> {
-    now_ms: u64,
+pub(crate) struct Clock<'a> {
+    pub(crate) now_ms: u64,
     /// Since when we listen without a pause.
-    awake_ms: u64,
-    boot: &'a str,
-    last_word_ms: u64,
+    pub(crate) awake_ms: u64,
+    pub(crate) boot: &'a str,
+    pub(crate) last_word_ms: u64,
 }
 
 impl Clock<'_> {
     /// True when we have listened for so long since then, and heard nothing.
-    fn has_listened(&self, since_ms: u64, for_ms: u64) -> bool {
+    pub(crate) fn has_listened(&self, since_ms: u64, for_ms: u64) -> bool {
         self.now_ms >= since_ms.max(self.awake_ms).saturating_add(for_ms)
     }
 }

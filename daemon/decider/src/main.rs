@@ -39,6 +39,7 @@ mod spool;
 mod start;
 #[cfg(test)]
 mod tests;
+mod unknown;
 mod words;
 mod work;
 mod worker;

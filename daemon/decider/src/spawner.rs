@@ -33,23 +33,32 @@ pub(crate) struct Spawner {
     pub(crate) blocked: bool,
     /// What it said of its policy, once it is ready.
     ready: Option<Option<String>>,
-    /// It holds role grants.
-    grants: bool,
-    reviews: bool,
-    /// It extends them.
-    extends: bool,
-    /// And can change the host for them.
-    effects: bool,
-    /// It tells people on their terminals.
-    tells: bool,
-    /// It keeps a list of locked accounts.
-    locks: bool,
+    offers: Offers,
     /// Why it is away.
     cause: String,
     /// Since when, CLOCK_BOOTTIME milliseconds.
     away_since_ms: u64,
     pause_ms: u64,
     next_try_ms: u64,
+}
+
+/// What a spawner can do that one of an older version cannot.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Offers {
+    /// It holds role grants.
+    pub(crate) grants: bool,
+    /// It keeps the reviews of break-glass.
+    pub(crate) reviews: bool,
+    /// It extends grants.
+    pub(crate) extends: bool,
+    /// It changes the host for grants.
+    pub(crate) effects: bool,
+    /// It tells people on their terminals.
+    pub(crate) tells: bool,
+    /// It keeps a list of locked accounts.
+    pub(crate) locks: bool,
+    /// It says which accesses it knows nothing of.
+    pub(crate) knows: bool,
 }
 
 impl Spawner {
@@ -85,20 +94,9 @@ impl Spawner {
     }
 
     /// It said that it is ready, and with which policy.
-    pub(crate) fn is_now_ready(
-        &mut self,
-        policy: Option<String>,
-        grants: bool,
-        reviews: bool,
-        (extends, effects, tells, locks): (bool, bool, bool, bool),
-    ) {
+    pub(crate) fn is_now_ready(&mut self, policy: Option<String>, offers: Offers) {
         self.ready = Some(policy);
-        self.grants = grants;
-        self.reviews = reviews;
-        self.extends = extends;
-        self.effects = effects;
-        self.tells = tells;
-        self.locks = locks;
+        self.offers = offers;
         self.pause_ms = 0;
     }
 
@@ -109,7 +107,7 @@ impl Spawner {
 
     /// It is there, and too old to hold role grants.
     pub(crate) fn is_of_before_grants(&self) -> bool {
-        self.ready.is_some() && !self.grants
+        self.ready.is_some() && !self.offers.grants
     }
 
     /// It was never there before this moment.
@@ -124,32 +122,37 @@ impl Spawner {
 
     /// It is there, and keeps a list of break-glass that nobody has reviewed.
     pub(crate) fn has_reviews(&self) -> bool {
-        self.ready.is_some() && self.reviews
+        self.ready.is_some() && self.offers.reviews
     }
 
     /// It is there, and keeps a list of locked accounts.
     pub(crate) fn has_locks(&self) -> bool {
-        self.ready.is_some() && self.locks
+        self.ready.is_some() && self.offers.locks
     }
 
     /// It is there, and too old to keep one.
     pub(crate) fn is_of_before_locks(&self) -> bool {
-        self.ready.is_some() && !self.locks
+        self.ready.is_some() && !self.offers.locks
     }
 
     /// It is there, and can extend a role grant.
     pub(crate) fn can_extend(&self) -> bool {
-        self.ready.is_some() && self.extends
+        self.ready.is_some() && self.offers.extends
     }
 
     /// It is there, and tells people.
     pub(crate) fn can_tell(&self) -> bool {
-        self.ready.is_some() && self.tells
+        self.ready.is_some() && self.offers.tells
+    }
+
+    /// It is there, and says which accesses it knows nothing of.
+    pub(crate) fn says_what_it_knows(&self) -> bool {
+        self.ready.is_some() && self.offers.knows
     }
 
     /// It is there, and too old to change the host for role grants.
     pub(crate) fn is_of_before_effects(&self) -> bool {
-        self.ready.is_some() && !self.effects
+        self.ready.is_some() && !self.offers.effects
     }
 
     /// Why it is away.

@@ -117,6 +117,11 @@ pub enum ToSpawner {
         /// The uid.
         uid: Uid,
     },
+    /// Of which of these accesses does the spawner know nothing? Only to a spawner whose `Ready` told that it says so.
+    Known {
+        /// Not over by the ledger; at most a few hundred, so that they fit a datagram.
+        ids: Vec<AccessId>,
+    },
     /// These spool files are in the ledger, durably.
     Folded {
         /// Their names.
@@ -252,6 +257,9 @@ pub enum FromSpawner {
         /// Who is locked, as it knows by itself, at most [`crate::locks::MAX_TOLD`] of them; absent = a spawner of an older version.
         #[serde(default)]
         locks: Option<Vec<Locked>>,
+        /// It says which accesses it knows nothing of; false likewise.
+        #[serde(default)]
+        knows: bool,
     },
     /// Answer to `WhoIsHere`: those that could be looked up.
     Here {
@@ -351,6 +359,12 @@ pub enum FromSpawner {
         number: u64,
         /// Absent when it is done.
         refused: Option<String>,
+    },
+    /// Answer to `Known`: nobody holds these, nothing of them runs or is being started, and nothing more will be said of them than lies in
+    /// the spool. Not sent when there are none.
+    Unknown {
+        /// Which.
+        ids: Vec<AccessId>,
     },
     /// A file was put into the spool.
     Spooled,
@@ -624,7 +638,8 @@ mod tests {
                 extends: false,
                 effects: false,
                 tells: false,
-                locks: None
+                locks: None,
+                knows: false
             }
         );
     }

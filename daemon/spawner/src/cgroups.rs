@@ -111,6 +111,13 @@ pub(crate) fn left_over(base: &Path) -> Vec<String> {
     names.filter(|name| jitsudo_core::id::SessionId::try_from(name.clone()).is_ok()).collect()
 }
 
+/// Sessions that are noted, with or without groups: systemd removes empty groups of a unit whose process died.
+pub(crate) fn noted() -> Vec<String> {
+    let names = fs::read_dir(NOTES).into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| jitsudo_core::id::SessionId::try_from(name.clone()).is_ok()).collect()
+}
+
 /// The session whose group a process is in, by /proc/PID/cgroup.
 pub(crate) fn session_of(base: &Path, pid: u32) -> Option<String> {
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use jitsudo_core::id::AccessId;
 use jitsudo_link::spawner::{FromSpawner, Start};
 use jitsudo_protocol::act::Assembler;
 use jitsudo_sys::channel::{Channel, MAX_MESSAGE_BYTES};
@@ -36,6 +37,11 @@ pub(crate) fn accept(channel: Channel, decider_uid: Option<u32>) -> Option<Decid
 }
 
 impl Decider {
+    /// True while a start of this access arrives.
+    pub(crate) fn is_sending(&self, access: &AccessId) -> bool {
+        self.arriving.as_ref().is_some_and(|arriving| arriving.start.session.access == *access)
+    }
+
     /// Sends a message, or queues it behind those that wait.
     pub(crate) fn say(&mut self, message: &FromSpawner) {
         match serde_json::to_vec(message) {

@@ -20,6 +20,8 @@ pub(crate) struct Look {
     pub(crate) peer: Peer,
     pub(crate) about: About,
     pub(crate) learnt: Box<Learnt>,
+    /// The decider's connection that asked for it.
+    decider: u64,
     at_ms: u64,
 }
 
@@ -29,13 +31,20 @@ pub(crate) struct Looked(Vec<Look>);
 
 impl Looked {
     /// Remembers a look; an older one of the same connection goes. Who has too many loses its own oldest, nobody another's.
-    pub(crate) fn remember(&mut self, connection: Channel, peer: Peer, about: About, learnt: Box<Learnt>, now_ms: u64) {
+    pub(crate) fn remember(
+        &mut self,
+        (decider, connection): (u64, Channel),
+        peer: Peer,
+        about: About,
+        learnt: Box<Learnt>,
+        now_ms: u64,
+    ) {
         self.forget(&connection, now_ms);
         while let Some(place) = crowded(self.0.iter().map(|look| look.peer.uid), peer.uid) {
             // Not swapped: they lie in the order of their age.
             self.0.remove(place);
         }
-        self.0.push(Look { connection, peer, about, learnt, at_ms: now_ms });
+        self.0.push(Look { connection, peer, about, learnt, decider, at_ms: now_ms });
     }
 
     /// Takes the look of exactly this connection, if it still holds: each serves one start.
@@ -50,6 +59,11 @@ impl Looked {
     fn forget(&mut self, connection: &Channel, now_ms: u64) {
         let wanted = socket(connection);
         self.0.retain(|look| now_ms.saturating_sub(look.at_ms) <= HOLDS_MS && socket(&look.connection) != wanted);
+    }
+
+    /// Drops what a decider asked for that is gone: its clients wait on these connections, and would not see that it is.
+    pub(crate) fn forget_all_of(&mut self, decider: u64) {
+        self.0.retain(|look| look.decider != decider);
     }
 
     /// Drops what is too old.

@@ -149,13 +149,18 @@ impl Sessions {
             leftover_supervisors: Vec::new(),
             stuck: Vec::new(),
         };
-        for name in sessions.base.as_deref().map(cgroups::left_over).unwrap_or_default() {
-            sessions.adopt(&name, &mut kept, marked);
+        if let Some(base) = sessions.base.as_deref() {
+            let names: BTreeSet<String> = cgroups::left_over(base).into_iter().chain(cgroups::noted()).collect();
+            for name in names {
+                sessions.adopt(&name, &mut kept, marked);
+            }
         }
         let adopted: Vec<_> = sessions.live.iter().filter_map(|live| live.supervisor.clone()).collect();
         let mut supervisors = sessions.base.as_deref().map(Supervisor::left_over).unwrap_or_default();
         supervisors.retain(|supervisor| !adopted.contains(supervisor));
         sessions.leftover_supervisors = supervisors;
+        // A note of what is gone would keep a sweep from closing its grant.
+        sessions.tidy();
         sessions
     }
 

@@ -273,7 +273,9 @@ impl Spawner {
                 self.handle(token);
             }
             self.on_time();
-            self.deciders.retain(|_, decider| !decider.broken);
+            let broken: Vec<u64> =
+                self.deciders.iter().filter(|(_, decider)| decider.broken).map(|(id, _)| *id).collect();
+            broken.into_iter().for_each(|id| self.part_with(id));
         }
     }
 
@@ -482,12 +484,19 @@ impl Spawner {
                     effects: true,
                     tells: true,
                     locks: Some(self.locks.told()),
+                    knows: true,
                 });
                 self.next_decider += 1;
                 self.deciders.insert(self.next_decider, decider);
             }
             None => self.refuse_silently("somebody who is not the decider connected to the spawner's socket"),
         }
+    }
+
+    /// A decider is gone, or is to go.
+    pub(super) fn part_with(&mut self, id: u64) {
+        self.deciders.remove(&id);
+        self.looked.forget_all_of(id);
     }
 
     fn decider_ready(&mut self, id: u64) {
@@ -501,12 +510,12 @@ impl Spawner {
             match decider.channel.receive() {
                 Ok(Some(message)) => self.order(id, message),
                 Ok(None) => {
-                    self.deciders.remove(&id);
+                    self.part_with(id);
                     return;
                 }
                 Err(error) if error.would_block() => return,
                 Err(_) => {
-                    self.deciders.remove(&id);
+                    self.part_with(id);
                     return;
                 }
             }

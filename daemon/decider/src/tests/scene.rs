@@ -275,6 +275,7 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
             effects: true,
             tells: play.tells,
             locks: play.locks.clone(),
+            knows: true,
         });
         let mut arriving: Option<(u64, Box<Start>, Channel, Progress)> = None;
         while let Ok(Some(message)) = decider.receive() {
@@ -356,6 +357,8 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
                     let _ = seen.send(Seen::Unlock(uid, by));
                     say(&FromSpawner::Unlocked { number, refused: play.keeps_locked.clone() });
                 }
+                // All of them.
+                ToSpawner::Known { ids: _ } => {}
                 ToSpawner::Folded { names } => {
                     let _ = seen.send(Seen::Folded(names));
                 }

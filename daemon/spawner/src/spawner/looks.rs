@@ -112,8 +112,8 @@ impl Spawner {
                     let cause = "the facts are longer than 64 KiB".to_owned();
                     return self.say(decider, &FromSpawner::LookFailed { number, cause: LookFailure::Failed(cause) });
                 }
-                if about.subject.is_none() {
-                    self.looked.remember(connection, peer, about, learnt, clock::boottime_ms());
+                if about.subject.is_none() && self.deciders.contains_key(&decider) {
+                    self.looked.remember((decider, connection), peer, about, learnt, clock::boottime_ms());
                 }
                 message
             }

@@ -1,8 +1,10 @@
 //! The decider's orders: each is read, checked, and handed to whoever carries it out.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
+use jitsudo_core::id::AccessId;
 use jitsudo_link::SPOOL;
 use jitsudo_link::spawner::{ApplyOutcome, Effect, FromSpawner, SignOutcome, Start, ToSpawner};
 use jitsudo_protocol::act::{Assembler, Progress};
@@ -69,14 +71,36 @@ impl Spawner {
             }
             Ok(ToSpawner::Lock { uid, user }) => self.lock(uid, user),
             Ok(ToSpawner::Unlock { number, uid }) => self.unlock(id, number, uid, connection.as_ref()),
+            Ok(ToSpawner::Known { ids }) => {
+                let ids = self.unknown_of(ids);
+                if !ids.is_empty() {
+                    self.say(id, &FromSpawner::Unknown { ids });
+                }
+            }
             Ok(ToSpawner::Folded { names }) => {
                 for name in names {
                     // A name that cannot be removed is offered again, and folding it again changes nothing.
                     let _ = jitsudo_ledger::spool::remove(Path::new(SPOOL), &name);
+                    jitsudo_sys::failpoint::reach("spawner.spool.removed");
                 }
             }
             Err(error) => self.cut_off(id, &format!("a message of the decider cannot be read: {error}")),
         }
+    }
+
+    /// Those of which nothing is here: not held, being started, running, or looked for.
+    fn unknown_of(&self, ids: Vec<AccessId>) -> Vec<AccessId> {
+        // With groups and no process.
+        let left = self.sessions.left();
+        let here = self.sessions.accesses().chain(self.escapes.accesses()).chain(self.logins.accesses());
+        let here: BTreeSet<&AccessId> = here.chain(left.iter().map(|session| &session.access)).collect();
+        let is_known = |id: &AccessId| {
+            here.contains(id)
+                || self.grants.knows(id)
+                || self.asked.contains_key(id)
+                || self.deciders.values().any(|decider| decider.is_sending(id))
+        };
+        ids.into_iter().filter(|id| !is_known(id)).collect()
     }
 
     fn arriving(&mut self, id: u64, number: u64, start: Start, connection: Channel, progress: Progress) {
@@ -128,7 +152,7 @@ impl Spawner {
     }
 
     fn cut_off(&mut self, id: u64, cause: &str) {
-        self.deciders.remove(&id);
+        self.part_with(id);
         self.refuse_silently(cause);
     }
 }
