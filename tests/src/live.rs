@@ -177,6 +177,12 @@ impl Live {
         self.made.len()
     }
 
+    /// How many of them are roles that are held: a sweep ends those, and a command ends at its own deadline.
+    #[must_use]
+    pub fn roles(&self) -> usize {
+        self.made.iter().filter(|line| line.split(' ').nth(1) != Some("command")).count()
+    }
+
     /// Their ids.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {
@@ -207,6 +213,9 @@ impl Live {
     /// # Errors
     /// [`Error::Failed`] with what is left.
     pub fn end(self, host: &Host) -> Result<(), Error> {
+        if self.made.is_empty() {
+            return Ok(());
+        }
         let ids = self.still(host)?.join(" ");
         host.sh(&format!("for id in {ids}; do jitctl end $id; done")).limit(Duration::from_secs(120)).ok()?;
         let notes = format!("cd /run/jitsudo/ends && ls {} 2>/dev/null; true", self.ids().join(" "));

@@ -1,0 +1,63 @@
+#!/bin/bash
+# One life of a kind, in which a program dies at its Nth system call: calls PROGRAM SKIP N KIND. SKIP: how many of a program's processes come
+# before, for effect workers. Prints `died` or `nobody`, and how many calls were seen.
+set -u
+program=$1 skip=$2 n=$3 kind=$4
+place=/usr/libexec/jitsudo/$program trace=/run/calls.trace
+rm -f $trace
+
+# Traces what runs, by pid, until the life is over.
+attach() {
+    strace "$@" -o $trace -e inject=all:signal=KILL:when="$n" 2>/run/calls.strace &
+    tracer=$!
+    for _ in $(seq 100); do grep -q attached /run/calls.strace && return; sleep 0.02; done
+}
+detach() {
+    kill $tracer 2>/dev/null
+    wait $tracer
+}
+
+case $program in
+jitsudod | jitsudo-spawn)
+    attach -f -p "$(pidof "$program")"
+    /opt/life "$kind"
+    detach ;;
+jitsudo-facts)
+    attach -p "$(pidof "$program" | tr ' ' ,)"
+    /opt/life "$kind"
+    detach ;;
+jitsudo-session)
+    # The newest waits for its request; the others are sessions that run.
+    attach -p "$(pgrep -n -x jitsudo-session)"
+    /opt/life "$kind"
+    detach ;;
+jitsudo-effects)
+    # A worker is started with an order: it is traced from its beginning, by a tracer that is not in its place.
+    cp -a "$place" /run/calls.real
+    cat >/run/calls.wrapper <<END
+#!/bin/sh
+if mv /run/calls.at /run/calls.taken 2>/dev/null; then
+    read -r skip </run/calls.taken
+    [ "\$skip" -gt 0 ] || exec strace -D -o $trace -e inject=all:signal=KILL:when=$n /run/calls.real
+    echo \$((skip - 1)) >/run/calls.at
+fi
+exec /run/calls.real
+END
+    chmod 755 /run/calls.wrapper
+    mount -o remount,exec /run 2>/dev/null
+    echo "$skip" >/run/calls.at
+    mount --bind /run/calls.wrapper "$place"
+    /opt/life "$kind"
+    umount "$place"
+    rm -f /run/calls.at ;;
+jitsudo-sweep)
+    timeout 15 runuser -l alice -c 'jitctl request life-host --for 10m' </dev/null
+    systemctl stop jitsudo-spawn.socket jitsudo-spawn jitsudod.socket jitsudod
+    strace -o $trace -e inject=all:signal=KILL:when="$n" "$place" --all
+    "$place" --all || echo "swept: $?"
+    systemctl start jitsudo-spawn.socket jitsudo-spawn jitsudod.socket jitsudod ;;
+esac
+[ -e $trace ] || cat /run/calls.strace
+if grep -q 'killed by SIGKILL' $trace; then echo died; else echo nobody; fi
+# Where more than one thread or process was traced each line begins with whose it is: the one with the most calls comes first to the Nth.
+awk '{ count[$1 ~ /^[0-9]+$/ ? $1 : "one"]++ } END { for (one in count) if (count[one] > most) most = count[one]; print "calls", most + 0 }' $trace
