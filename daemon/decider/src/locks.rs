@@ -297,6 +297,7 @@ impl Daemon {
                 self.locking.insert(uid, (Lock { at, user, reason, by: None }, Uid(self.places.root)));
             }
         }
+        self.record_locks();
     }
 
     /// The record of an unlocking is durable, or is not.

@@ -122,6 +122,12 @@ fn lock_that_only_the_spawner_knows_holds_and_one_that_it_keeps_is_not_ended() {
     let client = scene.client();
     client.run_act(&act(&["/usr/bin/id"]));
     denied(&client);
+    let recorded = || ledger_text(&scene.folder.join("ledger")).contains("\"event\":\"locked\"");
+    let soon = (0..1000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        recorded()
+    });
+    assert!(soon, "what the spawner knows is recorded");
     scene.end();
     let text = ledger_text(&scene.folder.join("ledger"));
     assert_eq!((text.matches("\"event\":\"locked\"").count(), text.matches("\"event\":\"unlocked\"").count()), (1, 0));
