@@ -177,12 +177,6 @@ impl Live {
         self.made.len()
     }
 
-    /// How many of them are roles that are held: a sweep ends those, and a command ends at its own deadline.
-    #[must_use]
-    pub fn roles(&self) -> usize {
-        self.made.iter().filter(|line| line.split(' ').nth(1) != Some("command")).count()
-    }
-
     /// Their ids.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {

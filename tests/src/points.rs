@@ -87,6 +87,7 @@ pub const POINTS: &[(&str, u32, Life)] = &[
     ("session.proved", 0, Life::Grant),
     ("session.proved.told", 0, Life::Grant),
     ("session.proved.told", 0, Life::Extend),
+    ("session.marked", 0, Life::Command),
     ("session.start", 0, Life::Grant),
     ("session.start", 0, Life::Command),
     ("session.started", 0, Life::Grant),

@@ -37,12 +37,12 @@ fn play(host: &Host, point: &str, skip: u32, by: Life, live: &Live) -> Result<Du
         format!("{error}\n{told}\n{seen}")
     })?;
     let gone = live.gone(host).map_err(|error| error.to_string())?;
-    // The sweep was told to end everything.
+    // The sweep was told to end everything, commands by their marks too.
     if by != Life::Sweep && !gone.is_empty() {
         return Err(format!("what was live is not any more: {gone:?}\n{told}"));
     }
-    if by == Life::Sweep && gone.len() != live.roles() {
-        return Err(format!("{} of {} were ended\n{told}", gone.len(), live.roles()));
+    if by == Life::Sweep && gone.len() != live.count() {
+        return Err(format!("{} of {} were ended\n{told}", gone.len(), live.count()));
     }
     life::tidy(host, live).map_err(|error| format!("{error}\n{told}"))?;
     Ok(sound.ran)
