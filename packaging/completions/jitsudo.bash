@@ -2,7 +2,7 @@
 
 # Options with a value, as letters and as words.
 _jitsudo_letters=CDgmpRrTtUu
-_jitsudo_words='@(chdir|chroot|close-from|command-timeout|for|group|host|other-user|prompt|reason|role|status-fd|ticket|type|user)'
+_jitsudo_words='@(chdir|chroot|close-from|command-timeout|for|group|host|other-user|prompt|reason|request|role|status-fd|ticket|type|user)'
 
 # Values of the option $1 that begin with $2.
 _jitsudo_value()

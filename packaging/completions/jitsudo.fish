@@ -1,7 +1,7 @@
 # Completion of jitsudo for fish: its own options, then the command and the command's own words.
 
 # Options that take the next word as their value.
-set -g __fish_jitsudo_valued -u --user -g --group -U --other-user -D --chdir -p --prompt -m --reason --ticket --role --for --status-fd -C --close-from -T --command-timeout --host
+set -g __fish_jitsudo_valued -u --user -g --group -U --other-user -D --chdir -p --prompt -m --reason --ticket --role --for --request --status-fd -C --close-from -T --command-timeout --host
 
 # Succeeds as long as the command's name is not there yet.
 function __fish_jitsudo_before_command
@@ -62,6 +62,7 @@ complete -c jitsudo $before -l for -x -a '15m 30m 1h 4h' -d 'For so long'
 complete -c jitsudo $before -l break-glass -d 'By a break-glass rule: recorded and reviewed'
 complete -c jitsudo $before -l explain-env -d 'Show the variables of the command and why, run nothing'
 complete -c jitsudo $before -l no-wait -d 'Do not wait for approvers'
+complete -c jitsudo $before -l request -x -d 'Use the approval of this request'
 complete -c jitsudo $before -l status-fd -x -d 'Say there what became of the request'
 complete -c jitsudo $before -s h -l help -d 'Show the options'
 complete -c jitsudo $before -s V -l version -d 'Show the version'

@@ -39,6 +39,7 @@ _jitsudo() {
         '--break-glass[by a break-glass rule: recorded and reviewed]'
         '--explain-env[show the variables of the command and why, run nothing]'
         '--no-wait[do not wait for approvers]'
+        '--request=[use the approval of this request]:request'
         '--status-fd=[say on this descriptor what became of the request]:descriptor'
         '(- *)'{-h,--help}'[show the options]'
         '(- *)'{-V,--version}'[show the version]'

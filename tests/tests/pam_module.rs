@@ -98,7 +98,7 @@ fn daemon_that_is_away_or_lies_is_a_denial_for_gated_accounts_and_nothing_for_ot
     // Listening sockets that are not root's, and a socket file without a listener.
     host.sh("kill $(cat /run/gate.pid)").ok().unwrap();
     assert_eq!(codes(&host, "alice-adm", "acct_mgmt"), "denied", "nobody listens");
-    host.sh("chown alice /run/jitsudo; setpriv --reuid=alice --clear-groups sh -c 'rm -f /run/jitsudo/login; exec setsid python3 -c \"\
+    host.sh("systemctl stop jitsudo-front.path jitsudo-front.service; chown alice /run/jitsudo; setpriv --reuid=alice --clear-groups sh -c 'rm -f /run/jitsudo/login; exec setsid python3 -c \"\
              import os, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.bind(\\\"/run/jitsudo/login\\\"); s.listen(9)\n\
              while True: p, _ = s.accept(); p.recv(5000); p.send(bytes.fromhex(\\\"6a6c010201000101020000\\\"))\"' >/dev/null 2>&1 & \
              while ! test -S /run/jitsudo/login; do :; done")

@@ -216,7 +216,8 @@ while True:
 #[test]
 fn socket_that_root_does_not_serve_hears_nothing() {
     let host = host("impostor");
-    host.sh("systemctl stop jitsudod.socket jitsudod.service && chown bob /run/jitsudo && rm -f /run/jitsudo/socket")
+    // Who makes sockets again would take the folder back at once.
+    host.sh("systemctl stop jitsudo-front.path jitsudo-front.service && systemctl stop jitsudod.socket jitsudod.service && chown bob /run/jitsudo && rm -f /run/jitsudo/socket")
         .ok()
         .unwrap();
     host.write("/opt/impostor.py", 0o755, IMPOSTOR).unwrap();
@@ -241,6 +242,8 @@ fn socket_that_root_does_not_serve_hears_nothing() {
         host.sh("kill -KILL $(cat /tmp/pid)").ok().unwrap();
     });
     // What the hint says.
-    host.sh("chown root /run/jitsudo; systemctl restart jitsudod.socket").ok().unwrap();
+    host.sh("chown root /run/jitsudo; systemctl restart jitsudod.socket; systemctl start jitsudo-front.path")
+        .ok()
+        .unwrap();
     assert_eq!(alice(&host, "jitsudo id -un").stdout, "root\n");
 }

@@ -1,12 +1,14 @@
 //! Signatures of the ledger: the key and all arithmetic are a worker's; here is only the order of things.
 
+use std::io;
 use std::path::Path;
 
 use jitsudo_link::spawner::{Effect, Memory, SignOutcome, Wanted};
 use jitsudo_link::{MAX_STATE_BYTES, SIGNED_HEAD, STATE};
 use jitsudo_sys::channel::Channel;
-use jitsudo_sys::trusted;
+use jitsudo_sys::trusted::{self, UntrustedError};
 
+use crate::descriptors;
 use crate::effect::{Allowance, Told, Worker};
 
 /// What is answered, and to whom.
@@ -19,10 +21,14 @@ pub(crate) struct Signing {
 }
 
 /// What was signed last, from root's file: a decider that has just connected compares its ledger with that.
-pub(crate) fn memory() -> Memory {
+///
+/// # Errors
+/// No descriptor is left to look with: that says nothing of the file, and is over soon.
+pub(crate) fn memory() -> io::Result<Memory> {
     match trusted::read(&Path::new(STATE).join(SIGNED_HEAD), MAX_STATE_BYTES) {
-        Ok(file) => Memory::read(file.as_deref()),
-        Err(error) => Memory::Unreadable(error.to_string()),
+        Ok(file) => Ok(Memory::read(file.as_deref())),
+        Err(UntrustedError::Io { cause, .. }) if descriptors::are_used_up(&cause) => Err(cause),
+        Err(error) => Ok(Memory::Unreadable(error.to_string())),
     }
 }
 

@@ -473,11 +473,16 @@ impl Spawner {
         if self.deciders.len() >= MAX_DECIDERS {
             return;
         }
+        let Ok(memory) = signing::memory() else {
+            // It comes again; told that nobody knows what was signed it would give nothing until root has looked.
+            self.accept_from_ms = clock::boottime_ms().saturating_add(ACCEPT_PAUSE_MS);
+            return;
+        };
         match decider::accept(channel, self.decider_uid) {
             Some(mut decider) => {
                 decider.say(&FromSpawner::Ready {
                     policy: self.applied.digest.clone(),
-                    memory: Some(signing::memory()),
+                    memory: Some(memory),
                     grants: true,
                     reviews: true,
                     extends: true,
