@@ -207,7 +207,12 @@ fn take_over(message: Message, session: String) -> Result<HandOver, NoSession> {
 }
 
 pub(crate) fn next(channel: &Channel) -> Result<Message, NoSession> {
-    match channel.receive() {
+    let received = match channel.receive() {
+        // A daemon that answered and closed before it had read all: the kernel says so once, before the answer that lies there (unix(7)).
+        Err(ChannelError::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset => channel.receive(),
+        other => other,
+    };
+    match received {
         Ok(Some(message)) => Ok(message),
         Ok(None) => Err(NoSession::Unreachable(io::Error::other("it closed the connection without an answer"))),
         Err(ChannelError::Io(error)) => Err(NoSession::Unreachable(error)),
@@ -269,6 +274,16 @@ mod tests {
 
     fn greeting(newest: u32) -> FromDecider {
         FromDecider::Hello { oldest: newest, newest, nonce: "n".repeat(32), host: "web-1".into() }
+    }
+
+    #[test]
+    fn answer_of_a_daemon_that_closed_before_it_had_read_all_is_heard() {
+        let (near, far) = Channel::pair().unwrap();
+        near.send(b"never read", &[]).unwrap();
+        far.send(b"no", &[]).unwrap();
+        drop(far);
+        assert_eq!(next(&near).unwrap().bytes, b"no");
+        assert!(matches!(next(&near), Err(NoSession::Unreachable(_))));
     }
 
     fn with_daemon(daemon: impl FnOnce(Channel) + Send + 'static) -> Result<HandOver, NoSession> {
