@@ -11,11 +11,12 @@ use std::rc::Rc;
 use jitsudo_core::decision::{Cause, Decision, Denial, Terms};
 use jitsudo_core::evaluate::evaluate_after;
 use jitsudo_core::event::{Ending, Event};
-use jitsudo_core::facts::{Fact, Facts};
+use jitsudo_core::facts::{Fact, Facts, Target};
 use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_core::name::Uid;
 use jitsudo_core::request::Kind;
 use jitsudo_ledger::{AppendError, Priority};
+use jitsudo_link::approval::Seal;
 use jitsudo_link::facts::{About, Peer, Process};
 use jitsudo_link::spawner::{Start, ToSpawner};
 use jitsudo_link::{ask, ends};
@@ -193,20 +194,33 @@ impl Daemon {
         if let Some(cause) = self.why_nothing_is_given() {
             return self.fail(client, words::untrusted_ledger(&cause));
         }
-        if terms.approvals > 0 {
-            return self.ask_people(client, asked, terms, act, told);
-        }
         if terms.break_glass.is_some() && !self.spawner.has_reviews() {
             return self.fail(client, older_spawner());
+        }
+        if terms.approvals > 0 {
+            return self.ask_people(client, asked, terms, act, told);
         }
         let Fact::Is(Some(target)) = &asked.facts.target else {
             return self.deny(client, asked, &Denial { cause: Cause::UnknownTarget, detail: Vec::new(), by: None });
         };
+        self.write_start(client, asked, (terms, target), act, None);
+    }
+
+    /// Writes what is given and its end; it is started once that is durable. Of what other people said yes to it is on record already that
+    /// it was asked for.
+    pub(crate) fn write_start(
+        &mut self,
+        client: u64,
+        asked: &Asked<'_>,
+        (terms, target): (&Terms, &Target),
+        act: Act,
+        approved: Option<Seal>,
+    ) {
         let now = wall(self.moment);
         let ends_at = ends::at(terms, asked.request, asked.facts, now);
         let ends_boottime_ms = ends::boottime_ms(ends_at, now, self.now_ms());
         let is_role = asked.request.kind == Kind::Role;
-        let entries = if is_role {
+        let entries: Vec<_> = if is_role {
             asked.granted(&self.stamp(), terms, ends_at, ends_boottime_ms).into()
         } else {
             asked.given(&self.stamp(), terms, target, ends_at, ends_boottime_ms)
@@ -214,7 +228,8 @@ impl Daemon {
         // In an emergency the disk may be the emergency.
         let essential = terms.when_full || terms.break_glass.is_some();
         let priority = if essential { Priority::Essential } else { Priority::Ordinary };
-        let ticket = self.ledger.append(entries, priority);
+        let on_record = usize::from(approved.is_some());
+        let ticket = self.ledger.append(entries.into_iter().skip(on_record).collect(), priority);
         let start = Start {
             session: SessionId { access: asked.id.clone(), number: u32::from(!is_role) },
             requester: asked.peer.uid,
@@ -225,7 +240,7 @@ impl Daemon {
             target: target.uid.0,
             ends_at,
             ends_boottime_ms,
-            approved: None,
+            approved,
             yes: None,
             held: false,
             groups: terms.groups.clone(),

@@ -10,23 +10,22 @@ use jitsudo_core::approval::{Answer, Case, Unusable, asking};
 use jitsudo_core::decision::{Decision, Denial, Terms};
 use jitsudo_core::evaluate::evaluate_after;
 use jitsudo_core::facts::{Fact, Facts};
-use jitsudo_core::id::{AccessId, SessionId};
-use jitsudo_core::request::Kind;
+use jitsudo_core::id::AccessId;
 use jitsudo_ledger::Priority;
 use jitsudo_link::approval::has_program;
+use jitsudo_link::ask;
 use jitsudo_link::facts::{About, Peer, Process};
-use jitsudo_link::spawner::Start;
-use jitsudo_link::{ask, ends};
 use jitsudo_protocol::client::{FaultCode, FromDecider};
 use jitsudo_protocol::digest;
 
 use super::taking_up::differences;
 use super::{Told, Waiter, cannot};
 use crate::client::fault;
-use crate::daemon::{Daemon, wall};
+use crate::daemon::Daemon;
 use crate::record::Asked;
+use crate::reviews::older_spawner;
 use crate::words;
-use crate::work::{After, Prepared, What};
+use crate::work::What;
 
 impl Daemon {
     /// Looks at everything anew; what cannot be given yet waits, also for whoever is to use it.
@@ -137,40 +136,14 @@ impl Daemon {
             let words = "cannot start it: the target account is not known";
             return self.fail(client, fault(FaultCode::UnknownTarget, words));
         };
-        let now = wall(self.moment);
-        let ends_at = ends::at(terms, asked.request, asked.facts, now);
-        let ends_boottime_ms = ends::boottime_ms(ends_at, now, self.now_ms());
-        let is_role = asked.request.kind == Kind::Role;
-        let entries: Vec<_> = if is_role {
-            asked.granted(&self.stamp(), terms, ends_at, ends_boottime_ms).into()
-        } else {
-            asked.given(&self.stamp(), terms, target, ends_at, ends_boottime_ms)
-        };
-        // That it was asked for stands there already.
-        let entries = entries.into_iter().skip(1).collect();
-        let priority = if terms.when_full { Priority::Essential } else { Priority::Ordinary };
-        let ticket = self.ledger.append(entries, priority);
-        let start = Start {
-            session: SessionId { access: asked.id.clone(), number: u32::from(!is_role) },
-            requester: asked.peer.uid,
-            digest: asked.digest.to_owned(),
-            policy: asked.policy.to_owned(),
-            rule: terms.rule.clone(),
-            role: terms.role.clone(),
-            target: target.uid.0,
-            ends_at,
-            ends_boottime_ms,
-            approved: Some(waiter.seal),
-            yes: None,
-            held: false,
-            groups: terms.groups.clone(),
-            extends: false,
-        };
+        if terms.break_glass.is_some() && !self.spawner.has_reviews() {
+            self.record_withdrawn(asked.id, None);
+            return self.fail(client, older_spawner());
+        }
         let until_ms = self.now_ms().saturating_add(self.patience.work_ms);
         if let Some(client) = self.clients.get_mut(&client) {
             client.until_ms = Some(until_ms);
         }
-        let counts = terms.counted.is_some();
-        self.after.insert(ticket, After::Start(Box::new(Prepared { client, act: waiter.act, start, counts })));
+        self.write_start(client, asked, (terms, target), waiter.act, Some(waiter.seal));
     }
 }
