@@ -26,8 +26,8 @@ use crate::work::{Pending, What};
 const MAX_A_MINUTE: u32 = 6;
 /// Accounts that are told at once.
 const MAX_TOLD: usize = 64;
-/// Letters of what others wrote.
-const MAX_LETTERS: usize = 300;
+/// Letters of a reason: with as many of an act, and four bytes each, a message fits.
+const MAX_LETTERS: usize = 200;
 
 impl Daemon {
     /// Finds out who may answer and is here, to tell them; `again` tells those too who were told before.
