@@ -23,6 +23,15 @@ pub struct Locked {
     pub at: Timestamp,
 }
 
+impl Locked {
+    /// Whose lock a file of this name is, also when nothing in it can be read.
+    #[must_use]
+    pub fn uid_of(name: &str) -> Option<Uid> {
+        let uid = Uid(name.parse().ok()?);
+        (uid.0.to_string() == name).then_some(uid)
+    }
+}
+
 impl Named for Locked {
     fn name(&self) -> String {
         self.uid.0.to_string()

@@ -28,7 +28,13 @@ impl Locks {
         let listing = folder.read_all();
         let garbage = listing.garbage.iter();
         let trouble = garbage.map(|(path, why)| format!("cannot read the lock {}: {why}", path.display())).collect();
-        let all = listing.notes.into_iter().map(|one| (one.uid, lock(one.user, one.at))).collect();
+        let notes = listing.notes.into_iter().map(|one| (one.uid, lock(one.user, one.at)));
+        let mut all: BTreeMap<Uid, Lock> = notes.collect();
+        // One that cannot be read locks whom its name says: what is damaged gives nothing.
+        let named = listing.garbage.iter().filter_map(|(path, _)| Locked::uid_of(path.file_name()?.to_str()?));
+        for uid in named.filter(|uid| uid.is_account() && *uid != Uid::ROOT) {
+            all.entry(uid).or_insert_with(|| lock(None, Timestamp::UNIX_EPOCH));
+        }
         (Self { folder, all }, trouble)
     }
 
@@ -94,6 +100,11 @@ mod tests {
             );
             assert_eq!(locks.told().len(), 1);
         }
+        std::fs::write(path.join("1001"), "{").unwrap();
+        std::fs::write(path.join("alice"), "{").unwrap();
+        let (damaged, trouble) = Locks::load(Folder::on_disk(&path));
+        assert!(trouble.len() == 2 && damaged.told().len() == 1 && damaged.reach(None, 1001, None));
+        std::fs::remove_file(path.join("alice")).unwrap();
         locks.remove(Uid(1001)).unwrap();
         locks.remove(Uid(1001)).unwrap();
         assert!(!locks.reach(None, 1001, None) && load().told().is_empty());
