@@ -189,8 +189,8 @@ mod tests {
     fn live_line_says_who_answered_who_looked_and_how_long_it_holds() {
         assert_eq!(line(&waiting(&[], &[]), 1192), "waiting · 19:52 left · Ctrl-C withdraws");
         assert_eq!(
-            line(&waiting(&["bob"], &["bob", "dan"]), 4000),
-            "waiting · bob said yes · dan has seen it · 1:06:40 left · Ctrl-C withdraws"
+            line(&waiting(&["bob"], &["bob", "carol"]), 4000),
+            "waiting · bob said yes · carol has seen it · 1:06:40 left · Ctrl-C withdraws"
         );
     }
 

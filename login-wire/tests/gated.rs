@@ -54,7 +54,7 @@ fn line_that_is_missing_added_or_damaged_makes_it_not_whole_and_keeps_the_others
         whole.replace("- bob-adm\n", ""),
         whole.replace("end 5", "end 6"),
         whole.replace("end 5", "end 05"),
-        whole.replace("service su\n", "service su\n9999 mallory\n"),
+        whole.replace("service su\n", "service su\n9999 alice-adm\n"),
         whole.replace("- bob-adm", "- bob adm"),
         whole.replace("- bob-adm", "-1 bob-adm"),
         whole.replace("- bob-adm", "4294967296 bob-adm"),

@@ -137,7 +137,7 @@ fn pam_07_list_that_is_no_list_denies_root_and_its_whole_lines_at_once() {
     let cut = GATED.split("service").next().unwrap();
     let damages = [
         ("cut", format!("printf '{}' >{LIST}", cut.replace('\n', "\\n"))),
-        ("a line changed", format!("sed -i 's/^1003 bob/1003 bob mallory/' {LIST}")),
+        ("a line changed", format!("sed -i 's/^1003 bob/1003 bob alice-adm/' {LIST}")),
         ("somebody else's", format!("chown alice {LIST}")),
         ("writable by others", format!("chmod 666 {LIST}")),
         ("in a folder that others write", "chmod 777 /etc/jitsudo".to_owned()),

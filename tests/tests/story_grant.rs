@@ -47,8 +47,8 @@ chmod u+s /usr/local/bin/rootly
 echo '* * * * * root true' > /etc/cron.d/left
 mkdir -p ~carol/.ssh
 echo 'ssh-ed25519 AAAA x' > ~carol/.ssh/authorized_keys
-useradd mallory
-usermod -aG adm mallory
+useradd leftover
+usermod -aG adm leftover
 "#;
 
 fn host(name: &str) -> Host {
@@ -162,8 +162,8 @@ fn session_end_03_what_reached_another_manager_is_named_until_another_acknowledg
         "new at /var/spool/cron/atjobs/a00001",
         "new cron /etc/cron.d/left",
         "new authorized_keys /home/carol/.ssh/authorized_keys",
-        "new account mallory",
-        "new member mallory",
+        "new account leftover",
+        "new member leftover",
     ] {
         assert_eq!(found.iter().filter(|found| found.starts_with(wanted)).count(), 1, "{wanted} in {found:?}");
     }

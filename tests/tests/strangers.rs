@@ -94,10 +94,10 @@ fn identity_nss_01_deleted_and_made_again_account_is_another_and_the_command_sti
     std::thread::scope(|scope| {
         let old = scope.spawn(|| alice(&host, "jitsudo sleep 4720"));
         assert!(wait_until(Duration::from_secs(10), runs));
-        host.sh("userdel -f alice 2>/dev/null; useradd -m -d /home/alice2 -u 2001 -s /bin/bash alice; useradd -o -u 1001 -m -s /bin/bash mallory").ok().unwrap();
+        host.sh("userdel -f alice 2>/dev/null; useradd -m -d /home/alice2 -u 2001 -s /bin/bash alice; useradd -o -u 1001 -m -s /bin/bash namesake").ok().unwrap();
         let new = alice(&host, "id -u; jitctl log --json; jitctl sessions --json");
         assert!(new.stdout.starts_with("2001\n") && !new.stdout.contains("4720"), "{}", new.both());
-        let same_uid = by(&host, "mallory", "jitsudo id -un");
+        let same_uid = by(&host, "namesake", "jitsudo id -un");
         assert_eq!((same_uid.status, same_uid.stdout.as_str()), (1, ""), "{}", same_uid.both());
         assert!(wait_until(Duration::from_secs(12), || !runs()), "the end must not need the account");
         let _ = old.join().unwrap();

@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn locked_and_expired_accounts_are_told_and_no_other() {
         let shadow = b"root:*:19000:0:99999:7:::\nalice:$y$j9T$x:19000:0:99999:7:::\nbob:!$y$x:19000:0:99999:7:::\n\
-            carol:$y$x:19000:0:99999:7::20000:\ndave:!:1::::::\n";
+            carol:$y$x:19000:0:99999:7::20000:\nadmin:!:1::::::\n";
         for (name, today, locked) in [
             ("root", 20_000, false),
             ("alice", 20_000, false),
@@ -75,8 +75,8 @@ mod tests {
             ("bob", 20_000, true),
             ("carol", 19_999, false),
             ("carol", 20_000, true),
-            ("dave", 20_000, true),
-            ("eve", 20_000, false),
+            ("admin", 20_000, true),
+            ("alice-adm", 20_000, false),
         ] {
             assert_eq!(is_locked(shadow, name, today), locked, "{name} {today}");
         }

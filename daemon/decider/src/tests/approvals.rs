@@ -239,7 +239,7 @@ fn with_people() -> Play {
     let here = vec![
         at_terminal(1000, "alice", &["sre"]),
         at_terminal(1002, "bob", &[]),
-        at_terminal(1005, "eve", &[]),
+        at_terminal(1005, "alice-adm", &[]),
         unknown,
     ];
     Play { here, ..play() }
@@ -253,7 +253,7 @@ fn approver_at_a_terminal_is_told_and_nobody_else_and_hears_how_it_ends() {
     act.options.reason = Some("because\n\u{1b}[2J".to_owned());
     client.run_act(&act);
     waits(&client);
-    // alice is in the group, and it is her own request; eve is not asked; the fourth is not known.
+    // alice is in the group, and it is her own request; alice-adm is not asked; the fourth is not known.
     let (to, text) = told(&scene);
     assert_eq!(to, [1002]);
     assert!(text.starts_with("jitsudo on web-1: ") && text.contains(" asks for: role ids\n"), "{text}");

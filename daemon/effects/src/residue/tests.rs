@@ -64,14 +64,14 @@ fn each_kind_of_change_is_told_and_nothing_else() {
     write(
         &root,
         "etc/passwd",
-        "root:x:0:0::/root:/bin/bash\nalice:x:0:1000::/home/alice:/bin/bash\nmallory:x:1001:1001::/home/m:/bin/sh\n",
+        "root:x:0:0::/root:/bin/bash\nalice:x:0:1000::/home/alice:/bin/bash\nalice-adm:x:1001:1001::/home/m:/bin/sh\n",
     );
     write(&root, "etc/shadow", "root:$y$2:1::::::\nalice:$y$1:1::::::\n");
-    write(&root, "etc/group", "root:x:0:\nadm:x:4:alice\nsudo:x:27:bob,mallory\n");
-    write(&root, "etc/sudoers.d/extra", "mallory ALL=(ALL) NOPASSWD: ALL\n");
+    write(&root, "etc/group", "root:x:0:\nadm:x:4:alice\nsudo:x:27:bob,alice-adm\n");
+    write(&root, "etc/sudoers.d/extra", "alice-adm ALL=(ALL) NOPASSWD: ALL\n");
     fs::remove_file(root.join("etc/sudoers.d/README")).unwrap();
-    write(&root, "home/alice/.ssh/authorized_keys", "ssh-ed25519 A alice\nssh-ed25519 B mallory\n");
-    write(&root, "home/m/.ssh/authorized_keys", "ssh-ed25519 B mallory\n");
+    write(&root, "home/alice/.ssh/authorized_keys", "ssh-ed25519 A alice\nssh-ed25519 B alice-adm\n");
+    write(&root, "home/m/.ssh/authorized_keys", "ssh-ed25519 B alice-adm\n");
     write(&root, "etc/systemd/system/evil.service", "[Service]\n");
     fs::create_dir_all(root.join("etc/systemd/system/multi-user.target.wants")).unwrap();
     symlink("/x", root.join("etc/systemd/system/multi-user.target.wants/evil.service")).unwrap();
@@ -86,8 +86,8 @@ fn each_kind_of_change_is_told_and_nothing_else() {
         [
             "new sudoers file etc/sudoers.d/extra",
             "gone sudoers file etc/sudoers.d/README",
-            "new group member mallory (in sudo)",
-            "new account mallory (uid 1001)",
+            "new group member alice-adm (in sudo)",
+            "new account alice-adm (uid 1001)",
             "changed account alice (uid 0, was 1000)",
             "changed account root (password)",
             "new authorized keys home/m/.ssh/authorized_keys",
