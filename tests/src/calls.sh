@@ -38,18 +38,19 @@ jitsudo-effects)
 #!/bin/sh
 if mv /run/calls.at /run/calls.taken 2>/dev/null; then
     read -r skip </run/calls.taken
-    [ "\$skip" -gt 0 ] || exec strace -D -o $trace -e inject=all:signal=KILL:when=$n /run/calls.real
+    [ "\$skip" -gt 0 ] || exec strace -D -o $trace -e inject=all:signal=KILL:when=$n /run/calls.real "\$@"
     echo \$((skip - 1)) >/run/calls.at
 fi
-exec /run/calls.real
+exec /run/calls.real "\$@"
 END
     chmod 755 /run/calls.wrapper
     mount -o remount,exec /run 2>/dev/null
     echo "$skip" >/run/calls.at
     mount --bind /run/calls.wrapper "$place"
     /opt/life "$kind"
-    umount "$place"
-    rm -f /run/calls.at ;;
+    rm -f /run/calls.at
+    # A worker may be at it still.
+    for _ in $(seq 100); do umount "$place" && break; sleep 0.1; done ;;
 jitsudo-sweep)
     timeout 15 runuser -l alice -c 'jitctl request life-host --for 10m' </dev/null
     systemctl stop jitsudo-spawn.socket jitsudo-spawn jitsudod.socket jitsudod
