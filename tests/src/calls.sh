@@ -1,14 +1,17 @@
 #!/bin/bash
-# One life of a kind, in which a program dies at its Nth system call: calls PROGRAM SKIP N KIND. SKIP: how many of a program's processes come
-# before, for effect workers. Prints `died` or `nobody`, and how many calls were seen.
+# One life of a kind, in which a program dies at a system call: calls PROGRAM SKIP NAME:K KIND, at its Kth call of that name; `-` for nobody.
+# SKIP: how many of a program's processes come before, for effect workers. Prints `died` or `nobody`, and `calls` with the names of those
+# seen, in their order, of the process or thread that made the most.
 set -u
-program=$1 skip=$2 n=$3 kind=$4
-place=/usr/libexec/jitsudo/$program trace=/run/calls.trace
+program=$1 skip=$2 at=$3 kind=$4
+place=/usr/libexec/jitsudo/$program trace=/run/calls.trace death=
+# A counter is a call's own: the Kth of all calls is no order that strace takes.
+[ "$at" = - ] || death="-e inject=${at%:*}:signal=KILL:when=${at#*:}"
 rm -f $trace
 
 # Traces what runs, by pid, until the life is over.
 attach() {
-    strace "$@" -o $trace -e inject=all:signal=KILL:when="$n" 2>/run/calls.strace &
+    strace "$@" -o $trace $death 2>/run/calls.strace &
     tracer=$!
     for _ in $(seq 100); do grep -q attached /run/calls.strace && return; sleep 0.02; done
 }
@@ -38,7 +41,7 @@ jitsudo-effects)
 #!/bin/sh
 if mv /run/calls.at /run/calls.taken 2>/dev/null; then
     read -r skip </run/calls.taken
-    [ "\$skip" -gt 0 ] || exec strace -D -o $trace -e inject=all:signal=KILL:when=$n /run/calls.real "\$@"
+    [ "\$skip" -gt 0 ] || exec strace -D -o $trace $death /run/calls.real "\$@"
     echo \$((skip - 1)) >/run/calls.at
 fi
 exec /run/calls.real "\$@"
@@ -54,11 +57,18 @@ END
 jitsudo-sweep)
     timeout 15 runuser -l alice -c 'jitctl request life-host --for 10m' </dev/null
     systemctl stop jitsudo-spawn.socket jitsudo-spawn jitsudod.socket jitsudod
-    strace -o $trace -e inject=all:signal=KILL:when="$n" "$place" --all
+    strace -o $trace $death "$place" --all
     "$place" --all || echo "swept: $?"
     systemctl start jitsudo-spawn.socket jitsudo-spawn jitsudod.socket jitsudod ;;
 esac
 [ -e $trace ] || cat /run/calls.strace
 if grep -q 'killed by SIGKILL' $trace; then echo died; else echo nobody; fi
-# Where more than one thread or process was traced each line begins with whose it is: the one with the most calls comes first to the Nth.
-awk '{ count[$1 ~ /^[0-9]+$/ ? $1 : "one"]++ } END { for (one in count) if (count[one] > most) most = count[one]; print "calls", most + 0 }' $trace
+# Where more than one thread or process was traced each line begins with whose it is.
+awk '{
+    whose = $1 ~ /^[0-9]+$/ ? $1 : "one"
+    line = whose == "one" ? $0 : substr($0, index($0, $2))
+    if (match(line, /^[a-z_0-9]+\(/)) { count[whose]++; names[whose] = names[whose] " " substr(line, 1, RLENGTH - 1) }
+} END {
+    for (one in count) if (count[one] > most) { most = count[one]; busiest = one }
+    print "calls" names[busiest]
+}' $trace
