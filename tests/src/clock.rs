@@ -44,6 +44,21 @@ impl Stopwatch {
     }
 }
 
+/// When the spawner itself ends what a session did not: after its end, a second of grace and five of patience.
+pub const SPAWNER: (&str, Duration) = ("the spawner in its session's place", Duration::from_secs(6));
+/// When the gate stops waiting for its daemon.
+pub const GATE: (&str, Duration) = ("a gate that waits for its daemon", Duration::from_secs(5));
+
+/// Prints how long it took; that long, it was not the first but the next mechanism that did it.
+///
+/// # Panics
+/// Then.
+#[track_caller]
+pub fn not_by_the_next(what: &str, took: Duration, (next, then): (&str, Duration)) {
+    println!("{what}: {took:?}");
+    assert!(took < then, "{what}: {took:?}, as long as {next} would have taken");
+}
+
 /// Asks `ready` every few milliseconds until it says yes (`true`) or `within` is over (`false`).
 pub fn wait_until(within: Duration, mut ready: impl FnMut() -> bool) -> bool {
     let deadline = Deadline::after(within);

@@ -38,7 +38,7 @@ mod terminal;
 mod tool;
 
 pub use bed::{clear_after_the_dead, leftovers, package_file, require_root};
-pub use clock::{Deadline, Stopwatch, wait_until};
+pub use clock::{Deadline, GATE, SPAWNER, Stopwatch, not_by_the_next, wait_until};
 pub use command::{HostCommand, Output};
 pub use error::Error;
 pub use fault::push_fault;

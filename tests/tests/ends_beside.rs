@@ -217,6 +217,12 @@ fn sudoers_dropin_12_what_cannot_be_taken_back_is_pending_and_goes_once_it_can()
         records,
         ..Fault::of("/etc read-only", &["mount --bind /etc /etc && mount -o remount,bind,ro /etc"], &["umount /etc"])
     };
+    // No name can be given to another file there: EBUSY, as in a container whose file is the machine's.
+    let mounted = Fault {
+        keeps: ENTRY,
+        records,
+        ..Fault::of("group file is a mount", &["mount --bind /etc/group /etc/group"], &["umount /etc/group"])
+    };
     let drop_ins = Fault {
         keeps: DROP_IN,
         records: Some("cleanup_failed"),
@@ -234,11 +240,11 @@ fn sudoers_dropin_12_what_cannot_be_taken_back_is_pending_and_goes_once_it_can()
     for count in counts() {
         scene.ends_beside(&both, count);
         if is_whole_sweep() {
-            [&immutable, &read_only, &drop_ins].iter().for_each(|fault| scene.ends_beside(fault, count));
+            [&immutable, &read_only, &mounted, &drop_ins].iter().for_each(|fault| scene.ends_beside(fault, count));
         }
     }
     // While it is being given: refused in words, and nothing stays.
-    for fault in [&immutable, &read_only] {
+    for fault in [&immutable, &read_only, &mounted] {
         scene.trouble(fault.trouble);
         let refused = scene.bob.line("jitctl request live-membership-0; echo \"status $?\"").unwrap();
         scene.trouble(fault.repair);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jitsudo_tests::story::{apply_policy, installed_host};
-use jitsudo_tests::{Host, Output, Stopwatch, package_file, wait_until};
+use jitsudo_tests::{Host, Output, SPAWNER, Stopwatch, not_by_the_next, package_file, wait_until};
 
 /// alice may use containers; whoever is in the group docker by the databases may read the journal, and nobody who is may play.
 const POLICY: &str = r#"[roles.docker]
@@ -254,8 +254,7 @@ fn group_grant_04_nothing_keeps_the_group_past_the_end() {
             let left = || count(&host, "(sleep|/home/alice/kept) 472[0-3]");
             assert!(wait_until(Duration::from_secs(10), || left() == 0), "{} left after {restart}", left());
             let took = watch.elapsed();
-            assert!(took < Duration::from_secs(2), "{took:?} after {restart}");
-            eprintln!("after {restart}: gone in {took:?}");
+            not_by_the_next(restart, took, SPAWNER);
             client.join().unwrap();
         });
         assert!(wait_until(Duration::from_secs(10), || {
@@ -300,7 +299,7 @@ fn session_end_03_who_left_the_cgroup_ends_with_the_session_and_the_hosts_own_do
             assert_eq!(alice(&host, &format!("jitctl release {id}")).status, 0);
             let watch = Stopwatch::start();
             assert!(wait_until(Duration::from_secs(10), || fled() == 0), "after {restart}");
-            assert!(watch.elapsed() < Duration::from_secs(3), "{:?}", watch.elapsed());
+            not_by_the_next(restart, watch.elapsed(), SPAWNER);
             client.join().unwrap();
         });
         assert_eq!(count(&host, "(/usr/bin/)?sleep 4732"), 1, "the host's own runs on");
@@ -412,7 +411,7 @@ fn group_grant_04_login_that_a_membership_let_in_ends_with_it_and_counts_for_not
     assert_eq!(alice(&host, &format!("jitctl release {id}")).status, 0);
     let watch = Stopwatch::start();
     assert!(wait_until(Duration::from_secs(15), || count(&host, "sleep 474[13]") == 0));
-    assert!(watch.elapsed() < Duration::from_secs(4), "{:?}", watch.elapsed());
+    not_by_the_next("by a group that is in the files", watch.elapsed(), SPAWNER);
     assert!(wait_until(Duration::from_secs(10), || log(&host, &id)
         .last()
         .is_some_and(|event| event["event"] == "closed")));

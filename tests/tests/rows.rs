@@ -91,6 +91,10 @@ fn every_row_holds(suite: &str) {
                 }
                 Err(error) => Verdict::Fails(error.to_string()),
             };
+            // At once: a run that is cut off says it too.
+            if let Verdict::Fails(why) = &verdict {
+                println!("{suite} {name} fails:\n{why}");
+            }
             tally.count(&name, verdict);
             if of_row.elapsed().as_secs_f64() > SLOW_SECONDS {
                 println!("{suite} {name} takes {:.1} s", of_row.elapsed().as_secs_f64());
