@@ -32,6 +32,8 @@ use crate::truth::Truth;
 
 mod activation;
 mod binding;
+mod card;
+mod key;
 mod person;
 mod power;
 mod seats;
@@ -39,7 +41,9 @@ mod times;
 
 pub use activation::{Limits, Unusable, looser_than};
 pub use binding::{Binding, File, Program, role_content};
-pub use person::{may_be_one_person, person_of};
+pub use card::{Card, MAX_CARD_BYTES, SIGNATURE_NAMESPACE, Said, TooLongError};
+pub use key::{ApprovalKey, KeyError, KeyKind, MAX_KEYS, MIN_RSA_BITS};
+pub use person::{Signer, may_be_one_person, person_of, signers};
 pub use power::is_as_good_as_root;
 pub use times::Moment;
 

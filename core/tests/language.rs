@@ -282,14 +282,52 @@ hosts = ["@prod"]
     assert_eq!(again.to_compiled(), policy.to_compiled());
 }
 
+const PLAIN: &str = include_str!("../../signed/tests/golden/ed.pub");
+const OTHER: &str = include_str!("../../signed/tests/golden/ec.pub");
+const WEAK: &str = include_str!("../../signed/tests/golden/weak.pub");
+const HARDWARE: &str = include_str!("../../signed/tests/golden/sk-ed25519.pub");
+
+/// The first complaint about people with these keys that log in, and that approve.
+fn complaint(people: &[(&str, &[&str], &[&str])]) -> Option<String> {
+    let list = |keys: &[&str]| keys.iter().map(|key| format!("{:?}, ", key.trim())).collect::<String>();
+    let person = |(name, ssh, approval): &(&str, &[&str], &[&str])| {
+        format!(
+            "[people.{name}]\naccounts = [{name:?}]\nssh-keys = [{}]\napproval-keys = [{}]\n",
+            list(ssh),
+            list(approval)
+        )
+    };
+    let text = people
+        .iter()
+        .map(person)
+        .collect::<String>()
+        .replace("ssh-keys = []\n", "")
+        .replace("approval-keys = []\n", "");
+    compile_everything(&text).err()?.first().map(|first| format!("{}: {}", first.message, first.label))
+}
+
 #[test]
 fn a_key_that_logs_in_cannot_also_approve() {
-    let key = "ssh-ed25519 AAAAC3Nz alice@laptop";
-    let text = |approval: &str| {
-        format!("[people.alice]\naccounts = [\"alice\"]\nssh-keys = [\"{key}\"]\napproval-keys = [\"{approval}\"]\n")
-    };
-    assert!(compile_everything(&text("ssh-ed25519 AAAAC3Nz other")).is_err());
-    assert!(compile_everything(&text("ssh-ed25519 BBBB other")).is_ok());
+    let same = PLAIN.replace("carol", "another comment");
+    let complains = |people: &[(&str, &[&str], &[&str])]| complaint(people).unwrap_or_default();
+    let both = "a key cannot both log in and approve: also in ssh-keys";
+    assert_eq!(complains(&[("alice", &[PLAIN], &[&same])]), both);
+    assert_eq!(complains(&[("alice", &[PLAIN], &[]), ("bob", &[], &[&same])]), both, "another's key as well");
+    assert_eq!(complaint(&[("alice", &[PLAIN], &[OTHER])]), None);
+    assert_eq!(complaint(&[("alice", &[HARDWARE], &[HARDWARE])]), None, "it is touched each time");
+}
+
+#[test]
+fn a_key_that_is_weak_or_whose_owner_is_not_certain_approves_nothing() {
+    let complains = |people: &[(&str, &[&str], &[&str])]| complaint(people).unwrap_or_default();
+    assert!(complains(&[("alice", &[], &[WEAK])]).contains("2048 bits"));
+    assert!(complains(&[("alice", &[], &["ssh-ed25519 AAAA"])]).contains("not a whole public key"));
+    assert!(complains(&[("alice", &[], &["ssh-dss AAAAB3NzaC1kc3M="])]).contains("are not verified here"));
+    assert!(complains(&[("alice", &[], &[&format!("no-touch-required {HARDWARE}")])]).contains("no option"));
+    assert!(complains(&[("alice", &[], &[&format!("verify-required {PLAIN}")])]).contains("hardware keys"));
+    assert_eq!(complaint(&[("alice", &[], &[&format!("verify-required {HARDWARE}")])]), None);
+    assert!(complains(&[("alice", &[], &[PLAIN]), ("bob", &[], &[PLAIN])]).starts_with("two people"));
+    assert!(complains(&[("alice", &[], &[PLAIN; 17])]).starts_with("a person has at most 16"));
 }
 
 #[test]

@@ -120,3 +120,23 @@ pub fn person_of<'p>(policy: &'p Policy, facts: &Facts) -> Option<&'p str> {
     let set = usize::try_from(person.set).ok().and_then(|place| policy.content.sets.get(place))?;
     Some(&set.name)
 }
+
+/// A person whose signature may count.
+#[derive(Clone, Debug)]
+pub struct Signer<'p> {
+    /// The policy's name for them.
+    pub name: &'p str,
+    /// Their keys, as the policy writes them.
+    pub keys: &'p [String],
+    /// Their accounts by name, as the policy writes them; those that it names by uid are `#UID`.
+    pub accounts: Vec<String>,
+}
+
+/// Everybody for whom the policy names keys.
+pub fn signers(policy: &Policy) -> impl Iterator<Item = Signer<'_>> {
+    policy.content.people.iter().filter(|person| !person.approval_keys.is_empty()).filter_map(|person| {
+        let set = usize::try_from(person.set).ok().and_then(|place| policy.content.sets.get(place))?;
+        let accounts = set.members.iter().map(ToString::to_string).collect();
+        Some(Signer { name: &set.name, keys: &person.approval_keys, accounts })
+    })
+}

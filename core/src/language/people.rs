@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::approval::{ApprovalKey, MAX_KEYS};
 use crate::rule::{NamedSet, Person, Service};
 use crate::subject::{HostIs, Subject};
 
@@ -20,15 +21,16 @@ pub(super) struct Sets {
 /// Reads all sets. `heads` are sorted by name, each list on its own.
 pub(super) fn read(build: &mut Build<'_>, sets: &[Head<'_>], hosts: &[Head<'_>]) -> Sets {
     let mut direct: Vec<Vec<Subject>> = Vec::with_capacity(sets.len());
-    let (mut people, mut services) = (Vec::new(), Vec::new());
+    let (mut people, mut services, mut named) = (Vec::new(), Vec::new(), NamedKeys::default());
     for (index, head) in (0u32..).zip(sets) {
         let members = match head.table {
-            "people" => person(build, head, index, &mut people),
+            "people" => person(build, head, index, &mut people, &mut named),
             "services" => service(build, head, index, &mut services),
             _ => team(build, head),
         };
         direct.push(members);
     }
+    named.check(build);
     let flat = flatten(build, sets, &direct);
     let named = sets.iter().zip(flat).map(|(head, members)| NamedSet { name: head.name.value.clone(), members });
     let host_sets = hosts.iter().map(|head| host_set(build, head)).collect();
@@ -67,23 +69,65 @@ fn keys(build: &mut Build<'_>, entry: Option<Entry<'_>>) -> Vec<Text> {
     keys
 }
 
-fn person(build: &mut Build<'_>, head: &Head<'_>, index: u32, people: &mut Vec<Person>) -> Vec<Subject> {
+/// All keys of all people: whose answer a signature is must be one person's alone, and none that an agent may have been lent.
+#[derive(Default)]
+struct NamedKeys {
+    /// Each with its person's place.
+    approval: Vec<(u32, Text, ApprovalKey)>,
+    /// The base64 of those that log in.
+    ssh: BTreeSet<String>,
+}
+
+impl NamedKeys {
+    fn add(&mut self, build: &mut Build<'_>, person: u32, ssh: &[Text], approval: &[Text]) {
+        self.ssh.extend(ssh.iter().filter_map(|key| key.value.split_ascii_whitespace().nth(1)).map(str::to_owned));
+        if let Some(key) = approval.get(MAX_KEYS) {
+            let message = format!("a person has at most {MAX_KEYS} approval keys");
+            build.findings.error(&key.place, message, "one too many", None);
+        }
+        for key in approval {
+            match ApprovalKey::parse(&key.value) {
+                Ok(read) => self.approval.push((person, key.clone(), read)),
+                Err(why) => {
+                    let hint = Some("[verify-required] TYPE BASE64 [COMMENT], as ssh-keygen writes it".to_owned());
+                    build.findings.error(&key.place, "this key cannot approve", why.to_string(), hint);
+                }
+            }
+        }
+    }
+
+    fn check(&self, build: &mut Build<'_>) {
+        for (place, (person, text, key)) in self.approval.iter().enumerate() {
+            let body = jitsudo_bytes::base64_encode(key.blob());
+            if !key.kind().is_hardware() && self.ssh.contains(&body) {
+                let hint =
+                    "an agent that is forwarded could sign for it: use a key of its own, or a hardware key (sk-…)";
+                let hint = Some(hint.to_owned());
+                build.findings.error(&text.place, "a key cannot both log in and approve", "also in ssh-keys", hint);
+            }
+            let before = self.approval.get(..place).unwrap_or_default();
+            if before.iter().any(|(other, _, known)| other != person && known.blob() == key.blob()) {
+                let hint = Some("whose answer would it be? give each person a key of their own".to_owned());
+                build.findings.error(&text.place, "two people cannot have one approval key", "another's too", hint);
+            }
+        }
+    }
+}
+
+fn person(
+    build: &mut Build<'_>,
+    head: &Head<'_>,
+    index: u32,
+    people: &mut Vec<Person>,
+    named: &mut NamedKeys,
+) -> Vec<Subject> {
     let Some(mut table) = Table::of(&head.entry, "a person", &mut build.findings) else { return Vec::new() };
     let (members, others) = accounts(build, &mut table, head);
     let entry = table.take("ssh-keys");
     let ssh = keys(build, entry);
-    let entry = table.take("approval-keys");
-    let approval = keys(build, entry);
-    let body = |key: &str| key.split_ascii_whitespace().nth(1).map(str::to_owned);
-    for key in &approval {
-        let hardware = key.value.starts_with("sk-");
-        if !hardware && ssh.iter().any(|other| body(&other.value) == body(&key.value)) {
-            let hint = "an agent that is forwarded could sign for it: use a key of its own, or a hardware key (sk-…)"
-                .to_owned();
-            build.findings.error(&key.place, "a key cannot both log in and approve", "also in ssh-keys", Some(hint));
-        }
-    }
+    let approval = table.take("approval-keys").map(|entry| texts(&entry, &mut build.findings)).unwrap_or_default();
     table.finish(&mut build.findings);
+    named.add(build, index, &ssh, &approval);
     let plain = |keys: Vec<Text>| keys.into_iter().map(|key| key.value).collect();
     people.push(Person { set: index, others, ssh_keys: plain(ssh), approval_keys: plain(approval) });
     members
