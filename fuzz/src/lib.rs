@@ -13,6 +13,7 @@ mod messages;
 mod policy;
 mod sample;
 mod settings;
+mod signed;
 mod text;
 
 /// One thing to be fuzzed.
@@ -34,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ledger-line", run: ledger::line },
     Target { name: "ledger-segment", run: ledger::segment },
     Target { name: "events", run: events::events },
+    Target { name: "signed", run: signed::signed },
     Target { name: "login", run: login::login },
     Target { name: "gated", run: login::gated },
     Target { name: "text", run: text::text },

@@ -16,6 +16,8 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("login-wire", &[]),
     ("ledger", &[]),
     ("seal", &[]),
+    // Apart from seal, which needs one kind of key and is in programs that should carry no other.
+    ("signed", &["jitsudo-bytes", "jitsudo-core"]),
     ("sys", &[]),
     ("client", &["jitsudo-bytes", "jitsudo-protocol", "jitsudo-sys"]),
     (
@@ -33,9 +35,10 @@ const DIRECTION: &[(&str, &[&str])] = &[
     // Inside sshd and su too.
     ("pam-module", &["jitsudo-login-wire"]),
     ("daemon/link", &["jitsudo-bytes", "jitsudo-core", "jitsudo-protocol"]),
-    ("daemon/decider", DAEMON),
+    ("daemon/decider", PROVING),
     ("daemon/spawner", DAEMON),
-    ("daemon/facts", DAEMON),
+    // Proves for the spawner, which has no cryptography.
+    ("daemon/facts", PROVING),
     ("daemon/session", DAEMON),
     // Alone among the daemon's programs it holds the host's key.
     (
@@ -57,9 +60,28 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("tests", &["jitsudo-core", "jitsudo-ledger", "jitsudo-link", "jitsudo-protocol", "jitsudo-sys"]),
     (
         "fuzz",
-        &["jitsudo-bytes", "jitsudo-core", "jitsudo-ledger", "jitsudo-link", "jitsudo-login-wire", "jitsudo-protocol"],
+        &[
+            "jitsudo-bytes",
+            "jitsudo-core",
+            "jitsudo-ledger",
+            "jitsudo-link",
+            "jitsudo-login-wire",
+            "jitsudo-protocol",
+            "jitsudo-signed",
+        ],
     ),
     ("xtask", &[]),
+];
+
+const PROVING: &[&str] = &[
+    "jitsudo-bytes",
+    "jitsudo-core",
+    "jitsudo-ledger",
+    "jitsudo-link",
+    "jitsudo-login-wire",
+    "jitsudo-protocol",
+    "jitsudo-signed",
+    "jitsudo-sys",
 ];
 
 const DAEMON: &[&str] = &[
