@@ -659,6 +659,9 @@ pub enum Event {
         /// With it, everybody who is needed has said yes.
         #[serde(skip_serializing_if = "std::ops::Not::not", default)]
         enough: bool,
+        /// It was signed elsewhere: the actor is then who handed it in.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        signed: Option<Box<SignedAnswer>>,
     },
     /// One of them said no: the actor. It is over.
     Refused {
@@ -675,6 +678,9 @@ pub enum Event {
         digest: String,
         /// Why, in their words.
         reason: String,
+        /// It was signed elsewhere: the actor is then who handed it in.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        signed: Option<Box<SignedAnswer>>,
     },
     /// Not enough people said yes in time, or it was not used in time. It is over.
     Lapsed {
@@ -893,6 +899,18 @@ impl Event {
             | Self::HeadPublished { .. } => None,
         }
     }
+}
+
+/// An answer that was signed elsewhere: all that is needed to prove it again (`ssh-keygen -Y verify`).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedAnswer {
+    /// Fingerprint of the key, `SHA256:…`.
+    pub key: String,
+    /// The signature's armour without its first and last line, on one.
+    pub signature: String,
+    /// The text that was signed.
+    pub card: String,
 }
 
 /// Why a line of the ledger is no entry.

@@ -220,6 +220,9 @@ pub(crate) struct Approve {
     /// Do not ask, and say yes to the card of this digest alone; for scripts
     #[arg(long, value_name = "HEX", requires = "id")]
     pub(crate) digest: Option<String>,
+    /// Hand in a yes that was signed elsewhere: what `ssh-keygen -Y sign` wrote; - reads it from standard input
+    #[arg(long, value_name = "FILE", requires = "id", conflicts_with = "digest")]
+    pub(crate) signature: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -230,6 +233,9 @@ pub(crate) struct Refuse {
     /// Why; its requester reads it
     #[arg(long, short = 'm', value_name = "TEXT")]
     pub(crate) reason: String,
+    /// Hand in a no that was signed elsewhere, for that reason; - reads it from standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signature: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -297,6 +303,15 @@ pub(crate) struct Show {
     /// The id, or the last six characters of it
     #[arg(value_name = "ID")]
     pub(crate) id: String,
+    /// Write the text that an approver signs elsewhere: ssh-keygen -Y sign -n jitsudo-approval@v1 -f KEY FILE
+    #[arg(long)]
+    pub(crate) card: bool,
+    /// With --card: the answer is a yes for at most so long, as 30m or 1h30m
+    #[arg(long = "for", value_name = "DURATION", requires = "card")]
+    pub(crate) window: Option<String>,
+    /// With --card: the answer is a no, for this reason
+    #[arg(long, value_name = "TEXT", requires = "card", conflicts_with = "window")]
+    pub(crate) refuse: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -102,7 +102,9 @@ fn shown(text: &str) -> Vec<String> {
             for line in block.lines().map(|line| line.trim_start_matches(['$', '#', ' '])) {
                 if let Some(words) = line.strip_prefix("jitctl").filter(|rest| rest.is_empty() || rest.starts_with(' '))
                 {
-                    found.push(words.split(" #").next().unwrap_or(words).trim().to_owned());
+                    // What is behind is a remark, or the shell's.
+                    let words = [" #", " > "].iter().fold(words, |words, end| words.split(end).next().unwrap_or(words));
+                    found.push(words.trim().to_owned());
                 }
             }
         } else {

@@ -57,8 +57,21 @@ pub enum Order {
     Refuse {
         /// Its id, or the last six characters of it.
         id: String,
-        /// Why; 1 to 1000 letters.
+        /// Why; 1 to 1000 letters. Of a signature: the reason that was signed.
         reason: String,
+        /// Somebody signed that elsewhere: what `ssh-keygen -Y sign` wrote, at most 8 KiB. Whoever may see the request hands it in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<String>,
+    },
+    /// Somebody signed a yes elsewhere. Whoever may see the request hands it in.
+    ApproveSigned {
+        /// The request's id, or the last six characters of it.
+        id: String,
+        /// What `ssh-keygen -Y sign` wrote, at most 8 KiB.
+        signature: String,
+        /// For at most so many seconds, as the card that was signed says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<u64>,
     },
     /// The same for anybody's, which for others' needs the duty `end` or uid 0.
     End {
@@ -159,6 +172,17 @@ pub enum Ask {
     Card {
         /// Its id, or the last six characters of it.
         id: String,
+    },
+    /// The text of one that is to be signed elsewhere: `{"id": …, "card": …}`, for whoever may see the request.
+    CardToSign {
+        /// Its id, or the last six characters of it.
+        id: String,
+        /// The answer is a no, for this reason: 1 to 1000 letters.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        no: Option<String>,
+        /// The answer is a yes for at most so many seconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<u64>,
     },
     /// Which policy is in force.
     PolicyStatus,

@@ -18,6 +18,7 @@ mod supported;
 mod terms;
 
 pub use diagnostic::Diagnostic;
+pub use reader::seconds;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -276,7 +276,9 @@ pub(super) fn duration(entry: &Entry<'_>, findings: &mut Findings<'_>) -> Option
     seconds
 }
 
-fn seconds(text: &str) -> Option<u64> {
+/// The seconds of a duration as it is typed, `1h30m`: 1 s to 366 d; `None` for what is none.
+#[must_use]
+pub fn seconds(text: &str) -> Option<u64> {
     let mut total = 0u64;
     let mut number: Option<u64> = None;
     let mut smaller_than = u64::MAX;

@@ -6,6 +6,7 @@ use super::tests::{activating, any_event, decided, entry, fold, id, requested, s
 use super::*;
 use crate::approval::{Limits, Proof};
 use crate::decision::{Auth, Record};
+use crate::event::SignedAnswer;
 
 /// Answers count for ten minutes, and what was approved for one.
 fn asked(access: u8) -> Event {
@@ -31,6 +32,7 @@ fn approved_by(access: u8, uid: u32, enough: bool) -> Event {
         proof: Proof::Local(Auth::Fresh),
         limits: Limits { window: Some(u64::from(uid)), record: None },
         enough,
+        signed: None,
     }
 }
 
@@ -40,7 +42,15 @@ fn approved(access: u8) -> Event {
 
 fn refused(access: u8) -> Event {
     let reason = "not now".to_owned();
-    Event::Refused { id: id(access), uid: Uid(1003), user: None, person: None, digest: "d".to_owned(), reason }
+    Event::Refused {
+        id: id(access),
+        uid: Uid(1003),
+        user: None,
+        person: None,
+        digest: "d".to_owned(),
+        reason,
+        signed: None,
+    }
 }
 
 fn withdrawn(access: u8) -> Event {
@@ -68,7 +78,8 @@ pub(super) fn any_answer() -> impl Strategy<Value = Event> {
         1 => access().prop_map(|access| match approved(access) {
             Event::Approved { id, uid, user, person, proof, .. } => Event::Approved {
                 id, uid, user, person, proof, digest: "other".to_owned(), enough: true,
-                limits: Limits { window: None, record: Some(Record::Terminal) } },
+                limits: Limits { window: None, record: Some(Record::Terminal) },
+                signed: Some(Box::new(SignedAnswer { key: "k".into(), signature: "s".into(), card: "c\n".into() })) },
             other => other,
         }),
         2 => access().prop_map(refused),
@@ -121,7 +132,7 @@ fn approval_05_same_account_twice_is_one_yes() {
 fn approval_01_yes_to_another_digest_changes_nothing() {
     let other = match approved(1) {
         Event::Approved { id, uid, user, person, proof, limits, .. } => {
-            Event::Approved { id, uid, user, person, proof, limits, digest: "e".to_owned(), enough: true }
+            Event::Approved { id, uid, user, person, proof, limits, digest: "e".to_owned(), enough: true, signed: None }
         }
         _ => unreachable!(),
     };

@@ -85,11 +85,14 @@ fn of_entry(entry: &Entry, view: &View) -> (String, String) {
             let until = view.date_and_time(*answer_by);
             ("waiting".to_owned(), format!("for {wanted} of {}, until {until}", names.join(", ")))
         }
-        Event::Approved { uid, user, proof, limits, enough, .. } => {
-            ("approved".to_owned(), approved((*uid, user.as_deref()), *proof, limits, *enough))
+        Event::Approved { uid, user, proof, limits, enough, signed, .. } => {
+            let key = signed.as_ref().map(|signed| visible(&signed.key));
+            ("approved".to_owned(), approved((*uid, user.as_deref()), (*proof, key), limits, *enough))
         }
-        Event::Refused { uid, user, reason, .. } => {
-            ("refused".to_owned(), format!("by {}: \"{}\"", account((*uid, user.as_deref())), visible(reason)))
+        Event::Refused { uid, user, reason, signed, .. } => {
+            let by = account((*uid, user.as_deref()));
+            let how = signed.as_ref().map_or_else(String::new, |signed| format!(" (signed, {})", visible(&signed.key)));
+            ("refused".to_owned(), format!("by {by}{how}: \"{}\"", visible(reason)))
         }
         Event::Lapsed { .. } => ("lapsed".to_owned(), "its time went by; nothing was given".to_owned()),
         Event::Withdrawn { .. } => ("withdrawn".to_owned(), "nothing was given".to_owned()),
@@ -360,12 +363,12 @@ fn account((uid, user): (Uid, Option<&str>)) -> String {
 }
 
 /// `bob (fresh proof on this host), at most 10 min; more are needed`
-fn approved(who: (Uid, Option<&str>), proof: Proof, limits: &Limits, enough: bool) -> String {
+fn approved(who: (Uid, Option<&str>), (proof, key): (Proof, Option<String>), limits: &Limits, enough: bool) -> String {
     let how = match proof {
-        Proof::Signed => "signed",
-        Proof::Local(Auth::Fresh) => "fresh proof on this host",
-        Proof::Local(Auth::Cached) => "proof of a while ago on this host",
-        Proof::Local(Auth::None) => "no proof asked",
+        Proof::Signed => key.map_or_else(|| "signed".to_owned(), |key| format!("signed, {key}")),
+        Proof::Local(Auth::Fresh) => "fresh proof on this host".to_owned(),
+        Proof::Local(Auth::Cached) => "proof of a while ago on this host".to_owned(),
+        Proof::Local(Auth::None) => "no proof asked".to_owned(),
     };
     let window = limits.window.map_or_else(String::new, |window| format!(", at most {}", exact(window)));
     let record = limits.record.map_or("", |_| ", to be recorded");

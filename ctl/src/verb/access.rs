@@ -7,7 +7,7 @@ use jitsudo_protocol::client::Ask;
 use serde_json::Value;
 
 use super::look::{everybodys_for_root, some_of};
-use super::{say, say_json};
+use super::{say, say_json, signed};
 use crate::arguments::{Requests, Show};
 use crate::decider::Decider;
 use crate::failure::Failure;
@@ -91,6 +91,9 @@ fn without_time(item: &Value) -> Value {
 
 /// Everything of one access, or the card of what waits for an answer.
 pub(super) fn show(what: Show, json: bool, view: &View) -> Result<(), Failure> {
+    if what.card {
+        return signed::card(what, json);
+    }
     let value = Decider::connect()?.ask_one(Ask::Show { id: what.id })?;
     if json {
         return say_json(&value);

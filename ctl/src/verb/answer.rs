@@ -12,7 +12,7 @@ use std::process::Command;
 use jitsudo_protocol::client::{Ask, Order};
 use serde_json::Value;
 
-use super::{say, say_json};
+use super::{say, say_json, signed};
 use crate::arguments::{Approve, Refuse};
 use crate::decider::Decider;
 use crate::failure::Failure;
@@ -28,6 +28,9 @@ const WHOLE_ID: usize = 26;
 /// Shows what waits, or the card of one request, asks, and says yes; does not return when that could be begun.
 pub(super) fn approve(what: &Approve, json: bool, view: &View) -> Result<(), Failure> {
     let Some(id) = &what.id else { return list(json, view) };
+    if let Some(file) = &what.signature {
+        return signed::approve(what, file, json);
+    }
     if let Some(digest) = what.digest.as_ref().filter(|_| id.len() == WHOLE_ID) {
         return Err(say_yes(id, digest, what));
     }
@@ -78,7 +81,11 @@ fn list(json: bool, view: &View) -> Result<(), Failure> {
 
 /// Says no.
 pub(super) fn refuse(what: Refuse, json: bool) -> Result<(), Failure> {
-    let value = Decider::connect()?.order(Order::Refuse { id: what.id, reason: what.reason })?;
+    if let Some(file) = what.signature.clone() {
+        return signed::refuse(what, &file, json);
+    }
+    let order = Order::Refuse { id: what.id, reason: what.reason, signature: None };
+    let value = Decider::connect()?.order(order)?;
     if json {
         return say_json(&value);
     }

@@ -13,6 +13,7 @@ mod look;
 mod residue;
 mod review;
 mod signatures;
+mod signed;
 mod timeline;
 mod verify;
 

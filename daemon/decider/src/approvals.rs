@@ -14,6 +14,7 @@ mod answering;
 mod asking;
 mod card;
 mod over;
+pub(crate) mod signed;
 mod taking_up;
 mod telling;
 
@@ -22,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jitsudo_core::approval::{
     Answer, Asking, Case, Limits, Moment, NotCounted, Proof, is_as_good_as_root, may_be_one_person,
 };
-use jitsudo_core::decision::{Auth, Cause, Denial, Terms};
+use jitsudo_core::decision::{Cause, Denial, Terms};
 use jitsudo_core::facts::Facts;
 use jitsudo_core::id::AccessId;
 use jitsudo_core::name::Uid;
@@ -53,12 +54,25 @@ pub(crate) struct Given {
     inside: Option<bool>,
     window: Option<u64>,
     at: Moment,
+    proof: Proof,
+    /// It was signed elsewhere.
+    signature: Option<BySignature>,
+}
+
+/// Which key of whose signed, as the policy writes both.
+#[derive(Clone, Debug)]
+struct BySignature {
+    person: String,
+    key: String,
 }
 
 impl Given {
     fn answer<'a>(&'a self, digest: &'a str) -> Answer<'a> {
-        let proof = Proof::Local(Auth::Fresh);
-        Answer { approver: &self.facts, inside: self.inside, proof, digest, at: self.at }
+        Answer { approver: &self.facts, inside: self.inside, proof: self.proof, digest, at: self.at }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { window: self.window, record: None }
     }
 }
 
@@ -118,12 +132,6 @@ impl Waiter {
     fn left(&self, now: Moment) -> u64 {
         let gone = now.boottime_ms.saturating_sub(self.since.boottime_ms) / 1000;
         self.asking.answer_by.saturating_sub(gone)
-    }
-
-    /// What all who said yes added to it.
-    fn limits(&self) -> Limits {
-        let limits = self.said.iter().map(|given| Limits { window: given.window, record: None });
-        limits.fold(Limits::default(), Limits::and)
     }
 }
 

@@ -57,8 +57,8 @@ impl Daemon {
     /// The spawner says something.
     pub(crate) fn spawner_said(&mut self, message: FromSpawner) {
         match message {
-            FromSpawner::Ready { policy, memory, grants, reviews, extends, effects, tells, locks, knows } => {
-                let offers = Offers { grants, reviews, extends, effects, tells, locks: locks.is_some(), knows };
+            FromSpawner::Ready { policy, memory, grants, reviews, extends, effects, tells, locks, knows, proves } => {
+                let offers = Offers { grants, reviews, extends, effects, tells, locks: locks.is_some(), knows, proves };
                 self.spawner.is_now_ready(policy.clone(), offers);
                 locks.into_iter().for_each(|locks| self.agree_on_locks(locks));
                 self.spawner_is_ready(policy.as_deref(), memory);
@@ -101,6 +101,7 @@ impl Daemon {
             FromSpawner::Reviewed { number, outcome } => self.reviewed(number, outcome),
             FromSpawner::Unlocked { number, refused } => self.unlocked(number, refused),
             FromSpawner::Ending { number, known } => self.end_has_begun(number, known),
+            FromSpawner::Proved { number, outcome } => self.proof_arrived(number, outcome),
             FromSpawner::Here { number, accounts } => self.people_are_here(number, accounts),
             FromSpawner::Told { number, told } => self.people_were_told(number, told),
             FromSpawner::SaidYes { session } => self.said_yes(&session),
@@ -186,7 +187,7 @@ impl Daemon {
             match after {
                 None => {}
                 Some(After::Asked(id)) => self.question_recorded(&id, outcome),
-                Some(After::Approved { id, enough }) => self.yes_recorded(&id, enough, outcome),
+                Some(After::Approved { id, enough, handed_by }) => self.yes_recorded(&id, enough, handed_by, outcome),
                 Some(After::Start(prepared)) => {
                     let counts = prepared.counts;
                     self.recorded(*prepared, outcome);

@@ -60,6 +60,7 @@ impl Daemon {
             | Order::End { .. }
             | Order::Withdraw { .. }
             | Order::Refuse { .. }
+            | Order::ApproveSigned { .. }
             | Order::AcknowledgeResidue { .. }
             | Order::Review { .. } => return,
         };
@@ -101,6 +102,7 @@ impl Daemon {
             | Order::End { .. }
             | Order::Withdraw { .. }
             | Order::Refuse { .. }
+            | Order::ApproveSigned { .. }
             | Order::AcknowledgeResidue { .. }
             | Order::Review { .. } => {}
         }

@@ -19,6 +19,7 @@ use jitsudo_link::spawner::ToSpawner;
 use jitsudo_protocol::client::{Fault, FaultCode, Order};
 use serde_json::json;
 
+use crate::approvals::signed::Answered;
 use crate::client::{fault, malformed};
 use crate::daemon::{Daemon, wall};
 use crate::locks::wrong_time;
@@ -44,7 +45,14 @@ impl Daemon {
         let (id, reason, others) = match &order {
             Order::Release { id } | Order::Withdraw { id } => (id, None, false),
             Order::End { id, reason } => (id, reason.clone(), true),
-            Order::Refuse { id, reason } => {
+            Order::ApproveSigned { .. } | Order::Refuse { signature: Some(_), .. } => {
+                if let Some(Err(fault)) = answered(&order).map(|answered| answered.check()) {
+                    return self.fail(client, fault);
+                }
+                let about = self.about(&[], &None, &None, None);
+                return self.look(client, about, What::Order(order));
+            }
+            Order::Refuse { id, reason, signature: None } => {
                 if id.len() > MAX_ID || reason.trim().is_empty() || reason.chars().count() > MAX_REASON {
                     let fault = malformed("cannot say no: an id is short, and a reason has 1 to 1000 letters");
                     return self.fail(client, fault);
@@ -108,12 +116,16 @@ impl Daemon {
             let message = format!("cannot do that: {}", denial.detail.join("; "));
             return self.fail(client, fault(FaultCode::Duty, &message));
         }
+        if let Some(answered) = answered(&order) {
+            return self.hear_signed(client, answered, facts);
+        }
         let (id, reason) = match order {
             Order::End { id, reason } => (id, reason),
             Order::AcknowledgeResidue { id, reason } => return self.acknowledge_residue(client, &id, reason, facts),
             Order::Review { id, note } => return self.begin_review(client, &id, note, facts),
             Order::Lock { .. } | Order::Unlock { .. } => return self.answer_lock(client, order, facts),
-            Order::Refuse { id, reason } => return self.say_no(client, &id, &reason, facts),
+            Order::Refuse { id, reason, .. } => return self.say_no(client, &id, &reason, facts),
+            Order::ApproveSigned { .. } => return,
             Order::Release { .. } | Order::Withdraw { .. } => return,
         };
         if !self.duties_of(facts).contains(&Duty::End) {
@@ -146,7 +158,7 @@ impl Daemon {
     fn say_no(&mut self, client: u64, id: &str, reason: &str, facts: &Facts) {
         match self.answerable(id, facts) {
             Ok(id) => {
-                self.refuse_request(&id, facts, reason);
+                self.refuse_request(&id, facts, reason, None);
                 self.give_items(client, vec![json!({"id": id, "refused": true})]);
             }
             Err(fault) => self.fail(client, fault),
@@ -307,6 +319,24 @@ impl Daemon {
         };
         self.complete(&mut facts);
         facts
+    }
+}
+
+/// The signed answer that an order hands in, if it does.
+fn answered(order: &Order) -> Option<Answered> {
+    match order.clone() {
+        Order::ApproveSigned { id, signature, window } => Some(Answered { id, signature, no: None, window }),
+        Order::Refuse { id, reason, signature: Some(signature) } => {
+            Some(Answered { id, signature, no: Some(reason), window: None })
+        }
+        Order::Release { .. }
+        | Order::Refuse { signature: None, .. }
+        | Order::End { .. }
+        | Order::AcknowledgeResidue { .. }
+        | Order::Review { .. }
+        | Order::Withdraw { .. }
+        | Order::Lock { .. }
+        | Order::Unlock { .. } => None,
     }
 }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use jitsudo_bytes::Bytes;
 use jitsudo_core::Timestamp;
+use jitsudo_core::approval::Said;
 use jitsudo_core::duty::Duty;
 use jitsudo_core::event::Event;
 use jitsudo_core::explain::Visible;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 
 use crate::accesses;
 use crate::answers;
+use crate::approvals::signed;
 use crate::away::Later;
 use crate::client::{fault, malformed};
 use crate::daemon::{Daemon, wall};
@@ -99,6 +101,10 @@ impl Daemon {
                     own => self.read_log(client, own),
                 }
             }
+            Ask::CardToSign { ref id, ref no, window } => match signed::check(id, no.as_deref(), window) {
+                Ok(()) => self.ask_facts(client, ask),
+                Err(fault) => self.fail(client, fault),
+            },
             Ask::Explain { ref argv, .. } if argv.is_empty() => {
                 self.fail(client, malformed("cannot explain: no command was given"));
             }
@@ -219,6 +225,14 @@ impl Daemon {
                 Ok(card) => self.give_items(client, card.into_iter().collect()),
                 Err(fault) => self.fail(client, fault),
             },
+            Ask::CardToSign { .. } if locked.is_some() => self.say_locked(client, facts),
+            Ask::CardToSign { id, no, window } => {
+                let said = no.as_deref().map_or(Said::Yes(window), Said::No);
+                match self.card_to_sign(&id, said, facts) {
+                    Ok(card) => self.give_items(client, vec![card]),
+                    Err(fault) => self.fail(client, fault),
+                }
+            }
             Ask::Roles => {
                 let offers = offers(policy, facts, now);
                 let items = offers.iter().filter_map(|offer| serde_json::to_value(offer).ok()).collect();

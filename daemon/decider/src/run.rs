@@ -364,6 +364,7 @@ impl Daemon {
             What::Ask(ask) => self.answer_ask(pending.client, ask, &facts),
             What::ExplainOther(ask) => self.explain_other(pending.client, ask, &facts),
             What::Order(order) => self.answer_order(pending.client, order, &facts),
+            What::Prove(_) => {}
             What::Lock(_) | What::Unlock(_) | What::Start(_) | What::End { .. } | What::Review(_) => {}
             What::Apply { .. } | What::Acknowledge(_) | What::Forget | What::Here { .. } | What::Tell(_) => {}
         }

@@ -59,6 +59,8 @@ pub(crate) struct Offers {
     pub(crate) locks: bool,
     /// It says which accesses it knows nothing of.
     pub(crate) knows: bool,
+    /// It proves answers that were signed elsewhere.
+    pub(crate) proves: bool,
 }
 
 impl Spawner {
@@ -148,6 +150,11 @@ impl Spawner {
     /// It is there, and says which accesses it knows nothing of.
     pub(crate) fn says_what_it_knows(&self) -> bool {
         self.ready.is_some() && self.offers.knows
+    }
+
+    /// It is there, and proves answers that were signed elsewhere.
+    pub(crate) fn can_prove(&self) -> bool {
+        self.ready.is_some() && self.offers.proves
     }
 
     /// It is there, and too old to change the host for role grants.

@@ -8,6 +8,7 @@ use jitsudo_protocol::act::Act;
 use jitsudo_protocol::client::{Ask, Order};
 use serde_json::Value;
 
+use crate::approvals::signed::Handing;
 use crate::locks::{Locking, Unlocking};
 
 use crate::reviews::Review;
@@ -32,6 +33,8 @@ impl Pending {
             // Taking away does not depend on who ordered it staying there.
             What::Lock(_) | What::Unlock(_) => true,
             What::Here { .. } | What::Tell(_) => true,
+            // The spawner counts it from then on.
+            What::Prove(_) => true,
             What::Weigh(_) | What::Activate(_) => false,
             What::Run(_) | What::Ask(_) | What::ExplainOther(_) | What::Forget | What::Order(_) => false,
         }
@@ -56,6 +59,8 @@ pub(crate) enum What {
     },
     /// That people were told something of this.
     Tell(AccessId),
+    /// Whose an answer is that was signed elsewhere.
+    Prove(Box<Handing>),
     /// Facts, to answer this.
     Ask(Ask),
     /// Facts of another account, after its own showed that it may ask.
@@ -119,6 +124,8 @@ pub(crate) enum After {
         id: AccessId,
         /// With it, enough people said so.
         enough: bool,
+        /// Who handed it in, where it was signed elsewhere.
+        handed_by: Option<u64>,
     },
     /// These spool files are in the ledger.
     Spool(Vec<String>),

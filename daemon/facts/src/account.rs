@@ -76,6 +76,14 @@ pub(crate) fn by_name(name: &str) -> Option<Requester> {
     Some(requester)
 }
 
+/// The same, also by `#UID`.
+pub(crate) fn by_name_or_id(asked: &str) -> Option<Requester> {
+    match number(asked) {
+        None => by_name(asked),
+        Some(id) => by_name(&User::from_uid(id?.into()).ok().flatten()?.name),
+    }
+}
+
 /// Every group that the databases list for an account, primary included; `None` when that could not be learnt.
 fn groups_of(user: &User) -> Option<Vec<Gid>> {
     let name = CString::new(user.name.as_bytes()).ok()?;

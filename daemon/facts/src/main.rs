@@ -6,7 +6,8 @@
 //! MUSTs
 //! 1. What is read of a process counts only if its pidfd says afterwards that it was there all the time (`peer::learn`).
 //! 2. A set of groups is complete or unknown, never cut (`account::groups_of`).
-//! 3. A peer whose real, effective, saved or filesystem ids differ is refused (`peer_auth_03`, `confused_deputy_06`).
+//! 3. Whose a signature is says a key of that person's alone (`proof`).
+//! 4. A peer whose real, effective, saved or filesystem ids differ is refused (`peer_auth_03`, `confused_deputy_06`).
 
 mod account;
 mod entry;
@@ -15,6 +16,7 @@ mod lent;
 mod origin;
 mod peer;
 mod program;
+mod proof;
 mod rooted;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -55,6 +57,9 @@ fn main() -> ExitCode {
 fn answer(question: &Question, pidfd: Option<&OwnedFd>) -> Answer {
     if question.here {
         return Answer::Accounts(entry::look(&here::at_terminals()));
+    }
+    if let Some(question) = &question.proof {
+        return proof::prove(question);
     }
     if !question.accounts.is_empty() {
         return Answer::Accounts(entry::look(&question.accounts));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jitsudo_bytes::Bytes;
 use jitsudo_core::Timestamp;
-use jitsudo_core::approval::{Binding, File, Program, person_of, role_content};
+use jitsudo_core::approval::{Binding, Card, File, Program, Said, person_of, role_content};
 use jitsudo_core::decision::{Auth, Cwd, Record, RunAs, Terms};
 use jitsudo_core::environment::{self, Inputs};
 use jitsudo_core::facts::{Fact, Facts, Target};
@@ -42,6 +42,24 @@ pub struct Yes {
     pub to: AccessId,
     /// Its digest, hex.
     pub digest: String,
+}
+
+/// An answer that was signed elsewhere.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handed {
+    /// To what.
+    pub yes: Yes,
+    /// The text that was signed, as the decider made it.
+    pub card: String,
+    /// The signature.
+    pub signature: String,
+    /// Whose it is, by the policy's name for them.
+    pub person: String,
+    /// It is a no: nothing is remembered.
+    pub no: bool,
+    /// A yes for at most so many seconds.
+    pub window: Option<u64>,
 }
 
 /// What is wished for, by whom, on which terms.
@@ -131,6 +149,48 @@ pub fn digest_of(request: &Request<'_>) -> Result<String, String> {
         ticket: options.ticket.as_deref(),
     };
     Ok(digest::of_bytes(&binding.encode()))
+}
+
+/// The text that is signed elsewhere for a request of this digest. In words why there is none.
+///
+/// # Errors
+/// The target is not known, or the text would be too long.
+pub fn card_of(request: &Request<'_>, host: &str, digest: &str, said: Said<'_>) -> Result<String, String> {
+    let Request { host_key, seal, wish, policy, .. } = *request;
+    let Wish { id, facts, program, act, terms, .. } = wish;
+    let options = &act.options;
+    let Fact::Is(Some(target)) = &facts.target else { return Err("the target account is not known".to_owned()) };
+    let word = |(place, word): (usize, &Bytes)| {
+        let secret = terms.secret_arguments.contains(&place);
+        if secret { format!("<secret:{}>", word.0.len()) } else { word.visible() }
+    };
+    let words: Vec<String> = act.argv.iter().enumerate().map(word).collect();
+    let files = program.map(|program| [Some(&program.file), program.interpreter.as_ref()]);
+    let programs: Vec<(&Bytes, [u8; 32])> =
+        files.into_iter().flatten().flatten().map(|file| (&file.path, file.sha256)).collect();
+    let runs = has_program(act);
+    let card = Card {
+        said,
+        host,
+        host_key,
+        id,
+        digest,
+        nonce: seal.nonce,
+        answer_by: seal.answer_by,
+        requester: (facts.requester.uid, facts.requester.name.known().map(String::as_str), person_of(policy, facts)),
+        target: (target.uid, &target.name),
+        kind: crate::ask::request(act).kind,
+        words: &words,
+        programs: if runs { &programs } else { &[] },
+        cwd: options.chdir.as_ref().or(facts.cwd.known()),
+        variables: &if runs { brought(&wish) } else { Vec::new() },
+        role: &terms.role,
+        window: terms.window,
+        run_time: options.timeout.map_or(terms.run_time, |asked| asked.min(terms.run_time)),
+        reason: options.reason.as_deref(),
+        ticket: options.ticket.as_deref(),
+    };
+    card.text().map_err(|error| error.to_string())
 }
 
 /// The supplementary groups that the session will set, before PAM.

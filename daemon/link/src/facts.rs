@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jitsudo_bytes::Bytes;
-use jitsudo_core::facts::{Fact, Facts, Group};
+use jitsudo_core::facts::{Fact, Facts, Group, Requester};
 use serde::{Deserialize, Serialize};
 
 /// The peer of a connection by the kernel: SO_PEERCRED, held by a pidfd.
@@ -30,6 +30,31 @@ pub struct Question {
     /// The accounts at terminals that take messages, likewise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub here: bool,
+    /// Whose answer this is, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Box<Proof>>,
+}
+
+/// An answer that was signed elsewhere, and whose it would be.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Proof {
+    /// The text that was signed.
+    pub card: String,
+    /// The signature.
+    pub signature: String,
+    /// The keys of one person, as the policy writes them.
+    pub keys: Vec<String>,
+    /// Their accounts, by name or `#UID`.
+    pub accounts: Vec<String>,
+}
+
+/// See [`Proof`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Proved {
+    /// The key that made it, as the policy writes it.
+    pub key: String,
+    /// Those of the accounts that are there, and neither locked nor expired.
+    pub accounts: Vec<Requester>,
 }
 
 /// The part of a question that the decider may choose.
@@ -129,6 +154,8 @@ pub enum Answer {
     Refused(String),
     /// How accounts stand.
     Accounts(Vec<Account>),
+    /// It is that person's.
+    Proved(Box<Proved>),
 }
 
 /// One account as the databases have it.

@@ -7,8 +7,8 @@ use jitsudo_core::name::Uid;
 use jitsudo_protocol::act::{ActMore, ActStart};
 use serde::{Deserialize, Serialize};
 
-use crate::approval::{Seal, Yes};
-use crate::facts::{About, Account, HashedProgram, Peer, Process};
+use crate::approval::{Handed, Seal, Yes};
+use crate::facts::{About, Account, HashedProgram, Peer, Process, Proved};
 use crate::locks::Locked;
 use crate::notes::Note;
 
@@ -121,6 +121,14 @@ pub enum ToSpawner {
     Known {
         /// Not over by the ledger; at most a few hundred, so that they fit a datagram.
         ids: Vec<AccessId>,
+    },
+    /// Somebody signed an answer elsewhere: whose it is; a yes is remembered. Attached: the connection of who hands it in. Only to a spawner
+    /// whose `Ready` told that it proves.
+    Prove {
+        /// Repeated in the answer.
+        number: u64,
+        /// Which.
+        handed: Box<Handed>,
     },
     /// These spool files are in the ledger, durably.
     Folded {
@@ -260,6 +268,16 @@ pub enum FromSpawner {
         /// It says which accesses it knows nothing of; false likewise.
         #[serde(default)]
         knows: bool,
+        /// It proves answers that were signed elsewhere; false likewise.
+        #[serde(default)]
+        proves: bool,
+    },
+    /// Answer to `Prove`: in words why not.
+    Proved {
+        /// The order's number.
+        number: u64,
+        /// What came of it.
+        outcome: ProofOutcome,
     },
     /// Answer to `WhoIsHere`: those that could be looked up.
     Here {
@@ -393,6 +411,18 @@ pub struct Untold {
     pub to: String,
     /// Why not.
     pub cause: String,
+}
+
+/// What came of a `Prove`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProofOutcome {
+    /// It is that person's.
+    Done(Box<Proved>),
+    /// It counts for nothing; in words.
+    Refused(String),
+    /// Trouble of our own, in words.
+    Failed(String),
 }
 
 /// What came of a `Review`.
@@ -639,7 +669,8 @@ mod tests {
                 effects: false,
                 tells: false,
                 locks: None,
-                knows: false
+                knows: false,
+                proves: false
             }
         );
     }

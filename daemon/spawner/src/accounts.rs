@@ -216,7 +216,7 @@ fn begin(accounts: Vec<u32>, now_ms: u64) -> Result<Look, String> {
         groups: vec![],
         hash: false,
     };
-    let question = Question { peer: Peer { pid: 0, uid: 0, gid: 0 }, about, accounts, here: false };
+    let question = Question { peer: Peer { pid: 0, uid: 0, gid: 0 }, about, accounts, here: false, proof: None };
     let start = || -> std::io::Result<Look> {
         let (channel, theirs) = Channel::pair()?;
         let child = child::start(&Path::new(LIBEXEC).join("jitsudo-facts"), &[], &theirs)?;

@@ -31,6 +31,19 @@ pub(crate) struct Said {
     pub(crate) window: Option<u64>,
     /// When their proof was complete; before that when it was asked for.
     pub(crate) at: Moment,
+    /// It was signed elsewhere.
+    pub(crate) signature: Option<BySignature>,
+}
+
+/// What was signed, by which key of whose.
+#[derive(Clone, Debug)]
+pub(crate) struct BySignature {
+    /// SHA-256 of the text, hex.
+    pub(crate) card: String,
+    /// The policy's name for them.
+    pub(crate) person: String,
+    /// The key, as the policy writes it.
+    pub(crate) key: String,
 }
 
 /// All of them.
@@ -60,6 +73,21 @@ impl Approvals {
     pub(crate) fn proved(&mut self, session: &SessionId, at: Moment) -> bool {
         let Some(place) = self.proving.iter().position(|(proving, _)| proving == session) else { return false };
         let (_, said) = self.proving.remove(place);
+        self.remember(Said { at, ..said });
+        true
+    }
+
+    /// A signature proves who says it: it counts from now on. Handed in again it says nothing new.
+    pub(crate) fn signed(&mut self, said: Said) {
+        let is_same = |other: &Said| {
+            other.signature.is_some() && other.yes == said.yes && other.facts.requester.uid == said.facts.requester.uid
+        };
+        if !self.said.iter().any(is_same) {
+            self.remember(said);
+        }
+    }
+
+    fn remember(&mut self, said: Said) {
         let uid = said.facts.requester.uid;
         let of_account = self.said.iter().filter(|other| other.facts.requester.uid == uid).count();
         if of_account >= MAX_OF_ACCOUNT
@@ -70,8 +98,7 @@ impl Approvals {
         if self.said.len() >= MAX {
             self.said.remove(0);
         }
-        self.said.push(Said { at, ..said });
-        true
+        self.said.push(said);
     }
 
     /// What was said to exactly this.
@@ -98,12 +125,16 @@ mod tests {
         Moment { at: jitsudo_core::Timestamp::UNIX_EPOCH, boottime_ms }
     }
 
+    fn said(yes: Yes, facts: Facts) -> Said {
+        Said { yes, facts, inside: Some(false), window: None, at: at(1), signature: None }
+    }
+
     fn say(approvals: &mut Approvals, uid: u32, to: u8, session: u8) {
         let mut facts = crate::judge::tests::facts();
         facts.requester.uid = Uid(uid);
         let yes = Yes { to: id(to), digest: "d".into() };
         let session = SessionId { access: id(session), number: 1 };
-        approvals.ask(session.clone(), Said { yes, facts, inside: Some(false), window: None, at: at(1) });
+        approvals.ask(session.clone(), said(yes, facts));
         assert!(approvals.proved(&session, at(2)));
     }
 
@@ -113,12 +144,26 @@ mod tests {
         let session = SessionId { access: id(9), number: 1 };
         let yes = Yes { to: id(1), digest: "d".into() };
         let facts = crate::judge::tests::facts();
-        approvals.ask(session.clone(), Said { yes, facts, inside: Some(false), window: None, at: at(1) });
+        approvals.ask(session.clone(), said(yes, facts));
         assert_eq!(approvals.to(&id(1), "d").count(), 0);
         assert!(approvals.knows(&session) && approvals.proved(&session, at(5)));
         assert!(!approvals.proved(&session, at(6)), "once");
         assert_eq!(approvals.to(&id(1), "d").map(|said| said.at.boottime_ms).collect::<Vec<_>>(), [5]);
         assert_eq!((approvals.to(&id(1), "e").count(), approvals.to(&id(2), "d").count()), (0, 0));
+    }
+
+    #[test]
+    fn signature_that_is_handed_in_twice_is_one_yes_and_never_the_later_one() {
+        let mut approvals = Approvals::default();
+        let yes = Yes { to: id(1), digest: "d".into() };
+        let by = BySignature { card: "c".into(), person: "carol".into(), key: "k".into() };
+        let signed =
+            |window| Said { window, signature: Some(by.clone()), ..said(yes.clone(), crate::judge::tests::facts()) };
+        approvals.signed(signed(None));
+        approvals.signed(signed(Some(60)));
+        assert_eq!(approvals.to(&id(1), "d").map(|said| said.window).collect::<Vec<_>>(), [None]);
+        say(&mut approvals, 0, 1, 9);
+        assert_eq!(approvals.to(&id(1), "d").count(), 2, "which of both counts is not told here");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use jitsudo_link::LIBEXEC;
-use jitsudo_link::facts::{About, Answer, Peer, Question};
+use jitsudo_link::approval::Handed;
+use jitsudo_link::facts::{About, Answer, Peer, Proof, Question};
 use jitsudo_link::spawner::LookFailure;
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::child::{self, Child};
@@ -39,12 +40,14 @@ pub(crate) struct Asked {
 }
 
 /// What the facts are asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Why {
     /// The decider wants to know.
     Look,
     /// The peer's remembered proof is to be forgotten: which one is told by where it is.
     Forget,
+    /// The peer hands in what somebody signed elsewhere.
+    Prove(Box<Proof>, Box<Handed>),
 }
 
 struct Helper {
@@ -205,7 +208,11 @@ fn fairest(waiting: impl Iterator<Item = u32>, busy: &[u32]) -> Option<usize> {
 }
 
 fn put(channel: &Channel, asked: &Asked) -> Result<(), String> {
-    let question = Question { peer: asked.peer, about: asked.about.clone(), accounts: Vec::new(), here: false };
+    let proof = match &asked.why {
+        Why::Prove(proof, _) => Some(proof.clone()),
+        Why::Look | Why::Forget => None,
+    };
+    let question = Question { peer: asked.peer, about: asked.about.clone(), accounts: Vec::new(), here: false, proof };
     let text = serde_json::to_vec(&question).map_err(|error| error.to_string())?;
     channel.send(&text, &[asked.pidfd.as_fd()]).map_err(|error| format!("cannot ask jitsudo-facts: {error}"))
 }

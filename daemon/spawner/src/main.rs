@@ -35,6 +35,7 @@ mod sessions;
 mod signing;
 mod spawner;
 mod telling;
+mod used;
 
 use std::process::ExitCode;
 

@@ -9,6 +9,7 @@ mod lend;
 mod locked;
 mod looks;
 mod orders;
+mod proof;
 mod reviews;
 mod starts;
 
@@ -51,6 +52,7 @@ use crate::reviews::Reviews;
 use crate::sessions::{self, Sessions};
 use crate::signing::{self, Signing};
 use crate::telling::Telling;
+use crate::used::{self, Used};
 use door::Door;
 
 /// Most decider connections at once: the one in service, its successor, and some that are closing.
@@ -101,6 +103,7 @@ pub(crate) struct Spawner {
     door: Door,
     logins: Logins,
     approvals: Approvals,
+    used: Used,
     telling: Telling,
     reviews: Reviews,
     locks: Locks,
@@ -199,6 +202,7 @@ impl Spawner {
             door,
             logins,
             approvals: Approvals::default(),
+            used: Used::load(Path::new(used::USED)),
             telling: Telling::default(),
             reviews,
             locks,
@@ -490,6 +494,7 @@ impl Spawner {
                     tells: true,
                     locks: Some(self.locks.told()),
                     knows: true,
+                    proves: true,
                 });
                 self.next_decider += 1;
                 self.deciders.insert(self.next_decider, decider);

@@ -190,7 +190,8 @@ fn begin() -> Result<(Child, Channel), String> {
         groups: vec![],
         hash: false,
     };
-    let question = Question { peer: Peer { pid: 0, uid: 0, gid: 0 }, about, accounts: Vec::new(), here: true };
+    let question =
+        Question { peer: Peer { pid: 0, uid: 0, gid: 0 }, about, accounts: Vec::new(), here: true, proof: None };
     let start = || -> std::io::Result<(Child, Channel)> {
         let (channel, theirs) = Channel::pair()?;
         Ok((child::start(&Path::new(LIBEXEC).join("jitsudo-facts"), &[], &theirs)?, channel))

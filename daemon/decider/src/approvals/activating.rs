@@ -4,9 +4,9 @@
 //! 1. What holds back a run holds this back: a policy on its way, a ledger that is being compared with what was signed, a budget that is
 //!    being counted (`begin_run` has the same lines; `nothing_is_asked_on_a_ledger_*`).
 //! 2. The answers are used by the first decision about them, whatever comes of it (`approved_request_is_given_once_*`, host test `approvals`).
-//! 3. An approver who is locked by then has said nothing (`answer_of_a_locked_approver_*`).
+//! 3. An approver who is locked by then, or whose key the policy has no more, has said nothing (host test `signed`).
 
-use jitsudo_core::approval::{Answer, Case, Unusable, asking};
+use jitsudo_core::approval::{Answer, Case, Limits, Unusable, asking};
 use jitsudo_core::decision::{Decision, Denial, Terms};
 use jitsudo_core::evaluate::evaluate_after;
 use jitsudo_core::facts::{Fact, Facts};
@@ -19,7 +19,7 @@ use jitsudo_protocol::client::{FaultCode, FromDecider};
 use jitsudo_protocol::digest;
 
 use super::taking_up::differences;
-use super::{Told, Waiter, cannot};
+use super::{Given, Told, Waiter, cannot};
 use crate::client::fault;
 use crate::daemon::Daemon;
 use crate::record::Asked;
@@ -117,8 +117,10 @@ impl Daemon {
         }
         let case =
             Case { policy, requester: asked.facts, asking: &asking, digest: &digest, since: waiter.since, powerful };
-        let free = waiter.said.iter().filter(|given| self.lock_of(&given.facts).is_none());
-        let answers: Vec<Answer<'_>> = free.map(|given| given.answer(&waiter.digest)).collect();
+        let named = |given: &Given| given.signature.as_ref().is_none_or(|signature| signature.is_named(policy));
+        let free = |given: &&Given| self.lock_of(&given.facts).is_none() && named(given);
+        let answers: Vec<Answer<'_>> =
+            waiter.said.iter().filter(free).map(|given| given.answer(&waiter.digest)).collect();
         let approved = waiter.approved.unwrap_or(now);
         case.may_activate(&answers, approved, (&waiter.terms, &terms), now).map_err(|why| match why {
             Unusable::Lapsed => cannot("it was not used in time"),
@@ -127,7 +129,8 @@ impl Daemon {
                 cannot(&format!("the rules give more by now than was approved: {}", terms.join(", ")))
             }
         })?;
-        Ok(waiter.limits().narrow(*terms))
+        let limits = waiter.said.iter().filter(free).map(Given::limits);
+        Ok(limits.fold(Limits::default(), Limits::and).narrow(*terms))
     }
 
     fn give_approved(&mut self, client: u64, asked: &Asked<'_>, terms: &Terms, waiter: Waiter) {

@@ -5,9 +5,9 @@
 //!    spawner, host test `approvals`).
 //! 2. The digest that is said yes to is that of the card that was shown (host test `approvals`).
 
-use jitsudo_core::approval::{Limits, NotCounted, Proof, person_of};
+use jitsudo_core::approval::{NotCounted, Proof, person_of};
 use jitsudo_core::decision::{Auth, Denial};
-use jitsudo_core::event::Event;
+use jitsudo_core::event::{Event, SignedAnswer};
 use jitsudo_core::facts::{Fact, Facts};
 use jitsudo_core::id::{AccessId, SessionId};
 use jitsudo_ledger::{AppendError, Priority};
@@ -16,6 +16,7 @@ use jitsudo_link::ends;
 use jitsudo_link::spawner::Start;
 use jitsudo_protocol::act::Act;
 use jitsudo_protocol::client::{Denied, Fault};
+use serde_json::json;
 
 use super::{Given, Saying, Told, cannot, name_of};
 use crate::daemon::{Daemon, wall};
@@ -43,6 +44,8 @@ impl Daemon {
             inside: told.inside,
             window: act.options.window,
             at: self.moment_of_now(),
+            proof: Proof::Local(Auth::Fresh),
+            signature: None,
         };
         let (to, shown) = match self.meant(&act, &given) {
             Ok(meant) => meant,
@@ -101,7 +104,13 @@ impl Daemon {
         if self.lock_of(&given.facts).is_some() || self.would_count(&to, &given, &digest) != Some(Ok(())) {
             return;
         }
-        let enough = self.with_case(&to, |case, waiter| {
+        self.take_yes(&to, given, None);
+    }
+
+    /// A yes counts; `handed` says who handed it in where it was signed elsewhere.
+    pub(super) fn take_yes(&mut self, to: &AccessId, given: Given, handed: Option<(u64, &Facts, SignedAnswer)>) {
+        let Some(digest) = self.approvals.waiters.get(to).map(|waiter| waiter.digest.clone()) else { return };
+        let enough = self.with_case(to, |case, waiter| {
             let others = waiter.said.iter().chain([&given]);
             let answers: Vec<_> = others.map(|given| given.answer(&waiter.digest)).collect();
             case.tally(&answers).enough
@@ -115,27 +124,45 @@ impl Daemon {
             user: user.clone(),
             person: self.policy.policy().and_then(|policy| person_of(policy, &given.facts)).map(str::to_owned),
             digest,
-            proof: Proof::Local(Auth::Fresh),
-            limits: Limits { window: given.window, record: None },
+            proof: given.proof,
+            limits: given.limits(),
             enough,
+            signed: handed.as_ref().map(|(_, _, signed)| Box::new(signed.clone())),
         };
-        let entry = self.stamp().entry_for(Some(uid), user, event);
+        let by = handed.as_ref().map(|(_, by, _)| &by.requester);
+        let actor = by.map_or((uid, user), |by| (by.uid, by.name.known().cloned()));
+        let entry = self.stamp().entry_for(Some(actor.0), actor.1, event);
         let at = given.at;
-        if let Some(waiter) = self.approvals.waiters.get_mut(&to) {
+        if let Some(waiter) = self.approvals.waiters.get_mut(to) {
             waiter.said.push(given);
             waiter.approved = enough.then_some(at);
         }
         let ticket = self.ledger.append(vec![entry], Priority::Ordinary);
-        self.after.insert(ticket, After::Approved { id: to, enough });
+        let handed_by = handed.map(|(client, _, _)| client);
+        self.after.insert(ticket, After::Approved { id: to.clone(), enough, handed_by });
     }
 
     /// A yes is durable, or is not.
-    pub(crate) fn yes_recorded(&mut self, id: &AccessId, enough: bool, outcome: Result<(), AppendError>) {
+    pub(crate) fn yes_recorded(
+        &mut self,
+        id: &AccessId,
+        enough: bool,
+        handed_by: Option<u64>,
+        outcome: Result<(), AppendError>,
+    ) {
+        if let (Some(client), Err(error)) = (handed_by, &outcome) {
+            self.fail(client, words::ledger_fault(error));
+        }
         if let Err(error) = outcome {
             // What is not on record counts for nothing, and who said so cannot say it again: all of it is asked anew.
             let client = self.take_waiter(id).and_then(|waiter| waiter.client());
             let fault = words::ledger_fault(&error);
             return client.into_iter().for_each(|client| self.fail(client, fault.clone()));
+        }
+        if let Some(client) = handed_by {
+            let last = self.approvals.waiters.get(id).and_then(|waiter| waiter.said.last());
+            let by = last.map(|given| name_of(&given.facts));
+            self.give_items(client, vec![json!({"id": id, "approved": true, "by": by, "enough": enough})]);
         }
         self.tell_waiting(id);
         self.tell_of_yes(id, enough);
@@ -154,14 +181,22 @@ impl Daemon {
     }
 
     /// Somebody says no: it is over, and its requester hears why.
-    pub(crate) fn refuse_request(&mut self, id: &AccessId, by: &Facts, reason: &str) {
+    pub(crate) fn refuse_request(
+        &mut self,
+        id: &AccessId,
+        by: &Facts,
+        reason: &str,
+        handed: Option<(&Facts, SignedAnswer)>,
+    ) {
         let Some(waiter) = self.take_waiter(id) else { return };
         let (uid, user) = (by.requester.uid, by.requester.name.known().cloned());
         let person = self.policy.policy().and_then(|policy| person_of(policy, by)).map(str::to_owned);
         let digest = waiter.digest.clone();
-        let event =
-            Event::Refused { id: id.clone(), uid, user: user.clone(), person, digest, reason: reason.to_owned() };
-        let entry = self.stamp().entry_for(Some(uid), user, event);
+        let actor = handed.as_ref().map_or(&by.requester, |(by, _)| &by.requester);
+        let (actor, name) = (actor.uid, actor.name.known().cloned());
+        let signed = handed.map(|(_, signed)| Box::new(signed));
+        let event = Event::Refused { id: id.clone(), uid, user, person, digest, reason: reason.to_owned(), signed };
+        let entry = self.stamp().entry_for(Some(actor), name, event);
         self.ledger.append(vec![entry], Priority::Essential);
         let what = format!("{} said no; nothing is left to do", name_of(by));
         self.tell_outcome(id, (&waiter.told, &name_of(&waiter.facts)), Some(uid), &what);

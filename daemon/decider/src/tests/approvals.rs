@@ -125,7 +125,7 @@ fn request_of_another_is_none() {
     }
     // Its own requester may not answer it, and is told no more than anybody.
     let client = scene.client();
-    client.say(Say::Order(Order::Refuse { id: waiting.id.clone(), reason: "no".to_owned() }));
+    client.say(Say::Order(Order::Refuse { id: waiting.id.clone(), reason: "no".to_owned(), signature: None }));
     assert!(matches!(client.hear(), Some(FromDecider::Fault(fault)) if fault.code == FaultCode::NotFound));
     assert_eq!(scene.client().ask(Ask::ToApprove).unwrap().len(), 0);
     assert_eq!(scene.client().ask_one(Ask::Show { id: waiting.id.clone() })["approval"]["persons"], 1);

@@ -9,6 +9,7 @@ mod peers;
 mod runs;
 pub(crate) mod samples;
 mod scene;
+mod signed;
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};

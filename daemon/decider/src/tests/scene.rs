@@ -16,7 +16,7 @@ use jitsudo_link::facts::{About, Peer};
 use jitsudo_link::locks::Locked;
 use jitsudo_link::settings::Settings;
 use jitsudo_link::spawner::{
-    ApplyOutcome, FromSpawner, Memory, ReviewOutcome, SignOutcome, Start, ToSpawner, Told, Untold, Wanted,
+    ApplyOutcome, FromSpawner, Memory, ProofOutcome, ReviewOutcome, SignOutcome, Start, ToSpawner, Told, Untold, Wanted,
 };
 use jitsudo_protocol::VERSION;
 use jitsudo_protocol::act::{Act, ActKind, ActOptions, Assembler, Progress};
@@ -70,6 +70,8 @@ pub(crate) struct Play {
     pub(crate) locks: Option<Vec<Locked>>,
     /// Why it unlocks nobody.
     pub(crate) keeps_locked: Option<String>,
+    /// What it finds of an answer that is said to be this person's; none: an older one.
+    pub(crate) on_proof: Vec<(String, ProofOutcome)>,
 }
 
 /// A signature for the played host.
@@ -100,6 +102,7 @@ impl Default for Play {
             greets_after: Duration::ZERO,
             locks: Some(Vec::new()),
             keeps_locked: None,
+            on_proof: Vec::new(),
         }
     }
 }
@@ -276,6 +279,7 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
             tells: play.tells,
             locks: play.locks.clone(),
             knows: true,
+            proves: !play.on_proof.is_empty(),
         });
         let mut arriving: Option<(u64, Box<Start>, Channel, Progress)> = None;
         while let Ok(Some(message)) = decider.receive() {
@@ -356,6 +360,10 @@ fn play_spawner(listener: &Channel, play: &Play, policy: Option<String>, seen: &
                     let by = connection.unwrap().peer().unwrap().uid;
                     let _ = seen.send(Seen::Unlock(uid, by));
                     say(&FromSpawner::Unlocked { number, refused: play.keeps_locked.clone() });
+                }
+                ToSpawner::Prove { number, handed } => {
+                    let found = play.on_proof.iter().find(|(person, _)| *person == handed.person);
+                    say(&FromSpawner::Proved { number, outcome: found.unwrap().1.clone() });
                 }
                 // All of them.
                 ToSpawner::Known { ids: _ } => {}

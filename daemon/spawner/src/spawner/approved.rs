@@ -1,10 +1,12 @@
 //! Requests that other people said yes to: heard here, and compared by own facts with what is to be started.
 
-use jitsudo_core::approval::{Answer, Case, Limits, Moment, Proof, asking_by, is_as_good_as_root, may_be_one_person};
-use jitsudo_core::decision::{Auth, Terms};
+use jitsudo_core::approval::{
+    Answer, Case, Limits, Moment, Said as Asked, asking_by, is_as_good_as_root, may_be_one_person,
+};
+use jitsudo_core::decision::Terms;
 use jitsudo_core::id::SessionId;
 use jitsudo_core::name::Uid;
-use jitsudo_link::approval::{Request, Seal, Wish, digest_of, fingerprint};
+use jitsudo_link::approval::{Request, Seal, Wish, card_of, digest_of, fingerprint};
 use jitsudo_link::facts::Learnt;
 use jitsudo_link::session::SpawnerToSession;
 use jitsudo_link::spawner::{FromSpawner, Start};
@@ -13,6 +15,7 @@ use jitsudo_protocol::act::Act;
 use jitsudo_sys::clock;
 
 use super::Spawner;
+use crate::approvals::Said;
 use crate::judge::Now;
 use crate::record;
 
@@ -31,7 +34,8 @@ impl Spawner {
         self.sessions.say(session, &word);
     }
 
-    /// Terms with what the approvers added, if enough of them said yes to exactly this, here; in words why not.
+    /// Terms with what the approvers added, and whether one of them signed, if enough of them said yes to exactly this, here; in words why
+    /// not.
     pub(super) fn approved(
         &self,
         learnt: &Learnt,
@@ -39,16 +43,17 @@ impl Spawner {
         (start, seal): (&Start, &Seal),
         terms: Terms,
         now: Now,
-    ) -> Result<Terms, String> {
+    ) -> Result<(Terms, bool), String> {
         let Some(policy) = &self.applied.policy else { return Err("no policy is applied".to_owned()) };
         let (facts, id) = (&learnt.facts, &start.session.access);
-        let request = jitsudo_link::ask::request(act);
+        let wanted = jitsudo_link::ask::request(act);
         let past = self.reviews.past();
-        let Some(asking) = asking_by(Some(policy), facts, &request, past, &start.rule, now.wall) else {
+        let Some(asking) = asking_by(Some(policy), facts, &wanted, past, &start.rule, now.wall) else {
             return Err("the applied policy asks nobody about it".to_owned());
         };
-        let digest = digest_of(&Request {
-            host_key: &host_key(),
+        let host_key = host_key();
+        let request = Request {
+            host_key: &host_key,
             boot: self.grants.boot(),
             seal,
             wish: Wish {
@@ -60,19 +65,22 @@ impl Spawner {
                 terms: &terms,
             },
             policy,
-        })?;
+        };
+        let digest = digest_of(&request)?;
         // When it was asked follows from what the approvers were shown; the decider's word on it is not needed.
         let wait = i64::try_from(asking.answer_by).map(jitsudo_core::SignedDuration::from_secs).unwrap_or_default();
         let since = seal.answer_by.checked_sub(wait).map_err(|error| error.to_string())?;
         let ago = u64::try_from(now.wall.duration_since(since).as_millis()).unwrap_or(0);
         let since = Moment { at: since, boottime_ms: now.boottime_ms.saturating_sub(ago) };
-        let said: Vec<_> = self.approvals.to(id, &digest).collect();
+        let card = |said: &Said| card_of(&request, &self.host, &digest, Asked::Yes(said.window));
+        let said: Vec<&Said> =
+            self.approvals.to(id, &digest).filter(|said| self.still_counts(policy, said, || card(said))).collect();
         let answers: Vec<Answer<'_>> = said
             .iter()
             .map(|said| Answer {
                 approver: &said.facts,
                 inside: said.inside,
-                proof: Proof::Local(Auth::Fresh),
+                proof: said.proof(),
                 digest: &said.yes.digest,
                 at: said.at,
             })
@@ -86,10 +94,14 @@ impl Spawner {
         let Some(last) = last else { return Err("nobody said yes to it here".to_owned()) };
         let moment = Moment { at: now.wall, boottime_ms: now.boottime_ms };
         case.may_activate(&answers, last, (&terms, &terms), moment).map_err(|why| format!("{why:?}"))?;
-        let limits = said
-            .iter()
-            .fold(Limits::default(), |limits, said| limits.and(Limits { window: said.window, record: None }));
-        Ok(limits.narrow(terms))
+        // Those that count, as the decider counts them: the first of each person.
+        let counted = case.tally(&answers).counted;
+        let counting = || said.iter().zip(&counted).filter(|(_, counts)| counts.is_ok()).map(|(said, _)| said);
+        let limits = counting().map(|said| Limits { window: said.window, record: None });
+        let narrowed = limits.fold(Limits::default(), Limits::and).narrow(terms);
+        // The first to count may be a person's local yes: what was signed beside it is used as well.
+        let signed = said.iter().any(|said| said.signature.is_some());
+        Ok((narrowed, signed))
     }
 }
 

@@ -24,25 +24,14 @@ impl Spawner {
     /// everything of it goes as well.
     pub(super) fn forget(&mut self, id: u64, number: u64, all: bool, connection: Option<Channel>) {
         let uid = connection.as_ref().and_then(|connection| connection.peer().ok()).map(|peer| peer.uid);
-        let about = About {
-            user: None,
-            group: None,
-            program: None,
-            shell: None,
-            words: vec![],
-            same_as: vec![],
-            subject: None,
-            own: false,
-            groups: vec![],
-            hash: false,
-        };
+        let about = about_the_peer();
         if all || self.ask(id, number, about, connection, Why::Forget).is_err() {
             uid.into_iter().for_each(|uid| self.remembered.forget_all(uid));
             self.say(id, &FromSpawner::Forgotten { number });
         }
     }
 
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         id: u64,
         number: u64,
@@ -75,6 +64,10 @@ impl Spawner {
 
     pub(super) fn answer(&mut self, (asked, answer): Outcome) {
         let Asked { decider, number, connection, peer, about, why, .. } = *asked;
+        let why = match why {
+            Why::Prove(_, handed) => return self.proof_answered(decider, number, *handed, answer),
+            why @ (Why::Look | Why::Forget) => why,
+        };
         if why == Why::Forget {
             let key = match &answer {
                 Ok(Answer::Learnt(learnt)) => {
@@ -82,7 +75,7 @@ impl Spawner {
                     let origin = inside.as_ref().unwrap_or(&learnt.facts.origin);
                     Ok(learnt.process.as_ref().and_then(|process| Key::of(peer.uid, process, origin)))
                 }
-                Ok(Answer::Refused(_) | Answer::Accounts(_)) | Err(_) => Err(()),
+                Ok(Answer::Refused(_) | Answer::Accounts(_) | Answer::Proved(_)) | Err(_) => Err(()),
             };
             match key {
                 Ok(Some(key)) => self.remembered.forget(key),
@@ -117,7 +110,7 @@ impl Spawner {
                 }
                 message
             }
-            Ok(Answer::Accounts(_)) => {
+            Ok(Answer::Accounts(_) | Answer::Proved(_)) => {
                 let cause = LookFailure::Failed("jitsudo-facts answered another question".to_owned());
                 FromSpawner::LookFailed { number, cause }
             }
@@ -125,5 +118,21 @@ impl Spawner {
             Err(cause) => FromSpawner::LookFailed { number, cause },
         };
         self.say(decider, &message);
+    }
+}
+
+/// Nothing beside who is there.
+pub(super) fn about_the_peer() -> About {
+    About {
+        user: None,
+        group: None,
+        program: None,
+        shell: None,
+        words: vec![],
+        same_as: vec![],
+        subject: None,
+        own: false,
+        groups: vec![],
+        hash: false,
     }
 }

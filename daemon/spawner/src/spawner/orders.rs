@@ -61,6 +61,7 @@ impl Spawner {
                 self.say(id, &FromSpawner::Ending { number, known });
             }
             Ok(ToSpawner::Review { number, id: access }) => self.review(id, number, &access, connection.as_ref()),
+            Ok(ToSpawner::Prove { number, handed }) => self.prove(id, number, *handed, connection),
             Ok(ToSpawner::WhoIsHere { number }) => {
                 let said = self.telling.who_is_here(id, number, clock::boottime_ms());
                 self.say_each(said);

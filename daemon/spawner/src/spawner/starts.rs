@@ -62,8 +62,11 @@ impl Spawner {
         let judged = match &start.approved {
             Some(seal) if judged.terms.approvals != 0 => {
                 let approved = self.approved(&look.learnt, act, (&start, seal), judged.terms, now);
-                let narrowed =
-                    approved.and_then(|terms| judge::check_end(&terms, facts, act, &start, None, now).map(|()| terms));
+                let narrowed = approved.and_then(|(terms, signed)| {
+                    judge::check_end(&terms, facts, act, &start, None, now)?;
+                    // Before anything is begun: it is used once, whatever becomes of it.
+                    if signed { self.used.add(access).map(|()| terms) } else { Ok(terms) }
+                });
                 match narrowed {
                     Ok(terms) => Judged { terms, ..judged },
                     Err(cause) => return self.refuse(id, number, &start, &cause, true),
@@ -78,6 +81,7 @@ impl Spawner {
             inside: look.learnt.inside,
             window: act.options.window,
             at: Moment { at: now.wall, boottime_ms: now.boottime_ms },
+            signature: None,
         });
         let Some(process) = look.learnt.process else {
             self.refuse(id, number, &start, "the peer's process is not known", true);
