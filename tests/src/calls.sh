@@ -11,12 +11,15 @@ rm -f $trace
 
 # Traces what runs, by pid, until the life is over.
 attach() {
-    strace "$@" -o $trace $death 2>/run/calls.strace &
+    strace "$@" -o $trace $death >/run/calls.strace 2>&1 &
     tracer=$!
     for _ in $(seq 100); do grep -q attached /run/calls.strace && return; sleep 0.02; done
 }
+# One that meets a vfork(2) at this moment waits for ever.
 detach() {
     kill $tracer 2>/dev/null
+    for _ in $(seq 50); do kill -0 $tracer 2>/dev/null || break; sleep 0.1; done
+    kill -KILL $tracer 2>/dev/null
     wait $tracer
 }
 
@@ -51,6 +54,8 @@ END
     echo "$skip" >/run/calls.at
     mount --bind /run/calls.wrapper "$place"
     /opt/life "$kind"
+    # With what is live the workers are sometimes fewer.
+    [ ! -e /run/calls.at ] || >>$trace
     rm -f /run/calls.at
     # A worker may be at it still.
     for _ in $(seq 100); do umount "$place" && break; sleep 0.1; done ;;
