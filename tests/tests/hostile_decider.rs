@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use jitsudo_tests::story::{POLICY, apply_policy, installed_host, nginx_pid};
 use jitsudo_tests::{Host, package_file, wait_until};
+use ssh_key::PrivateKey;
+use ssh_key::private::Ed25519Keypair;
 
 const RULE: &str = "alice runs the web tier";
 
@@ -109,4 +111,45 @@ fn lying_decider_is_refused_and_recorded_and_nothing_runs() {
         host.run(&["jitctl", "log", "--all", "--json"]).ok().unwrap()
     );
     host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
+}
+
+/// carol must say yes, by the key that the lying decider has.
+fn signed_policy() -> String {
+    let key = PrivateKey::from(Ed25519Keypair::from_seed(&[5; 32])).public_key().to_openssh().unwrap();
+    let approval = "[allow.approval]\nby = [\"carol\"]\nanswer-by = \"10m\"\n";
+    format!("[people.carol]\naccounts = [\"carol\"]\napproval-keys = [\"{key}\"]\n{POLICY}{approval}")
+}
+
+/// Lies about what was signed elsewhere, and what comes of each.
+const SIGNED_LIES: [(&str, &str); 7] = [
+    ("unsigned", "refused: nobody said yes to it here"),
+    ("signed-card", "refused: nobody said yes to it here"),
+    ("signed-no", "refused: nobody said yes to it here"),
+    ("signed-key", "not proven: its key is no approval key of anybody here; refused: nobody said yes to it here"),
+    ("signed-person", "not proven: the applied policy names no keys for that person; refused: nobody said yes"),
+    ("signed-late", "refused: NotEnough"),
+    ("signed-twice", "started; not proven: what was signed was used already; refused: nobody said yes to it here"),
+];
+
+#[test]
+fn lying_decider_has_nothing_started_that_was_not_signed_or_twice() {
+    let host = package_file().and_then(|package| installed_host("signer", "bookworm", &package));
+    let host = host.unwrap_or_else(|error| panic!("{error}"));
+    host.run(&["systemctl", "start", "nginx"]).ok().unwrap();
+    apply_policy(&host, &signed_policy()).unwrap();
+    // The host's key is made with the first question.
+    let asked = host.sh("jitsudo --no-wait systemctl restart nginx").as_user("alice").output().unwrap();
+    assert_eq!(asked.status, 75, "{}", asked.both());
+    host.push(Path::new(env!("CARGO_BIN_EXE_hostile-decider")), "/opt/hostile-decider", 0o755).unwrap();
+    for (lie, expected) in SIGNED_LIES {
+        let before = nginx_pid(&host).unwrap();
+        take_place(&host, lie);
+        let client = host.sh("timeout 15 jitsudo systemctl restart nginx").as_user("alice").output().unwrap();
+        let said = format!("hostile-decider {lie}: ");
+        let answered = wait_until(Duration::from_secs(20), || journal(&host, "hostile-decider").contains(&said));
+        let text = journal(&host, "hostile-decider");
+        assert!(answered && text.contains(&format!("{said}{expected}")), "{lie}: {}\n{text}", client.both());
+        let (ran, once) = (nginx_pid(&host).unwrap() != before, expected.starts_with("started"));
+        assert_eq!((ran, client.status == 0), (once, once), "{lie}: {}", client.both());
+    }
 }

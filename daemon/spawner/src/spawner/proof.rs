@@ -3,8 +3,9 @@
 //! MUSTs
 //! 1. Only keys that the applied policy names for that person count, when it is handed in and when it is used
 //!    (`key_that_was_taken_away_meanwhile_counts_no_more`).
-//! 2. What was signed is the text that is made here of what is to be started (`card_that_says_something_else_counts_for_nothing`).
-//! 3. It is used once in a boot, whatever the decider says (`used`).
+//! 2. What was signed is the text that is made here of what is to be started (`card_that_says_something_else_counts_for_nothing`;
+//!    host test `lying_decider_has_nothing_started_that_was_not_signed_or_twice`).
+//! 3. It is used once in a boot, whatever the decider says (`used`; the same host test).
 
 use jitsudo_core::approval::{Moment, Proof, signers};
 use jitsudo_core::facts::Facts;

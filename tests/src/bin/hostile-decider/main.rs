@@ -15,6 +15,8 @@ use jitsudo_protocol::digest;
 use jitsudo_sys::channel::Channel;
 use jitsudo_sys::{clock, random};
 
+mod signed;
+
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
@@ -55,6 +57,9 @@ fn serve(lie: &str, rule: String, role: String) -> Outcome<String> {
         _ => {}
     }
 
+    if lie.contains("signed") {
+        return signed::lie(lie, &spawner, &client, &act, (policy.unwrap_or_default(), rule, role));
+    }
     let about = jitsudo_link::ask::about(&act, None);
     say(&spawner, &ToSpawner::Look { number: 1, about }, Some(&client))?;
     let FromSpawner::Looked { peer, facts, .. } = hear(&spawner)? else { return Err("not looked at".into()) };
