@@ -18,6 +18,13 @@ run = ["/usr/bin/systemctl {restart,reload} nginx"]
 shell = true
 
 [[allow]]
+name = "root for a while"
+who = ["alice"]
+roles = ["root"]
+grant = "role"
+auth = "none"
+
+[[allow]]
 name = "a colleague and security"
 who = ["alice"]
 roles = ["web-operator"]
@@ -188,6 +195,7 @@ fn colleague_here_and_security_officer_on_a_host_without_network_say_yes_togethe
     assert_ne!(nginx(), before, "nginx was restarted");
     a_no_is_signed_as_well(&host, &desk);
     a_card_and_its_answer_need_no_file(&host, &desk);
+    only_signatures_count_while_the_requester_is_as_good_as_root(&host, &desk);
 }
 
 /// Whoever has the event and carol's public key needs nothing of ours to prove that she said so.
@@ -224,6 +232,23 @@ fn a_card_and_its_answer_need_no_file(host: &Host, desk: &Desk) {
     assert_eq!(said.status, 0, "{}", said.both());
     let used = user(host, "alice", &format!("jitsudo --request {id} id -un"));
     assert_eq!((used.status, used.stdout.as_str()), (0, "root\n"), "{}", used.both());
+}
+
+/// Whoever is root here could act as bob; nobody here could sign as bob.
+fn only_signatures_count_while_the_requester_is_as_good_as_root(host: &Host, desk: &Desk) {
+    let held = user(host, "alice", "jitctl request root --for 5m");
+    assert_eq!(held.status, 0, "{}", held.both());
+    let id = asks(host, "systemctl reload nginx");
+    let text = card(host, &id, "");
+    let digest = text.lines().find_map(|line| line.strip_prefix("digest ")).unwrap();
+    let here = user(host, "bob", &format!("jitctl approve {id} --digest {digest}"));
+    assert!(here.status == 1 && here.stderr.contains("only a signed answer counts"), "{}", here.both());
+    for key in ["bob", "carol"] {
+        let said = hands_in(host, "alice", &id, &desk.sign(key, &text), "");
+        assert_eq!(said.status, 0, "{key}: {}", said.both());
+    }
+    let used = user(host, "alice", &format!("jitsudo --request {id} systemctl reload nginx"));
+    assert_eq!(used.status, 0, "{}", used.both());
 }
 
 /// A FIDO key in software: what it signs has these flags.
