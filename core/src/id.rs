@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Crockford's alphabet, lower case (no i, l, o, u).
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -17,8 +18,7 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// assert_eq!(id.as_str().parse::<AccessId>().unwrap(), id);
 /// assert!(id.as_str().ends_with(id.short()));
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccessId([u8; 26]);
 
 impl AccessId {
@@ -68,6 +68,10 @@ impl AccessId {
     }
 }
 
+const fn is_of_alphabet(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b't' | b'v'..=b'z')
+}
+
 /// The text is not 26 characters of the lower-case ULID alphabet.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotAnId;
@@ -83,21 +87,32 @@ impl FromStr for AccessId {
     type Err = NotAnId;
     fn from_str(text: &str) -> Result<Self, NotAnId> {
         let sound = text.len() == 26
-            && text.bytes().all(|byte| ALPHABET.contains(&byte))
+            && text.bytes().all(is_of_alphabet)
             && text.as_bytes().first().is_some_and(|first| *first <= b'7');
         let bytes = text.as_bytes().try_into().map_err(|_| NotAnId)?;
         sound.then_some(Self(bytes)).ok_or(NotAnId)
     }
 }
-impl TryFrom<String> for AccessId {
-    type Error = NotAnId;
-    fn try_from(text: String) -> Result<Self, NotAnId> {
-        text.parse()
+impl Serialize for AccessId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
-impl From<AccessId> for String {
-    fn from(id: AccessId) -> Self {
-        id.as_str().to_owned()
+
+/// Without a copy: a start reads a hundred thousand.
+impl<'de> Deserialize<'de> for AccessId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = AccessId;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<AccessId, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
     }
 }
 impl fmt::Display for AccessId {
@@ -141,5 +156,22 @@ impl TryFrom<String> for SessionId {
             return Err(NotAnId);
         }
         Ok(Self { access: access.parse()?, number: number.parse().map_err(|_| NotAnId)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn id_in_json_is_its_text_and_nothing_else_is_one() {
+        assert!((0..=u8::MAX).all(|byte| is_of_alphabet(byte) == ALPHABET.contains(&byte)));
+        let id = AccessId::new(1_790_000_000_000, [7; 10]);
+        let json = serde_json::to_string(&id).unwrap();
+        assert_eq!(json, format!("\"{id}\""));
+        assert_eq!(serde_json::from_str::<AccessId>(&json).unwrap(), id);
+        for odd in ["\"\"", "\"81jd0000000000000000000000\"", "\"01jd000000000000000000000u\"", "7", "null", "{}"] {
+            assert!(serde_json::from_str::<AccessId>(odd).is_err(), "{odd}");
+        }
     }
 }

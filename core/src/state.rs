@@ -25,6 +25,7 @@ mod access;
 mod accesses;
 mod advance;
 mod counting;
+mod pieces;
 mod recent;
 mod residues;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod waiting;
 mod waiting_tests;
 
 pub use access::{Access, Allowed, Asked, Closed, Denied, Ended, Ends, Failed, Given, Left, Outcome, Session};
+pub use pieces::{Pieces, read_piece};
 pub use recent::Recent;
 pub use residues::{LookedAt, MAX_RESIDUE_ITEMS, MAX_RESIDUES, MAX_WHOLE_RESIDUES, Residue};
 pub use waiting::{

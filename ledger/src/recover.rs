@@ -8,15 +8,19 @@
 //! 3. What is found is not taken for durable: after a failed fsync the page cache shows bytes that the disk does not have, so the
 //!    end of the file is written once more before anything builds on it (`failed_sync_then_restart_builds_only_on_what_is_on_disk`).
 
-use std::io::BufReader;
+use std::io::{self, BufReader};
 
 use crate::error::{OpenError, is_full};
 use crate::fold::Fold;
-use crate::line::{Flaw, Head};
+use crate::line::{Flaw, Head, Line};
+use crate::proved::Proved;
 use crate::reserve::Reserve;
-use crate::segment::{self, BEFORE_ALL, Chain, Next};
+use crate::segment::{self, BEFORE_ALL, Chain, MAX_LINE_BYTES, Next};
 use crate::storage::{Storage, StoredFile, Stream, write_all};
 use crate::writer::MAX_UNSYNCED_BYTES;
+
+/// Read at first for the last line of a file: most events are shorter.
+const LAST_LINE_BYTES: u64 = 16 << 10;
 
 /// What was cut from the end of a segment; the caller records it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +41,7 @@ pub(crate) struct Recovered<State, File> {
     pub(crate) bytes: u64,
     pub(crate) head: Head,
     pub(crate) cut: Option<Cut>,
+    pub(crate) proved: Proved,
 }
 
 type FoundBy<F, S> = Recovered<<F as Fold>::State, <S as Storage>::File>;
@@ -59,28 +64,29 @@ pub(crate) fn recover<F: Fold, S: Storage>(
     if let Some((_, bytes)) = durable.filter(|(known, _)| *known == segment) {
         cut = cut_after(storage, &file, &name, bytes, reserve)?;
     }
-    let (state, chain, bytes) = scan(fold, &file, &name, segment)?;
+    let (state, chain, bytes, proved) = scan(fold, &file, &name, segment)?;
     let before = chain.before.unwrap_or(BEFORE_ALL);
     check_predecessor(storage, numbers, segment, before)?;
     cut = cut_after(storage, &file, &name, bytes, reserve)?.or(cut);
     rewrite_end(storage, &file, &name, bytes, reserve)?;
     // The segment's name may be as little on disk as its bytes.
     storage.sync_dir().map_err(OpenError::io("make the ledger directory durable"))?;
-    Ok(Some(Recovered { state, file, segment, bytes, head: chain.last, cut }))
+    Ok(Some(Recovered { state, file, segment, bytes, head: chain.last, cut, proved }))
 }
 
-/// Folds the sound lines and gives the offset after the last of them.
+/// Folds the sound lines and gives the offset after the last of them, and what they prove.
 fn scan<F: Fold, File: StoredFile>(
     fold: &F,
     file: &File,
     name: &str,
     number: u32,
-) -> Result<(F::State, Chain, u64), OpenError> {
+) -> Result<(F::State, Chain, u64, Proved), OpenError> {
     let mut reader = BufReader::with_capacity(1 << 18, Stream { file, offset: 0 });
     let mut buffer = Vec::new();
     let mut chain = Chain::new(number);
     let mut state = None;
     let mut good = 0u64;
+    let mut proved = Proved::default();
     loop {
         let at = chain.lines + 1;
         let broken = |flaw| OpenError::Broken { file: name.to_owned(), line: at, flaw };
@@ -101,10 +107,11 @@ fn scan<F: Fold, File: StoredFile>(
         };
         state = Some(folded.map_err(|source| OpenError::Fold { file: name.to_owned(), line: at, source })?);
         good += buffer.len() as u64 + 1;
+        proved.follow(&chain);
     }
     // A segment is born whole (written, synced, then renamed): without its first line it is no torn file but a damaged one.
     let state = state.ok_or(OpenError::Broken { file: name.to_owned(), line: 1, flaw: Flaw::Snapshot })?;
-    Ok((state, chain, good))
+    Ok((state, chain, good, proved))
 }
 
 /// The newest segment must go on where the one before it ends. Older ones are the verifier's matter.
@@ -121,23 +128,75 @@ fn check_predecessor(storage: &impl Storage, numbers: &[u32], segment: u32, befo
     }
     let file = segment::name(previous);
     let opened = storage.open(&file).map_err(OpenError::io(format!("open {file}")))?;
-    let mut reader = BufReader::with_capacity(1 << 18, Stream { file: &opened, offset: 0 });
-    let (mut buffer, mut last, mut line) = (Vec::new(), Vec::new(), 0);
-    loop {
-        match segment::next_line(&mut reader, &mut buffer).map_err(OpenError::io(format!("read {file}")))? {
-            Next::Line => std::mem::swap(&mut buffer, &mut last),
-            Next::End => break,
-            Next::Unfinished => return Err(OpenError::Broken { file, line: line + 1, flaw: Flaw::Unfinished }),
-            Next::TooLong => return Err(OpenError::Broken { file, line: line + 1, flaw: Flaw::TooLong }),
-        }
-        line += 1;
-    }
-    let end = match crate::line::Line::parse(&last) {
-        Ok(end) if end.is_intact() => end.head(),
-        Ok(_) => return Err(OpenError::Broken { file, line, flaw: Flaw::Edited }),
-        Err(flaw) => return Err(OpenError::Broken { file, line, flaw }),
+    let (next, last) = last_line(&opened).map_err(OpenError::io(format!("read {file}")))?;
+    let flaw = match next {
+        Next::Line => match Line::parse(&last) {
+            Ok(end) if end.is_intact() => {
+                return segment::follows(before, end.head()).map_err(|flaw| OpenError::Broken {
+                    file: name,
+                    line: 1,
+                    flaw,
+                });
+            }
+            Ok(_) => Flaw::Edited,
+            Err(flaw) => flaw,
+        },
+        Next::End => Flaw::Malformed,
+        Next::Unfinished => Flaw::Unfinished,
+        Next::TooLong => Flaw::TooLong,
     };
-    segment::follows(before, end).map_err(|flaw| OpenError::Broken { file: name, line: 1, flaw })
+    let line = count_lines(&opened).map_err(OpenError::io(format!("read {file}")))?;
+    Err(OpenError::Broken { file, line, flaw })
+}
+
+/// The last line of a file, without its newline, read from the end: what lies before it may be long.
+fn last_line(file: &impl StoredFile) -> io::Result<(Next, Vec<u8>)> {
+    let mut from = file.size()?;
+    let mut tail: Vec<u8> = Vec::new();
+    loop {
+        let (end, before) = tail.split_last().map_or((None, &[][..]), |(end, before)| (Some(*end), before));
+        let start = before.iter().rposition(|byte| *byte == b'\n').map(|place| place + 1);
+        match (end, start) {
+            (None, _) if from == 0 => return Ok((Next::End, tail)),
+            (Some(end), _) if end != b'\n' => return Ok((Next::Unfinished, tail)),
+            (Some(_), Some(start)) => return Ok((Next::Line, before.get(start..).unwrap_or_default().to_vec())),
+            (Some(_), None) if from == 0 => return Ok((Next::Line, before.to_vec())),
+            _ if tail.len() as u64 >= MAX_LINE_BYTES => return Ok((Next::TooLong, tail)),
+            _ => {}
+        }
+        // Twice as much each time: a line as long as a snapshot is not copied again and again.
+        let more = (tail.len() as u64).max(LAST_LINE_BYTES).min(from);
+        from -= more;
+        let mut longer = vec![0; usize::try_from(more).unwrap_or(0)];
+        read_exact(file, &mut longer, from)?;
+        longer.append(&mut tail);
+        tail = longer;
+    }
+}
+
+fn read_exact(file: &impl StoredFile, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        let read = file.read_at(buffer, offset)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        offset += read as u64;
+        buffer = buffer.get_mut(read..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// How many lines there are, one that is not finished included.
+fn count_lines(file: &impl StoredFile) -> io::Result<u64> {
+    let mut reader = BufReader::with_capacity(1 << 18, Stream { file, offset: 0 });
+    let (mut buffer, mut lines) = (Vec::new(), 0);
+    loop {
+        match segment::next_line(&mut reader, &mut buffer)? {
+            Next::End => return Ok(lines),
+            Next::Line => lines += 1,
+            Next::Unfinished | Next::TooLong => return Ok(lines + 1),
+        }
+    }
 }
 
 /// Keeps what follows `good` aside and cuts it off.
@@ -202,12 +261,61 @@ fn rewrite_end<S: Storage>(
 fn despite_full_disk(
     storage: &impl Storage,
     reserve: &mut Reserve,
-    mut act: impl FnMut() -> std::io::Result<()>,
-) -> std::io::Result<()> {
+    mut act: impl FnMut() -> io::Result<()>,
+) -> io::Result<()> {
     loop {
         match act() {
             Err(error) if is_full(&error) && reserve.release(storage, 0) => {}
             other => return other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Disk;
+
+    #[test]
+    fn last_line_is_the_same_from_the_end_as_from_the_beginning() {
+        let folder = std::env::temp_dir().join(format!("jitsudo-last-line-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let disk = Disk::lock(&folder, None).unwrap();
+        let long = |letter: char, bytes: usize| String::from(letter).repeat(bytes);
+        let step = usize::try_from(LAST_LINE_BYTES).unwrap();
+        for text in [
+            String::new(),
+            "\n".to_owned(),
+            "a".to_owned(),
+            "a\n".to_owned(),
+            "a\n\n".to_owned(),
+            "a\nbc\n".to_owned(),
+            "a\nbc".to_owned(),
+            format!("a\n{}\n", long('b', step - 2)),
+            format!("a\n{}\n", long('b', step - 1)),
+            format!("a\n{}\n", long('b', step)),
+            format!("{}\n{}\n", long('a', 9 * step), long('b', 5 * step)),
+            format!("{}\n", long('a', 9 * step)),
+        ] {
+            let file = disk.create("text").unwrap();
+            write_all(&file, text.as_bytes(), 0).unwrap();
+            let (mut reader, mut buffer) = (text.as_bytes(), Vec::new());
+            let (mut expected, mut lines) = ((Next::End, Vec::new()), 0);
+            loop {
+                let next = segment::next_line(&mut reader, &mut buffer).unwrap();
+                if next == Next::End {
+                    break;
+                }
+                lines += 1;
+                expected = (next, buffer.clone());
+            }
+            let (next, line) = last_line(&file).unwrap();
+            assert_eq!(next, expected.0, "{} bytes", text.len());
+            assert!(next != Next::Line || line == expected.1, "{} bytes", text.len());
+            assert_eq!(count_lines(&file).unwrap(), lines);
+        }
+        drop(disk);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -12,6 +12,7 @@ use std::path::Path;
 use crate::error::{AppendError, OpenError, is_full};
 use crate::fold::Fold;
 use crate::line::{self, Body, Head, Line};
+use crate::proved::Proved;
 use crate::recover::{Cut, recover};
 use crate::reserve::Reserve;
 use crate::segment::{self, MAX_LINE_BYTES};
@@ -76,6 +77,8 @@ pub struct Opened<F: Fold, S: Storage> {
     pub cut: Option<Cut>,
     /// There was no ledger: it was begun. Suspicious where heads are known elsewhere.
     pub created: bool,
+    /// What was proved of the newest segment.
+    pub proved: Proved,
 }
 
 /// What reopening found.
@@ -138,8 +141,8 @@ impl<F: Fold, S: Storage> Writer<F, S> {
         if created && names.iter().any(|name| name == "reserve" || name.ends_with(".torn")) {
             return Err(OpenError::Emptied);
         }
-        let (state, segment, file, bytes, head, cut) = match recovered {
-            Some(found) => (found.state, found.segment, found.file, found.bytes, found.head, found.cut),
+        let (state, segment, file, bytes, head, cut, proved) = match recovered {
+            Some(found) => (found.state, found.segment, found.file, found.bytes, found.head, found.cut, found.proved),
             None => {
                 let state = fold.empty();
                 let born = begin(&storage, &fold, &state, 1, Head::START)
@@ -151,7 +154,7 @@ impl<F: Fold, S: Storage> Writer<F, S> {
                         what: "begin the ledger".to_owned(),
                         source: std::io::Error::other(error),
                     })?;
-                (state, 1, born.file, born.bytes, born.head, None)
+                (state, 1, born.file, born.bytes, born.head, None, Proved::default())
             }
         };
         // A disk too full for the whole reserve refuses ordinary lines, not the opening.
@@ -173,7 +176,7 @@ impl<F: Fold, S: Storage> Writer<F, S> {
             sealed: None,
             buffer: Vec::new(),
         };
-        Ok(Opened { writer, cut, created })
+        Ok(Opened { writer, cut, created, proved })
     }
 
     /// The fold of every line written so far.

@@ -25,6 +25,27 @@ pub(super) struct Accesses {
 }
 
 impl Accesses {
+    /// All of a snapshot at once; of two with one id the later counts.
+    pub(super) fn of_all(all: impl Iterator<Item = Arc<Access>>) -> Self {
+        let by_id: BTreeMap<AccessId, Arc<Access>> = all.map(|access| (access.id().clone(), access)).collect();
+        let (mut pending, mut roles, mut ends) = (Vec::new(), Vec::new(), BTreeMap::<&str, Vec<_>>::new());
+        for (id, access) in &by_id {
+            if let Some(given) = access.given().filter(|_| access.is_live()) {
+                if given.is_role() {
+                    roles.push((access.asked_for().uid, id.clone()));
+                }
+                ends.entry(&given.ends.boot).or_default().push((given.ends.boottime_ms, id.clone()));
+            } else {
+                pending.push(id.clone());
+            }
+        }
+        roles.sort_unstable();
+        let of_account = |of: &[(Uid, AccessId)]| Some((of.first()?.0, of.iter().map(|(_, id)| id.clone()).collect()));
+        let roles = roles.chunk_by(|one, other| one.0 == other.0).filter_map(of_account).collect();
+        let ends = ends.into_iter().map(|(boot, ends)| (boot.to_owned(), ends.into_iter().collect())).collect();
+        Self { pending: pending.into_iter().collect(), roles, ends, by_id }
+    }
+
     pub(super) fn insert(&mut self, access: Access) {
         let id = access.id().clone();
         self.remove(&id);
@@ -132,11 +153,11 @@ impl<'de> Deserialize<'de> for Accesses {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Accesses, A::Error> {
-                let mut accesses = Accesses::default();
+                let mut accesses = Vec::new();
                 while let Some((_, access)) = map.next_entry::<AccessId, Access>()? {
-                    accesses.insert(access);
+                    accesses.push(Arc::new(access));
                 }
-                Ok(accesses)
+                Ok(Accesses::of_all(accesses.into_iter()))
             }
         }
         deserializer.deserialize_map(Entries)

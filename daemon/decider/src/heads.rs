@@ -183,10 +183,14 @@ impl Daemon {
             return;
         };
         let (known, here) = (Head { seq: known.seq, hash }, self.ledger.head());
+        // At a start the newest segment was read and proved a moment ago.
+        let proved = self.ledger.take_proved().and_then(|proved| proved.verdict(&known));
         if known == here {
             self.found_signed_head(Ok(HeadVerdict::Agrees));
         } else if known.seq >= here.seq {
             self.found_signed_head(Ok(HeadVerdict::Newer));
+        } else if let Some(verdict) = proved {
+            self.found_signed_head(Ok(verdict));
         } else {
             self.heads.begin_look(self.ledger.dir(), known);
         }

@@ -7,21 +7,23 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, OnceLock};
 
 use jitsudo_core::event::{Entry, Event};
 use jitsudo_core::state::{Access, State};
 use jitsudo_ledger::{
-    AppendError, Body, Committer, Cut, Fold, FoldError, Head, Line, OpenError, Options, Priority, Receipt, Reopened,
-    Sealed, Writer,
+    AppendError, Body, Committer, Cut, Head, OpenError, Options, Priority, Proved, Receipt, Reopened, Sealed, Writer,
 };
 use jitsudo_sys::nix::sys::eventfd::EventFd;
+
+use crate::states::States;
 
 /// Names a batch that is on its way.
 pub(crate) type Ticket = u64;
 
-enum Done {
+/// What the ledger's thread has done.
+pub(crate) enum Done {
     Batch(Ticket, Result<Receipt, AppendError>),
     /// What the writer's fold made of an access, after the batch that changed it. What it read again after a failure it holds by itself.
     Folded(Arc<Access>),
@@ -60,6 +62,8 @@ pub(crate) struct Ledger {
     reopening: bool,
     /// Cut from the end, to be recorded.
     cuts: Vec<Cut>,
+    /// What opening proved, until somebody asks.
+    proved: Option<Proved>,
 }
 
 impl Ledger {
@@ -83,6 +87,7 @@ impl Ledger {
             trouble: None,
             reopening: false,
             cuts: Vec::new(),
+            proved: None,
         };
         match ledger.try_open() {
             Err(error @ OpenError::Locked) => return Err(error),
@@ -108,6 +113,7 @@ impl Ledger {
         let _ = opened.writer.fold().folded.set(self.sender.clone());
         self.head = opened.writer.head();
         self.cuts.extend(opened.cut);
+        self.proved = Some(opened.proved);
         let committer = Committer::start(opened.writer).map_err(|error| started("start the ledger's thread", error))?;
         self.committer = Some(committer);
         self.trouble = None;
@@ -230,6 +236,11 @@ impl Ledger {
         self.head
     }
 
+    /// What was proved when it was opened, once: whoever asks later has the files read again.
+    pub(crate) fn take_proved(&mut self) -> Option<Proved> {
+        self.proved.take()
+    }
+
     /// False while it could not be opened at all: its head is not known then.
     pub(crate) fn is_open(&self) -> bool {
         self.committer.is_some()
@@ -249,41 +260,6 @@ impl Ledger {
     pub(crate) fn take_cuts(&mut self) -> Vec<Event> {
         let cuts = std::mem::take(&mut self.cuts).into_iter();
         cuts.map(|cut| Event::ChainCut { segment: cut.segment, bytes: cut.bytes }).collect()
-    }
-}
-
-/// How lines add up: core's state.
-#[derive(Default)]
-pub(crate) struct States {
-    /// Who hears of what lines change: the writer's fold and the daemon's hold each access once.
-    folded: OnceLock<Sender<Done>>,
-}
-
-impl Fold for States {
-    type State = State;
-
-    fn empty(&self) -> State {
-        State::default()
-    }
-
-    fn restore(&self, snapshot: &[u8]) -> Result<State, FoldError> {
-        serde_json::from_slice(snapshot).map_err(|error| FoldError(error.to_string()))
-    }
-
-    fn apply(&self, state: &mut State, line: &Line<'_>) -> Result<(), FoldError> {
-        let entry: Entry = serde_json::from_slice(line.bytes()).map_err(|error| FoldError(error.to_string()))?;
-        state.apply(&entry);
-        if let Some(folded) = self.folded.get()
-            && let Some(access) = entry.event.access().and_then(|id| state.share(id))
-        {
-            // Fails only while the daemon ends.
-            let _ = folded.send(Done::Folded(access));
-        }
-        Ok(())
-    }
-
-    fn snapshot(&self, state: &State) -> Result<String, FoldError> {
-        serde_json::to_string(state).map_err(|error| FoldError(error.to_string()))
     }
 }
 

@@ -37,6 +37,7 @@ mod run;
 mod spawner;
 mod spool;
 mod start;
+mod states;
 #[cfg(test)]
 mod tests;
 mod unknown;

@@ -5,7 +5,7 @@
 //! 2. The end is ordered first and recorded then (`release_ends_and_is_recorded_with_its_actor`).
 //! 3. Without the duty nobody learns whether an id exists (host test `role_is_held_used_and_given_back_and_nothing_of_it_is_left`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use jitsudo_core::duty::Duty;
 use jitsudo_core::event::{EndCause, Event};
@@ -269,38 +269,38 @@ impl Daemon {
             return;
         }
         let now = wall(self.moment);
-        let lapsed: Vec<Asked> = self
-            .ledger
-            .state()
-            .live_accesses()
-            .filter_map(|access| match access {
-                Access::Active(given) if given.is_role() && self.is_lapsed(given, now) => {
-                    Some(given.allowed.asked.clone())
-                }
-                _ => None,
-            })
-            .collect();
+        // An account's roles of one rule are judged once: somebody may hold many.
+        let mut judged: HashMap<Judged<'_>, bool> = HashMap::new();
+        let mut lapsed: Vec<Asked> = Vec::new();
+        for access in self.ledger.state().live_accesses() {
+            if let Access::Active(given) = access
+                && given.is_role()
+                && *judged.entry(Judged::of(given)).or_insert_with_key(|judged| self.is_lapsed(judged, now))
+            {
+                lapsed.push(given.allowed.asked.clone());
+            }
+        }
         for asked in lapsed {
             // Nobody waits for the answer: 0 is no client.
             self.order_end(0, &asked, EndCause::RuleGone);
         }
     }
 
-    fn is_lapsed(&self, given: &Given, now: jitsudo_core::Timestamp) -> bool {
-        let facts = self.facts_of(&given.allowed.asked);
-        has_lapsed(self.policy.policy(), &facts, held(given), now)
+    fn is_lapsed(&self, judged: &Judged<'_>, now: jitsudo_core::Timestamp) -> bool {
+        let held = Held { rule: judged.rule, role: judged.role, reason: None, ticket: None };
+        has_lapsed(self.policy.policy(), &self.facts_of(judged), held, now)
     }
 
     /// What the ledger knows of a requester; everything else is unknown.
-    fn facts_of(&self, asked: &Asked) -> Facts {
-        let known = |name: &Option<String>| name.clone().map_or(Fact::Unknown, Fact::Is);
+    fn facts_of(&self, asked: &Judged<'_>) -> Facts {
+        let known = |name: Option<&str>| name.map_or(Fact::Unknown, |name| Fact::Is(name.to_owned()));
         let mut facts = Facts {
             host: String::new(),
             labels: BTreeSet::new(),
             requester: Requester {
                 uid: asked.uid,
                 gid: Gid(u32::MAX),
-                name: known(&asked.user),
+                name: known(asked.user),
                 groups: Fact::Unknown,
                 process_groups: Fact::Unknown,
                 lent_groups: BTreeSet::new(),
@@ -337,6 +337,23 @@ fn answered(order: &Order) -> Option<Answered> {
         | Order::Withdraw { .. }
         | Order::Lock { .. }
         | Order::Unlock { .. } => None,
+    }
+}
+
+/// What of a role that is held says whether its rule still gives it.
+#[derive(PartialEq, Eq, Hash)]
+struct Judged<'a> {
+    uid: Uid,
+    user: Option<&'a str>,
+    loginuid: Option<Uid>,
+    rule: &'a str,
+    role: &'a str,
+}
+
+impl<'a> Judged<'a> {
+    fn of(given: &'a Given) -> Self {
+        let (asked, held) = (&given.allowed.asked, held(given));
+        Self { uid: asked.uid, user: asked.user.as_deref(), loginuid: asked.loginuid, rule: held.rule, role: held.role }
     }
 }
 
