@@ -51,15 +51,15 @@ pub(crate) fn requester(status: &Process, loginuid: Fact<Option<u32>>) -> Reques
         home: known(|user| user.dir.to_string_lossy().into_owned()),
         shell: known(|user| user.shell.to_string_lossy().into_owned()),
     };
-    lent::tell_apart(&mut requester);
+    lent::tell_apart(&mut requester, &lent::read());
     requester
 }
 
-/// An account as if it asked: no process is behind it.
+/// An account as if it asked: no process is behind it. What was lent to it is still to be told apart.
 pub(crate) fn by_name(name: &str) -> Option<Requester> {
     let user = User::from_name(name).ok().flatten()?;
     let groups = groups_of(&user).map_or(Fact::Unknown, |groups| named(groups.into_iter()));
-    let mut requester = Requester {
+    Some(Requester {
         uid: uid(user.uid.as_raw()),
         gid: gid(user.gid.as_raw()),
         name: Fact::Is(user.name.clone()),
@@ -71,9 +71,7 @@ pub(crate) fn by_name(name: &str) -> Option<Requester> {
         login_groups: Fact::Unknown,
         home: Fact::Is(user.dir.to_string_lossy().into_owned()),
         shell: Fact::Is(user.shell.to_string_lossy().into_owned()),
-    };
-    lent::tell_apart(&mut requester);
-    Some(requester)
+    })
 }
 
 /// The same, also by `#UID`.

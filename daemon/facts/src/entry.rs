@@ -1,10 +1,11 @@
 //! Accounts as the databases have them now, for whoever holds a role: named by uid, because that is what was recorded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use jitsudo_core::facts::{Fact, Group};
+use jitsudo_core::facts::{Fact, Group, Requester};
 use jitsudo_link::facts::{Account, Entry};
+use jitsudo_sys::nix::errno::Errno;
 use jitsudo_sys::nix::unistd::User;
 
 use crate::{account, lent};
@@ -17,38 +18,43 @@ pub(crate) fn look(uids: &[u32]) -> Vec<Account> {
     let passwd = fs::read("/etc/passwd").unwrap_or_default();
     let shadow = fs::read("/etc/shadow").ok();
     let days = jitsudo_sys::clock::now().wall_ns / 1_000_000_000 / i128::from(DAY);
-    let entry = |uid: u32| match User::from_uid(uid.into()) {
+    let users: Vec<_> = uids.iter().map(|uid| (*uid, User::from_uid((*uid).into()))).collect();
+    let mut requesters: BTreeMap<u32, Option<Requester>> = BTreeMap::new();
+    for (uid, user) in &users {
+        requesters.insert(*uid, user.as_ref().ok().and_then(|user| account::by_name(&user.as_ref()?.name)));
+    }
+    let lent = lent::read();
+    requesters.values_mut().flatten().for_each(|requester| lent::tell_apart(requester, &lent));
+    let entry = |uid: u32, user: Result<Option<User>, Errno>| match user {
         Err(_) => Fact::Unknown,
         Ok(None) => Fact::Is(None),
         Ok(Some(user)) => Fact::Is(Some(Entry {
             gid: user.gid.as_raw(),
             home: user.dir.to_string_lossy().into_owned(),
             shell: user.shell.to_string_lossy().into_owned(),
-            groups: groups(&user.name),
+            groups: requesters.get(&uid).and_then(Option::as_ref).map_or(Fact::Unknown, groups),
             local: line_of(&passwd, &user.name).is_some(),
             locked: shadow.as_deref().map_or(Fact::Unknown, |shadow| Fact::Is(is_locked(shadow, &user.name, days))),
             name: user.name,
         })),
     };
-    uids.iter().map(|uid| Account { uid: *uid, entry: entry(*uid) }).collect()
+    users.into_iter().map(|(uid, user)| Account { uid, entry: entry(uid, user) }).collect()
 }
 
 /// Without what jitsudo lent itself, which counts nowhere.
-fn groups(name: &str) -> Fact<BTreeSet<Group>> {
-    let Some(mut requester) = account::by_name(name) else { return Fact::Unknown };
-    lent::tell_apart(&mut requester);
-    let lent = requester.lent_groups;
-    match requester.groups {
-        Fact::Is(groups) => Fact::Is(groups.into_iter().filter(|group| !lent.contains(&group.gid)).collect()),
+fn groups(requester: &Requester) -> Fact<BTreeSet<Group>> {
+    let lent = &requester.lent_groups;
+    match &requester.groups {
+        Fact::Is(groups) => Fact::Is(groups.iter().filter(|group| !lent.contains(&group.gid)).cloned().collect()),
         Fact::Unknown => Fact::Unknown,
     }
 }
 
 /// The fields of an account in passwd(5) or shadow(5).
 fn line_of<'a>(file: &'a [u8], name: &str) -> Option<Vec<&'a [u8]>> {
-    let lines = file.split(|byte| *byte == b'\n');
-    let mut fields = lines.map(|line| line.split(|byte| *byte == b':').collect::<Vec<_>>());
-    fields.find(|fields| fields.first() == Some(&name.as_bytes()))
+    let mut lines = file.split(|byte| *byte == b'\n');
+    let line = lines.find(|line| line.split(|byte| *byte == b':').next() == Some(name.as_bytes()))?;
+    Some(line.split(|byte| *byte == b':').collect())
 }
 
 /// Its password begins with `!` (usermod -L), or the day on which it expires has come. An account that shadow(5) does not have is another

@@ -13,9 +13,13 @@ use jitsudo_core::name::{Gid, Uid};
 use jitsudo_link::lent::{Lending, Lendings};
 use jitsudo_link::notes::{Note, Notes};
 
+/// What the notes say is lent, or in words why that is not known. There may be many notes: they are read
+/// once for a question, after the databases: a note is there before what it lends.
+pub(crate) type Lent = Result<Known, String>;
+
 /// What the notes say is lent.
 #[derive(Debug, Default)]
-struct Known {
+pub(crate) struct Known {
     /// Memberships, by account.
     memberships: Vec<(Uid, Gid)>,
     /// Groups of sessions, by whom they run as.
@@ -23,11 +27,7 @@ struct Known {
 }
 
 /// Fills in what was lent to the requester, and to the person behind uid 0.
-pub(crate) fn tell_apart(requester: &mut Requester) {
-    settle(requester, read());
-}
-
-fn settle(requester: &mut Requester, known: Result<Known, String>) {
+pub(crate) fn tell_apart(requester: &mut Requester, known: &Lent) {
     let Ok(known) = known else {
         // Any of them may be one that was lent.
         requester.groups = Fact::Unknown;
@@ -50,7 +50,8 @@ fn settle(requester: &mut Requester, known: Result<Known, String>) {
     requester.lent_groups = lent;
 }
 
-fn read() -> Result<Known, String> {
+/// Reads the notes.
+pub(crate) fn read() -> Lent {
     let listing = Notes::default().read_lasting();
     if let Some((path, why)) = listing.garbage.first() {
         return Err(format!("{}: {why}", path.display()));
@@ -109,7 +110,7 @@ mod tests {
 
     fn lent(requester: Requester, memberships: &[(u32, u32)], sessions: &[(u32, u32)]) -> Vec<u32> {
         let mut requester = requester;
-        settle(&mut requester, Ok(Known { memberships: pairs(memberships), sessions: pairs(sessions) }));
+        tell_apart(&mut requester, &Ok(Known { memberships: pairs(memberships), sessions: pairs(sessions) }));
         requester.lent_groups.into_iter().map(|gid| gid.0).collect()
     }
 
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn notes_that_cannot_be_read_leave_every_group_unknown() {
         let mut requester = alice();
-        settle(&mut requester, Err("damaged".into()));
+        tell_apart(&mut requester, &Err("damaged".into()));
         assert_eq!((&requester.groups, &requester.process_groups), (&Fact::Unknown, &Fact::Unknown));
         assert_eq!((requester.login_groups, requester.uid), (Fact::Unknown, Uid(1001)));
     }

@@ -67,7 +67,10 @@ fn answer(question: &Question, pidfd: Option<&OwnedFd>) -> Answer {
     let about = &question.about;
     match (&about.subject, pidfd) {
         (Some(subject), _) => match account::by_name(subject) {
-            Some(requester) => learnt(about, requester, None),
+            Some(mut requester) => {
+                lent::tell_apart(&mut requester, &lent::read());
+                learnt(about, requester, None)
+            }
             None => Answer::Refused(format!("there is no account {subject} on this host")),
         },
         (None, Some(pidfd)) => match peer::learn(question.peer, pidfd.as_fd()) {

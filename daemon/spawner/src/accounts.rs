@@ -2,12 +2,14 @@
 //! holds nothing any more.
 //!
 //! Three files are looked at every second, which costs nothing; only when one of them changed, and once a minute for directories elsewhere,
-//! `jitsudo-facts` is asked, in a process of its own.
+//! `jitsudo-facts` is asked, in a process of its own, about some accounts at a time. Between that nothing walks through the accounts: who
+//! begins or ceases to hold something is told.
 //!
 //! MUSTs
 //! 1. What cannot be learnt ends nothing: nothing is given on the strength of it either (`what_is_not_known_ends_nothing`).
 //! 2. An account that is not the one that it was is gone (`account_that_changed_is_gone`).
 //! 3. One that a directory elsewhere does not know must be unknown several times: directories fail (`directory_that_knows_nobody_is_asked_again`).
+//! 4. Of many accounts each has its turn (`each_of_many_accounts_is_asked_about`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -27,7 +29,7 @@ const EVERY_MS: u64 = 60_000;
 const PATIENCE_MS: u64 = 5_000;
 /// Milliseconds between two looks at the files; and how long something is held before its account is looked at: most commands are shorter.
 const TICK_MS: u64 = 1_000;
-/// Accounts asked about at once; more are asked about next time.
+/// Accounts asked about at once; the others follow.
 const MAX_ASKED: usize = 256;
 /// How often a directory must not know an account that is not in this host's own file.
 const MAX_MISSES: u32 = 3;
@@ -68,8 +70,12 @@ pub(crate) enum Verdict {
 pub(crate) struct Accounts {
     marks: Option<Marks>,
     known: BTreeMap<u32, Known>,
-    /// Since when each holds something, CLOCK_BOOTTIME milliseconds.
-    since: BTreeMap<u32, u64>,
+    /// Nobody has looked at these yet: since when each holds something, CLOCK_BOOTTIME milliseconds.
+    fresh: BTreeMap<u32, u64>,
+    /// Those of the known ones that are to be looked at again.
+    due: BTreeSet<u32>,
+    /// Whose sessions run.
+    running: BTreeSet<u32>,
     look: Option<Look>,
     next_ms: u64,
     next_stat_ms: u64,
@@ -83,33 +89,80 @@ impl Accounts {
         self.wanted = true;
     }
 
-    /// Looks at these accounts when it is time to; in words why that cannot be done.
-    pub(crate) fn on_time(&mut self, uids: &BTreeSet<u32>, now_ms: u64) -> Result<(), String> {
+    /// Looks at accounts when it is time to; in words why that cannot be done. `moved` are those of whom it may have changed whether they hold
+    /// a role, `running` those whose sessions run.
+    pub(crate) fn on_time(
+        &mut self,
+        running: BTreeSet<u32>,
+        moved: BTreeSet<u32>,
+        holds_role: impl Fn(u32) -> bool,
+        now_ms: u64,
+    ) -> Result<(), String> {
         if self.look.as_ref().is_some_and(|look| look.until_ms <= now_ms) {
             self.drop_look();
         }
-        self.known.retain(|uid, _| uids.contains(uid));
-        self.since.retain(|uid, _| uids.contains(uid));
-        uids.iter().for_each(|uid| _ = self.since.entry(*uid).or_insert(now_ms));
-        let lasts = |since_ms: u64| self.wanted || now_ms.saturating_sub(since_ms) >= TICK_MS;
-        let lasting: Vec<u32> = self.since.iter().filter(|(_, since)| lasts(**since)).map(|(uid, _)| *uid).collect();
-        if lasting.is_empty() || self.look.is_some() || (now_ms < self.next_stat_ms && !self.wanted) {
+        self.heed(running, moved, holds_role, now_ms);
+        if self.look.is_some() {
             return Ok(());
         }
-        self.next_stat_ms = now_ms.saturating_add(TICK_MS);
-        let marks = FILES.map(mark);
-        let changed = self.marks.replace(marks) != Some(marks);
-        let new = lasting.iter().any(|uid| !self.known.contains_key(uid));
-        if !(changed || self.wanted || new || now_ms >= self.next_ms) {
-            return Ok(());
+        let accounts = self.next_asked(|| FILES.map(mark), now_ms);
+        if !accounts.is_empty() {
+            self.look = Some(begin(accounts, now_ms)?);
         }
-        self.wanted = false;
-        self.next_ms = now_ms.saturating_add(EVERY_MS);
-        // Those that nobody looked at come first.
-        let (old, fresh): (Vec<u32>, Vec<u32>) = lasting.iter().partition(|uid| self.known.contains_key(uid));
-        let accounts: Vec<u32> = fresh.into_iter().chain(old).take(MAX_ASKED).collect();
-        self.look = Some(begin(accounts, now_ms)?);
         Ok(())
+    }
+
+    /// Takes up who began to hold something, and forgets who holds nothing any more.
+    fn heed(
+        &mut self,
+        running: BTreeSet<u32>,
+        mut moved: BTreeSet<u32>,
+        holds_role: impl Fn(u32) -> bool,
+        now_ms: u64,
+    ) {
+        moved.extend(self.running.symmetric_difference(&running));
+        self.running = running;
+        // Root is nobody's account to be lost.
+        for uid in moved.into_iter().filter(|uid| *uid != 0) {
+            if !self.running.contains(&uid) && !holds_role(uid) {
+                self.known.remove(&uid);
+                self.fresh.remove(&uid);
+                self.due.remove(&uid);
+            } else if !self.known.contains_key(&uid) {
+                self.fresh.entry(uid).or_insert(now_ms);
+            }
+        }
+    }
+
+    /// Who is to be asked about now.
+    fn next_asked(&mut self, marks: impl Fn() -> Marks, now_ms: u64) -> Vec<u32> {
+        let mut asked = Vec::new();
+        let is_anybody = !self.known.is_empty() || !self.fresh.is_empty();
+        if is_anybody && (self.wanted || now_ms >= self.next_stat_ms) {
+            let wanted = std::mem::take(&mut self.wanted);
+            self.next_stat_ms = now_ms.saturating_add(TICK_MS);
+            let marks = marks();
+            let changed = self.marks.replace(marks) != Some(marks);
+            if changed || wanted || now_ms >= self.next_ms {
+                self.next_ms = now_ms.saturating_add(EVERY_MS);
+                self.due.extend(self.known.keys());
+            }
+            // Those that nobody looked at come first, but leave room: a directory may not answer about them for ever.
+            let lasts = |since_ms: u64| wanted || now_ms.saturating_sub(since_ms) >= TICK_MS;
+            let lasting = self.fresh.iter().filter(|(_, since_ms)| lasts(**since_ms));
+            let mut lasting: Vec<(u64, u32)> = lasting.map(|(uid, since_ms)| (*since_ms, *uid)).collect();
+            lasting.sort_unstable();
+            lasting.truncate(if self.due.is_empty() { MAX_ASKED } else { MAX_ASKED / 2 });
+            asked.extend(lasting.into_iter().map(|(_, uid)| uid));
+            self.fresh.extend(asked.iter().map(|uid| (*uid, now_ms)));
+        }
+        // What the look before left over waits for no tick.
+        while asked.len() < MAX_ASKED
+            && let Some(uid) = self.due.pop_first()
+        {
+            asked.push(uid);
+        }
+        asked
     }
 
     /// To be waited for.
@@ -128,8 +181,8 @@ impl Accounts {
         }
     }
 
-    /// Takes the answer. `names` are what the holders were called when they got what they hold.
-    pub(crate) fn answer(&mut self, names: &BTreeMap<u32, BTreeSet<String>>) -> Vec<(u32, Verdict)> {
+    /// Takes the answer. `names` gives what a holder was called when it got what it holds.
+    pub(crate) fn answer(&mut self, names: impl Fn(u32) -> BTreeSet<String>) -> Vec<(u32, Verdict)> {
         let Some(look) = self.look.take() else { return Vec::new() };
         let answer = match look.channel.receive() {
             Ok(Some(message)) => serde_json::from_slice(&message.bytes).ok(),
@@ -138,13 +191,21 @@ impl Accounts {
         look.child.end();
         let Some(Answer::Accounts(accounts)) = answer else { return Vec::new() };
         let judged = accounts.into_iter().filter_map(|account| {
-            let held_as = names.get(&account.uid);
-            Some((account.uid, self.judge(account, held_as)?))
+            let uid = account.uid;
+            if !self.fresh.contains_key(&uid) && !self.known.contains_key(&uid) {
+                // It ceased to hold anything while it was asked about.
+                return None;
+            }
+            let verdict = self.judge(account, &names(uid));
+            if self.known.contains_key(&uid) {
+                self.fresh.remove(&uid);
+            }
+            Some((uid, verdict?))
         });
         judged.collect()
     }
 
-    fn judge(&mut self, account: Account, held_as: Option<&BTreeSet<String>>) -> Option<Verdict> {
+    fn judge(&mut self, account: Account, held_as: &BTreeSet<String>) -> Option<Verdict> {
         let known = self.known.get_mut(&account.uid);
         let entry = match account.entry {
             Fact::Unknown => return None,
@@ -166,7 +227,7 @@ impl Accounts {
             }
             Fact::Is(Some(entry)) => entry,
         };
-        if held_as.is_some_and(|names| names.iter().any(|name| *name != entry.name)) {
+        if held_as.iter().any(|name| *name != entry.name) {
             return Some(Verdict::Gone(format!("uid {} is called {} now", account.uid, entry.name)));
         }
         let locked = entry.locked.known().copied();
@@ -251,7 +312,7 @@ mod tests {
 
     fn judge(accounts: &mut Accounts, entry: Fact<Option<Entry>>) -> Option<Verdict> {
         let names = BTreeSet::from(["alice".to_owned()]);
-        accounts.judge(Account { uid: 1000, entry }, Some(&names))
+        accounts.judge(Account { uid: 1000, entry }, &names)
     }
 
     fn is_gone(change: impl FnOnce(&mut Entry)) -> bool {
@@ -301,5 +362,51 @@ mod tests {
         judge(&mut accounts, elsewhere());
         assert_eq!((judge(&mut accounts, Fact::Is(None)), judge(&mut accounts, Fact::Is(None))), (None, None));
         assert!(matches!(judge(&mut accounts, Fact::Is(None)), Some(Verdict::Gone(_))));
+    }
+
+    const QUIET: Marks = [(0, 0, 0, 0, 0); 3];
+
+    /// As though all that are asked about were found as they were.
+    fn ask(accounts: &mut Accounts, marks: Marks, now_ms: u64) -> Vec<u32> {
+        let asked = accounts.next_asked(|| marks, now_ms);
+        for uid in &asked {
+            let entry = Entry { name: uid.to_string(), ..entry() };
+            accounts.judge(Account { uid: *uid, entry: Fact::Is(Some(entry)) }, &BTreeSet::new());
+            accounts.fresh.remove(uid);
+        }
+        asked
+    }
+
+    #[test]
+    fn each_of_many_accounts_is_asked_about() {
+        let mut accounts = Accounts::default();
+        let all: BTreeSet<u32> = (0..700).collect();
+        accounts.heed(BTreeSet::new(), all.clone(), |_| true, 0);
+        assert_eq!(ask(&mut accounts, QUIET, TICK_MS - 1), [0; 0], "most is held for a moment only");
+        let asked: Vec<u32> = (2..5).flat_map(|second| ask(&mut accounts, QUIET, second * TICK_MS)).collect();
+        assert_eq!(asked, (1..700).collect::<Vec<_>>(), "not about root");
+        assert_eq!(ask(&mut accounts, QUIET, 5 * TICK_MS), [0; 0], "nothing has changed");
+        let changed = [(1, 1, 1, 1, 1); 3];
+        let asked: Vec<u32> = (0..4).flat_map(|_| ask(&mut accounts, changed, 6 * TICK_MS)).collect();
+        assert_eq!(asked, (1..700).collect::<Vec<_>>(), "one after another, without waiting");
+        let asked = ask(&mut accounts, changed, 6 * TICK_MS + EVERY_MS);
+        assert_eq!(asked.len(), MAX_ASKED, "and from time to time");
+        // Those who hold nothing are nobody's matter; a new one comes first.
+        accounts.heed([7].into(), all, |_| false, 0);
+        accounts.heed([7, 900].into(), BTreeSet::new(), |_| false, 0);
+        accounts.look_soon();
+        assert_eq!(ask(&mut accounts, changed, 7 * TICK_MS + EVERY_MS), [900, 7]);
+        accounts.heed(BTreeSet::new(), BTreeSet::new(), |_| false, 0);
+        accounts.look_soon();
+        assert_eq!(ask(&mut accounts, changed, 9 * TICK_MS + EVERY_MS), [0; 0]);
+    }
+
+    #[test]
+    fn who_cannot_be_looked_at_keeps_nobody_else_from_it() {
+        let mut accounts = Accounts::default();
+        accounts.heed(BTreeSet::new(), (1..2_000).collect(), |_| true, 0);
+        let asked = |accounts: &mut Accounts, now_ms| accounts.next_asked(|| QUIET, now_ms);
+        let all: BTreeSet<u32> = (1..9).flat_map(|second| asked(&mut accounts, second * TICK_MS)).collect();
+        assert_eq!(all.len(), 1_999);
     }
 }

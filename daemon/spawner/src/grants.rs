@@ -255,9 +255,20 @@ impl Grants {
         self.held.to_tell(now_ms).cloned().collect()
     }
 
-    /// Whose they are.
-    pub(crate) fn accounts(&self) -> impl Iterator<Item = u32> {
-        self.held.accounts()
+    /// True while an account has one, or one of it is ending.
+    pub(crate) fn is_any_of(&self, uid: u32) -> bool {
+        self.held.is_of(uid)
+    }
+
+    /// Accounts that got their first one or lost their last, each told once.
+    pub(crate) fn moved(&mut self) -> BTreeSet<u32> {
+        self.held.moved()
+    }
+
+    /// What an account was called when it got what it holds.
+    pub(crate) fn names_of(&self, uid: u32) -> BTreeSet<String> {
+        let held = self.held.of_account(uid).filter(|grant| grant.ending.is_none());
+        held.filter_map(|grant| grant.user.as_ref()).cloned().collect()
     }
 
     /// Whose they are, and what the accounts were called.
@@ -269,9 +280,9 @@ impl Grants {
         holders
     }
 
-    /// Those of an account that may be used.
-    pub(crate) fn of(&self, uid: u32) -> Vec<Grant> {
-        self.held.of_account(uid).filter(|grant| grant.ending.is_none()).cloned().collect()
+    /// Those of an account whose end has not begun.
+    pub(crate) fn of(&self, uid: u32) -> impl Iterator<Item = &Grant> {
+        self.held.of_account(uid).filter(|grant| grant.ending.is_none())
     }
 
     /// Ends a grant earlier than it was to end.

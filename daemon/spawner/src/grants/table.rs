@@ -16,6 +16,8 @@ pub(super) struct Table {
     boot: String,
     by_id: BTreeMap<AccessId, Grant>,
     of_account: BTreeMap<u32, BTreeSet<AccessId>>,
+    /// Accounts that got their first one or lost their last since somebody asked.
+    moved: BTreeSet<u32>,
     /// Their end has not begun: by the clock that may be set, and by the one that may not.
     by_wall: BTreeSet<(Timestamp, AccessId)>,
     by_boottime: BTreeSet<(u64, AccessId)>,
@@ -37,7 +39,11 @@ impl Table {
         let id = grant.id.clone();
         self.remove(&id);
         self.index(&grant, true);
-        self.of_account.entry(grant.requester).or_default().insert(id.clone());
+        let own = self.of_account.entry(grant.requester).or_default();
+        if own.is_empty() {
+            self.moved.insert(grant.requester);
+        }
+        own.insert(id.clone());
         self.by_id.insert(id, grant);
     }
 
@@ -48,6 +54,7 @@ impl Table {
             own.remove(id);
             if own.is_empty() {
                 self.of_account.remove(&grant.requester);
+                self.moved.insert(grant.requester);
             }
         }
         Some(grant)
@@ -97,8 +104,14 @@ impl Table {
         self.of_account.get(&uid).into_iter().flatten().filter_map(|id| self.get(id))
     }
 
-    pub(super) fn accounts(&self) -> impl Iterator<Item = u32> {
-        self.of_account.keys().copied()
+    /// True while an account has one.
+    pub(super) fn is_of(&self, uid: u32) -> bool {
+        self.of_account.contains_key(&uid)
+    }
+
+    /// Accounts of which [`Self::is_of`] may say something else than when this was asked last.
+    pub(super) fn moved(&mut self) -> BTreeSet<u32> {
+        std::mem::take(&mut self.moved)
     }
 
     /// Those whose end has not begun though one of the two clocks is past it, by id.
@@ -152,6 +165,7 @@ mod tests {
         let ids: Vec<AccessId> = table.iter().map(|grant| grant.id.clone()).collect();
         let [one, other, last] = ids.as_slice() else { panic!("{ids:?}") };
         assert_eq!((table.next(), table.of_account(1000).count()), (Some(1_800_000), 3));
+        assert_eq!((table.moved(), table.is_of(1000), table.is_of(1001)), ([1000].into(), true, false));
         table.change(one, |grant| grant.ends.boottime_ms = 5_000);
         assert_eq!((table.next(), table.due(Now { boottime_ms: 5_000, ..early() }).len()), (Some(5_000), 1));
         assert_eq!(table.due(at("2026-11-21T12:30:00Z", 0)).len(), 3);
@@ -164,7 +178,8 @@ mod tests {
         table.change(last, |grant| (grant.on_host.activating, grant.on_host.told) = (false, true));
         assert_eq!((table.to_tell(7).count(), table.activating().count(), table.next()), (0, 0, Some(1_800_000)));
         ids.iter().for_each(|id| assert!(table.remove(id).is_some() && table.change(id, |_| ()).is_none()));
-        let Table { boot: _, by_id, of_account, by_wall, by_boottime, to_tell, ending, activating } = table;
+        assert_eq!((table.moved(), table.moved(), table.is_of(1000)), ([1000].into(), BTreeSet::new(), false));
+        let Table { boot: _, moved: _, by_id, of_account, by_wall, by_boottime, to_tell, ending, activating } = table;
         assert!(by_id.is_empty() && of_account.is_empty() && by_wall.is_empty() && by_boottime.is_empty());
         assert!(to_tell.is_empty() && ending.is_empty() && activating.is_empty());
     }

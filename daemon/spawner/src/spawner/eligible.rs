@@ -4,7 +4,7 @@
 //! 1. A grant whose rule does not give it any more ends, and says so (host test `what_is_held_ends_when_its_rule_or_its_requester_does`).
 //! 2. So does everything of an account that is not the one that it was (`identity_nss_01_*`, `identity_nss_02_*`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jitsudo_core::decision::Decision;
 use jitsudo_core::evaluate::evaluate_by;
@@ -13,6 +13,7 @@ use jitsudo_core::facts::{Fact, Facts, Requester};
 use jitsudo_core::held::{Held, ends_by, has_lapsed, lends_less};
 use jitsudo_core::id::AccessId;
 use jitsudo_core::name::{Gid, Uid};
+use jitsudo_core::policy::Policy;
 use jitsudo_core::request::Request;
 use jitsudo_link::ends;
 use jitsudo_link::facts::Entry;
@@ -37,21 +38,21 @@ pub(super) struct Asked {
 impl Spawner {
     /// Looks at accounts when it is time to.
     pub(super) fn look_at_accounts(&mut self, now_ms: u64) {
-        let uids: BTreeSet<u32> = self.grants.accounts().chain(self.sessions.requesters()).collect();
-        // Root is nobody's account to be lost.
-        let uids = uids.into_iter().filter(|uid| *uid != 0).collect();
-        if let Err(cause) = self.accounts.on_time(&uids, now_ms) {
+        let (running, moved) = (self.sessions.requesters().collect(), self.grants.moved());
+        let grants = &self.grants;
+        if let Err(cause) = self.accounts.on_time(running, moved, |uid| grants.is_any_of(uid), now_ms) {
             self.refuse_silently(&cause);
         }
     }
 
     /// Ends what accounts that are gone hold, and what no rule gives any more to those that are there.
     pub(super) fn accounts_answered(&mut self) {
-        for (uid, verdict) in self.accounts.answer(&self.grants.holders()) {
+        let grants = &self.grants;
+        for (uid, verdict) in self.accounts.answer(|uid| grants.names_of(uid)) {
             match verdict {
                 Verdict::There(entry) => self.decide_again(uid, &entry),
                 Verdict::Gone(cause) => {
-                    let held = self.grants.of(uid).into_iter().map(|grant| grant.id);
+                    let held = self.grants.of(uid).map(|grant| grant.id.clone());
                     let all: BTreeSet<AccessId> = held.chain(self.sessions.accesses_of(uid)).collect();
                     for id in all {
                         if self.end_grant(&id, EndCause::AccountGone) {
@@ -70,17 +71,26 @@ impl Spawner {
         let moment = clock::now();
         let now = Now { wall: record::wall(moment), boottime_ms: moment.boottime_ms };
         let facts = self.facts_of(uid, entry);
+        let policy = self.applied.policy.as_ref();
+        let judge = |rule: &str, role: &str| {
+            let held = Held { rule, role, reason: None, ticket: None };
+            let has_lapsed = has_lapsed(policy, &facts, held, now.wall);
+            (has_lapsed, policy.and_then(|policy| ends_by(policy, held, now.wall)))
+        };
+        // Roles of one rule are judged once: somebody may hold many.
+        let mut judged = BTreeMap::new();
+        let (mut over, mut shorter) = (Vec::new(), Vec::new());
         for grant in self.grants.of(uid) {
-            let held = held(&grant);
-            let policy = self.applied.policy.as_ref();
-            if has_lapsed(policy, &facts, held, now.wall)
-                || policy.is_some_and(|policy| lends_less(policy, &grant.role, &grant.groups, grant.lent().iter()))
-            {
-                self.end_grant(&grant.id, EndCause::RuleGone);
-            } else if let Some(end) = policy.and_then(|policy| ends_by(policy, held, now.wall)) {
-                self.grants.shorten(&grant.id, end, now);
+            let (rule, role) = (grant.rule.as_str(), grant.role.as_str());
+            let (has_lapsed, end) = *judged.entry((rule, role)).or_insert_with_key(|(rule, role)| judge(rule, role));
+            if has_lapsed || policy.is_some_and(|policy| gives_less(policy, grant)) {
+                over.push(grant.id.clone());
+            } else if let Some(end) = end.filter(|end| *end < grant.ends.at) {
+                shorter.push((grant.id.clone(), end));
             }
         }
+        over.iter().for_each(|id| _ = self.end_grant(id, EndCause::RuleGone));
+        shorter.iter().for_each(|(id, end)| self.grants.shorten(id, *end, now));
     }
 
     /// What the databases say of an account, with no process behind it: where it would ask from is not known.
@@ -119,6 +129,9 @@ impl Spawner {
     }
 }
 
-fn held(grant: &Grant) -> Held<'_> {
-    Held { rule: &grant.rule, role: &grant.role, reason: grant.reason.as_deref(), ticket: grant.ticket.as_deref() }
+/// The role does not lend any more what was lent for it.
+fn gives_less(policy: &Policy, grant: &Grant) -> bool {
+    let (groups, noted) = (&grant.groups, &grant.on_host.noted);
+    let is_anything = !groups.is_empty() || !noted.is_empty();
+    is_anything && lends_less(policy, &grant.role, groups, noted.iter().map(|noted| &noted.effect))
 }

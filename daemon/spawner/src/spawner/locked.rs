@@ -25,7 +25,7 @@ impl Spawner {
         let uids: BTreeSet<u32> = holders.keys().copied().chain(self.sessions.requesters()).filter(reached).collect();
         let mut all: BTreeSet<AccessId> = BTreeSet::new();
         for uid in uids {
-            all.extend(self.grants.of(uid).into_iter().map(|grant| grant.id));
+            all.extend(self.grants.of(uid).map(|grant| grant.id.clone()));
             all.extend(self.sessions.accesses_of(uid));
             self.remembered.forget_all(uid);
         }
