@@ -7,7 +7,7 @@
 //! 3. Nobody waits here: workers are started, heard and killed without (`worker_that_dies_has_answered`).
 //! 4. Taking back never waits for what is given (`grant_is_in_the_hands_of_one_worker`).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
@@ -23,10 +23,10 @@ use jitsudo_sys::pidfd;
 
 /// Effects made at once; the workers themselves take turns at the group file.
 const MAX_APPLYING: usize = 4;
-/// Workers that take back at once; one of them for what failed before.
+/// Workers that take back at once; one of them for what failed before, one for what waits for no lock.
 const MAX_UNDOING: usize = 4;
-/// Grants in one order: their ids fit a datagram.
-const MAX_IN_ORDER: usize = 1_000;
+/// Grants in one order: their ids fit a datagram of 64 KiB. Those that end together are taken out of the group file together.
+const MAX_IN_ORDER: usize = 2_000;
 /// Milliseconds for a worker that makes something.
 const APPLY_MS: u64 = 60_000;
 /// Milliseconds for another tool's lock at the first try: others' ends must not wait for it.
@@ -56,10 +56,36 @@ pub(crate) enum Came {
     Nothing(AccessId, String),
 }
 
+/// Of what kind a grant's changes are that are to be taken back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Its own files alone: that waits for nobody.
+    OwnFiles,
+    /// Entries of the group file too, which is everybody's.
+    GroupFile,
+}
+
+/// What is to be taken back.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    /// It is not tried before.
+    from_ms: u64,
+    /// It failed before.
+    again: bool,
+    kind: Kind,
+}
+
 /// What a worker is at.
 enum Task {
-    Apply { id: AccessId, effect: Effect },
-    Undo { ids: BTreeSet<AccessId>, again: bool },
+    Apply {
+        id: AccessId,
+        effect: Effect,
+    },
+    /// Without a kind those of both, which failed before.
+    Undo {
+        ids: BTreeSet<AccessId>,
+        kind: Option<Kind>,
+    },
 }
 
 struct Worker {
@@ -93,8 +119,7 @@ impl Worker {
 pub(crate) struct Changes {
     program: PathBuf,
     to_apply: VecDeque<(Box<Note>, Effect)>,
-    /// Each with the time before which it is not tried, and whether it failed before.
-    to_undo: Vec<(AccessId, u64, bool)>,
+    to_undo: BTreeMap<AccessId, Wanted>,
     workers: Vec<Worker>,
     dying: Vec<Child>,
     next: u64,
@@ -109,7 +134,7 @@ impl Changes {
         Self {
             program,
             to_apply: VecDeque::new(),
-            to_undo: Vec::new(),
+            to_undo: BTreeMap::new(),
             workers: Vec::new(),
             dying: Vec::new(),
             next: 0,
@@ -122,11 +147,9 @@ impl Changes {
     }
 
     /// Has all that is noted of a grant taken back, not before a time; what was to be made for it is not any more.
-    pub(crate) fn undo(&mut self, id: &AccessId, from_ms: u64, again: bool) {
+    pub(crate) fn undo(&mut self, id: &AccessId, kind: Kind, from_ms: u64, again: bool) {
         self.make_no_more(id);
-        if !self.to_undo.iter().any(|(known, ..)| known == id) {
-            self.to_undo.push((id.clone(), from_ms, again));
-        }
+        self.to_undo.entry(id.clone()).or_insert(Wanted { from_ms, again, kind });
     }
 
     /// Nothing more is made for it.
@@ -142,11 +165,14 @@ impl Changes {
     /// Starts what can be started.
     pub(crate) fn dispatch(&mut self, now_ms: u64) -> Vec<Came> {
         let mut came = Vec::new();
-        for again in [false, true] {
-            let room = if again { usize::from(!self.is_trying_again()) } else { self.room_to_undo() };
-            if room > 0 {
-                self.start_undo(again, now_ms, &mut came);
+        // What waits for nobody is not in the hands of who waits for the group file.
+        for kind in [Kind::GroupFile, Kind::OwnFiles] {
+            if self.has_room_to_undo(kind) {
+                self.start_undo(Some(kind), now_ms, &mut came);
             }
+        }
+        if self.undoing(None) == 0 {
+            self.start_undo(None, now_ms, &mut came);
         }
         while self.applying() < MAX_APPLYING
             && let Some(place) = self.to_apply.iter().position(|(note, _)| !self.is_busy_with(&note.id))
@@ -159,33 +185,42 @@ impl Changes {
         came
     }
 
-    fn start_undo(&mut self, again: bool, now_ms: u64, came: &mut Vec<Came>) {
-        let is_due = |changes: &Self, (id, from_ms, failed): &(AccessId, u64, bool)| {
-            *failed == again && *from_ms <= now_ms && !changes.is_busy_with(id)
+    fn start_undo(&mut self, kind: Option<Kind>, now_ms: u64, came: &mut Vec<Came>) {
+        let again = kind.is_none();
+        let is_due = |(id, wanted): &(&AccessId, &Wanted)| {
+            wanted.again == again
+                && wanted.from_ms <= now_ms
+                && kind.is_none_or(|kind| wanted.kind == kind)
+                && !self.is_busy_with(id)
         };
         let due: BTreeSet<AccessId> =
-            self.to_undo.iter().filter(|one| is_due(self, one)).take(MAX_IN_ORDER).map(|(id, ..)| id.clone()).collect();
+            self.to_undo.iter().filter(is_due).take(MAX_IN_ORDER).map(|(id, _)| id.clone()).collect();
         if due.is_empty() {
             return;
         }
-        self.to_undo.retain(|(id, ..)| !due.contains(id));
+        self.to_undo.retain(|id, _| !due.contains(id));
         let patience_ms = if again { LATER_LOCK_MS } else { FIRST_LOCK_MS };
         let order = spawner::Effect::UndoGrants { ids: due.iter().cloned().collect(), patience_ms };
         let until_ms = now_ms.saturating_add(patience_ms).saturating_add(UNDO_MS);
-        came.extend(self.start(Task::Undo { ids: due, again }, &order, until_ms));
+        came.extend(self.start(Task::Undo { ids: due, kind }, &order, until_ms));
     }
 
     fn applying(&self) -> usize {
         self.workers.iter().filter(|worker| matches!(worker.task, Task::Apply { .. })).count()
     }
 
-    fn room_to_undo(&self) -> usize {
-        let fresh = self.workers.iter().filter(|worker| matches!(worker.task, Task::Undo { again: false, .. })).count();
-        (MAX_UNDOING - 1).saturating_sub(fresh)
+    /// Workers that take back what is of a kind; without one, what failed before.
+    fn undoing(&self, kind: Option<Kind>) -> usize {
+        self.workers.iter().filter(|worker| matches!(&worker.task, Task::Undo { kind: of, .. } if *of == kind)).count()
     }
 
-    fn is_trying_again(&self) -> bool {
-        self.workers.iter().any(|worker| matches!(worker.task, Task::Undo { again: true, .. }))
+    /// Those who wait for the group file leave room.
+    fn has_room_to_undo(&self, kind: Kind) -> bool {
+        let (waiting, own) = (self.undoing(Some(Kind::GroupFile)), self.undoing(Some(Kind::OwnFiles)));
+        match kind {
+            Kind::GroupFile => waiting + 2 < MAX_UNDOING,
+            Kind::OwnFiles => waiting + own + 1 < MAX_UNDOING,
+        }
     }
 
     fn start(&mut self, task: Task, order: &spawner::Effect, until_ms: u64) -> Vec<Came> {
@@ -277,7 +312,7 @@ impl Changes {
     /// When there is something to do next, CLOCK_BOOTTIME milliseconds; what waits for a worker is woken by that one's end.
     pub(crate) fn next_time(&self, now_ms: u64) -> Option<u64> {
         let late = self.workers.iter().map(|worker| worker.until_ms);
-        late.chain(self.to_undo.iter().map(|(_, from_ms, _)| *from_ms).filter(|from_ms| *from_ms > now_ms)).min()
+        late.chain(self.to_undo.values().map(|wanted| wanted.from_ms).filter(|from_ms| *from_ms > now_ms)).min()
     }
 
     /// Kills without waiting for the death; a worker that is done dies of nothing.
@@ -306,6 +341,12 @@ mod tests {
         Effect::Membership("adm".to_owned())
     }
 
+    impl Changes {
+        fn end_all(&mut self) {
+            std::mem::take(&mut self.workers).into_iter().for_each(|worker| worker.child.end());
+        }
+    }
+
     fn all(changes: &mut Changes) -> Vec<Came> {
         let mut came = Vec::new();
         loop {
@@ -325,7 +366,7 @@ mod tests {
         assert!(
             matches!(came.as_slice(), [Came::OfApply { lent: Lent::Failed(why), .. }] if why.contains("without an answer"))
         );
-        changes.undo(&grant().id, 0, false);
+        changes.undo(&grant().id, Kind::GroupFile, 0, false);
         assert_eq!(changes.dispatch(0), []);
         assert!(matches!(all(&mut changes).as_slice(), [Came::Nothing(id, _)] if *id == grant().id));
         // One that says what nobody can read, and one that cannot be started.
@@ -334,7 +375,7 @@ mod tests {
         changes.dispatch(0);
         assert!(matches!(all(&mut changes).as_slice(), [Came::OfApply { lent: Lent::Failed(_), .. }]));
         std::fs::remove_file(&program).unwrap();
-        changes.undo(&grant().id, 0, false);
+        changes.undo(&grant().id, Kind::GroupFile, 0, false);
         let came = changes.dispatch(0);
         assert!(matches!(came.as_slice(), [Came::Nothing(_, why)] if why.contains("cannot be started")), "{came:?}");
     }
@@ -345,8 +386,8 @@ mod tests {
         let mut changes = Changes::by(program.clone());
         changes.apply(note(), adm());
         assert_eq!(changes.dispatch(0), []);
-        changes.undo(&grant().id, 0, false);
-        changes.undo(&grant().id, 0, false);
+        changes.undo(&grant().id, Kind::GroupFile, 0, false);
+        changes.undo(&grant().id, Kind::GroupFile, 0, false);
         assert_eq!((changes.dispatch(0), changes.workers.len()), (vec![], 1), "not while it is being made");
         assert!(changes.is_busy_with(&grant().id));
         assert_eq!(changes.expire(APPLY_MS - 1), []);
@@ -360,13 +401,48 @@ mod tests {
         }
         changes.dispatch(APPLY_MS);
         assert_eq!(changes.workers.len(), 1 + MAX_APPLYING);
-        changes.undo(&AccessId::new(19, [1; 10]), 0, false);
+        changes.undo(&AccessId::new(19, [1; 10]), Kind::GroupFile, 0, false);
         changes.dispatch(APPLY_MS);
         assert_eq!(changes.workers.len(), 2 + MAX_APPLYING);
         assert_eq!(changes.to_apply.len(), 19 - MAX_APPLYING - 1, "what is taken back is not made any more");
-        for worker in std::mem::take(&mut changes.workers) {
-            worker.child.end();
+        changes.end_all();
+        std::fs::remove_file(&program).unwrap();
+    }
+
+    #[test]
+    fn what_waits_for_the_group_file_keeps_nothing_else_waiting() {
+        let program = script("waits", "#!/bin/sh\nexec sleep 60\n");
+        let mut changes = Changes::by(program.clone());
+        let id = |number| AccessId::new(number, [2; 10]);
+        let in_hands = |changes: &Changes| {
+            changes
+                .workers
+                .iter()
+                .map(|worker| match &worker.task {
+                    Task::Undo { ids, .. } => ids.len(),
+                    Task::Apply { .. } => 0,
+                })
+                .collect::<Vec<_>>()
+        };
+        for number in 0..300 {
+            let kind = if number % 3 == 0 { Kind::OwnFiles } else { Kind::GroupFile };
+            changes.undo(&id(number), kind, 0, false);
         }
+        assert_eq!(changes.dispatch(0), []);
+        assert_eq!(in_hands(&changes), [200, 100], "all of a kind in one pair of hands");
+        for number in 300..310 {
+            changes.undo(&id(number), Kind::GroupFile, 0, false);
+            changes.dispatch(0);
+        }
+        assert_eq!(in_hands(&changes), [200, 100, 1]);
+        changes.end_all();
+        changes.undo(&id(400), Kind::GroupFile, 0, false);
+        changes.undo(&id(401), Kind::OwnFiles, 0, false);
+        changes.undo(&id(402), Kind::OwnFiles, 0, true);
+        changes.undo(&id(403), Kind::GroupFile, 0, true);
+        changes.dispatch(0);
+        assert_eq!(in_hands(&changes), [10, 1, 2], "what failed before is tried by one");
+        changes.end_all();
         std::fs::remove_file(&program).unwrap();
     }
 }

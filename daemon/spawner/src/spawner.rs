@@ -274,6 +274,8 @@ impl Spawner {
             let pause = if self.accept_from_ms > now { ACCEPT_PAUSE_MS } else { 5_000 };
             let timeout = u16::try_from(u128::from(due.min(pause)).min(watchdog)).unwrap_or(5_000);
             for token in self.wait(PollTimeout::from(timeout))? {
+                // Many sessions may have something to say at the moment at which rights are to go: those go first.
+                self.end_what_is_over(held::now());
                 self.handle(token);
             }
             self.on_time();

@@ -8,13 +8,15 @@
 use jitsudo_core::event::Event;
 use jitsudo_core::id::AccessId;
 use jitsudo_core::lends::Effect;
+use jitsudo_link::notes::Noted;
 use jitsudo_link::session::SpawnerToSession;
 use jitsudo_link::spawner::{FromSpawner, Lent, TakenBack, Undone};
 use jitsudo_sys::clock;
 
 use super::Spawner;
 use super::held::giving;
-use crate::changes::Came;
+use crate::changes::{Came, Kind};
+use crate::grants::Grant;
 use crate::judge::Now;
 
 /// How long sessions wait for the host to be changed back, milliseconds.
@@ -78,15 +80,20 @@ impl Spawner {
         if grant.on_host.noted.is_empty() && !is_busy {
             return self.is_changed_back(id, after);
         }
+        let kind = kind_of(grant);
         self.grants.change(id, |on_host| on_host.tell_by_ms = Some(now_ms.saturating_add(TELL_MS)));
         // Started at the end of this turn of the loop: all that end in one moment are in one worker's hands.
-        self.changes.undo(id, now_ms, false);
+        self.changes.undo(id, kind, now_ms, false);
     }
 
     /// Ends what is over: first all that is to be taken back goes to workers, together; records, which wait for the disk, come last.
     pub(super) fn end_what_is_over(&mut self, now: Now) {
+        let due = self.grants.due(now);
+        if due.is_empty() {
+            return;
+        }
         let mut after = After::default();
-        for (id, cause) in self.grants.due(now) {
+        for (id, cause) in due {
             self.begin_end(&id, cause, &mut after);
         }
         let came = self.changes.dispatch(now.boottime_ms);
@@ -255,12 +262,20 @@ impl Spawner {
             (pause_ms, shouts)
         });
         let Some((pause_ms, shouts)) = tried else { return };
+        let kind = self.grants.find(id).map_or(Kind::GroupFile, kind_of);
         if shouts {
             after.records.push(Event::CleanupFailed { id: id.clone(), cause: why.to_owned() });
         }
         self.grants.write_note(id);
-        self.changes.undo(id, now_ms.saturating_add(pause_ms), true);
+        self.changes.undo(id, kind, now_ms.saturating_add(pause_ms), true);
     }
+}
+
+/// What is being made and not noted yet may be anything.
+fn kind_of(grant: &Grant) -> Kind {
+    let noted = &grant.on_host.noted;
+    let own_files = |noted: &Noted| matches!(noted.effect, Effect::Sudoers(_) | Effect::SudoersWithoutEnd(_));
+    if !noted.is_empty() && noted.iter().all(own_files) { Kind::OwnFiles } else { Kind::GroupFile }
 }
 
 /// What is recorded once all is done that does not wait for it.
