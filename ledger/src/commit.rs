@@ -29,12 +29,18 @@ struct Batch {
     done: Done<Receipt, AppendError>,
 }
 
-/// Batches to commit together, then perhaps a reopening.
-type Work = (Vec<Batch>, Option<Done<Reopened, OpenError>>);
+/// Batches to commit together, then perhaps something else.
+type Work = (Vec<Batch>, Option<Other>);
 
 enum Order {
     Append(Batch),
+    Other(Other),
+}
+
+/// What is no batch.
+enum Other {
     Reopen(Done<Reopened, OpenError>),
+    LookForRoom(Done<(), AppendError>),
 }
 
 #[derive(Default)]
@@ -102,9 +108,18 @@ impl Committer {
     /// Has the writer read its file again after a failure ([`AppendError::needs_reopen`]); `done` is called on its thread,
     /// or never if the committer was stopped.
     pub fn reopen(&self, done: impl FnOnce(Result<Reopened, OpenError>) + Send + 'static) {
+        self.order(Other::Reopen(Box::new(done)));
+    }
+
+    /// Has the writer look whether a disk that was full has room again ([`Writer::look_for_room`]); `done` as in [`Committer::reopen`].
+    pub fn look_for_room(&self, done: impl FnOnce(Result<(), AppendError>) + Send + 'static) {
+        self.order(Other::LookForRoom(Box::new(done)));
+    }
+
+    fn order(&self, other: Other) {
         let mut queue = self.shared.queue();
         if !queue.stopped {
-            queue.orders.push_back(Order::Reopen(Box::new(done)));
+            queue.orders.push_back(Order::Other(other));
             drop(queue);
             self.shared.arrived.notify_one();
         }
@@ -131,20 +146,27 @@ impl Drop for Committer {
 }
 
 fn work<F: Fold, S: Storage>(mut writer: Writer<F, S>, shared: &Shared) {
-    while let Some((batches, reopen)) = next(shared) {
+    while let Some((batches, other)) = next(shared) {
         if !batches.is_empty() {
             commit(&mut writer, batches);
             // After the answers: nobody waits for it. A line that does not fold makes the next append say so.
             let _ = writer.fold_written();
         }
-        if let Some(done) = reopen {
-            let outcome = writer.reopen();
-            call(done, outcome);
+        match other {
+            Some(Other::Reopen(done)) => {
+                let outcome = writer.reopen();
+                call(done, outcome);
+            }
+            Some(Other::LookForRoom(done)) => {
+                let outcome = writer.look_for_room();
+                call(done, outcome);
+            }
+            None => {}
         }
     }
 }
 
-/// Takes what waits, up to the next reopening or as much as one sync may cover; `None` when stopped and empty.
+/// Takes what waits, up to the next order of another kind or as much as one sync may cover; `None` when stopped and empty.
 fn next(shared: &Shared) -> Option<Work> {
     let mut queue = shared.queue();
     while queue.orders.is_empty() {
@@ -157,7 +179,7 @@ fn next(shared: &Shared) -> Option<Work> {
     let mut bytes = 0;
     while let Some(order) = queue.orders.pop_front() {
         match order {
-            Order::Reopen(done) => return Some((batches, Some(done))),
+            Order::Other(other) => return Some((batches, Some(other))),
             Order::Append(batch) => {
                 let size: usize = batch.bodies.iter().map(|body| body.as_str().len() + LINE_OVERHEAD_BYTES).sum();
                 if bytes + size > MAX_UNSYNCED_BYTES && !batches.is_empty() {

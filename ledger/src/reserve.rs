@@ -56,6 +56,27 @@ impl Reserve {
         file.sync()
     }
 
+    /// Shows that the disk takes something again: a step beyond the reserve is written, made durable and given back. [`AppendError::Full`]
+    /// when it does not.
+    pub(crate) fn probe(&mut self, storage: &impl Storage) -> Result<(), AppendError> {
+        self.fill(storage)?;
+        let tried = || -> io::Result<()> {
+            let file = match storage.open(FILE) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => storage.create(FILE)?,
+                other => other?,
+            };
+            let written = write_all(&file, &filler(self.held, STEP_BYTES), self.held).and_then(|()| file.sync());
+            drop(file);
+            // A descriptor on which something failed is never used again.
+            storage.open(FILE)?.set_size(self.held)?;
+            written
+        };
+        tried().map_err(|error| match is_full(&error) {
+            true => AppendError::Full,
+            false => AppendError::Write(format!("{FILE}: {error}")),
+        })
+    }
+
     /// Gives back at least so many bytes to the disk; false when there is nothing to give.
     pub(crate) fn release(&mut self, storage: &impl Storage, bytes: u64) -> bool {
         if self.held == 0 {

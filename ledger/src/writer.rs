@@ -286,6 +286,15 @@ impl<F: Fold, S: Storage> Writer<F, S> {
         Ok(())
     }
 
+    /// After [`AppendError::Full`]: looks whether there is room again for ordinary lines, the reserve whole. Writes no line.
+    ///
+    /// # Errors
+    /// [`AppendError::Full`] while there is none; others as [`Writer::append`]'s. The writer is as usable as before.
+    pub fn look_for_room(&mut self) -> Result<(), AppendError> {
+        self.usable()?;
+        self.reserve.probe(&self.storage)
+    }
+
     /// Reads the newest segment again on a new descriptor, cuts what was never acknowledged, and goes on if it is sound.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ pub(crate) enum Done {
     /// What the writer's fold made of an access, after the batch that changed it. What it read again after a failure it holds by itself.
     Folded(Arc<Access>),
     Reopened(Result<Reopened, OpenError>),
+    /// A disk that was full has room again, or why not.
+    Room(Result<(), AppendError>),
 }
 
 /// A batch that is durable or refused.
@@ -59,7 +61,8 @@ pub(crate) struct Ledger {
     state: State,
     head: Head,
     trouble: Option<AppendError>,
-    reopening: bool,
+    /// It is being read again, or looked for room; one at a time.
+    mending: bool,
     /// Cut from the end, to be recorded.
     cuts: Vec<Cut>,
     /// What opening proved, until somebody asks.
@@ -85,7 +88,7 @@ impl Ledger {
             state: State::default(),
             head: Head::START,
             trouble: None,
-            reopening: false,
+            mending: false,
             cuts: Vec::new(),
             proved: None,
         };
@@ -120,19 +123,26 @@ impl Ledger {
         Ok(())
     }
 
-    /// Tries what did not work before: opening, or reading again after a failed write. True when it has just opened.
+    /// Tries what did not work before: opening, reading again after a failed write, or whether a full disk has room again. True when it has
+    /// just opened.
     pub(crate) fn mend(&mut self) -> bool {
         if self.committer.is_none() {
             match self.try_open() {
                 Ok(()) => return true,
                 Err(error) => self.trouble = Some(AppendError::Unsure(error.to_string())),
             }
-        } else if self.trouble.as_ref().is_some_and(AppendError::needs_reopen) && !self.reopening {
-            self.reopening = true;
-            let done = self.done();
-            if let Some(committer) = &self.committer {
-                committer.reopen(move |outcome| done(Done::Reopened(outcome)));
-            }
+            return false;
+        }
+        let (Some(committer), Some(trouble), false) = (&self.committer, &self.trouble, self.mending) else {
+            return false;
+        };
+        let done = self.done();
+        if trouble.needs_reopen() {
+            committer.reopen(move |outcome| done(Done::Reopened(outcome)));
+            self.mending = true;
+        } else if *trouble == AppendError::Full {
+            committer.look_for_room(move |outcome| done(Done::Room(outcome)));
+            self.mending = true;
         }
         false
     }
@@ -189,7 +199,7 @@ impl Ledger {
                 }
                 Done::Folded(access) => self.state.adopt(&access),
                 Done::Reopened(outcome) => {
-                    self.reopening = false;
+                    self.mending = false;
                     match outcome {
                         Ok(reopened) => {
                             self.head = reopened.head;
@@ -198,6 +208,10 @@ impl Ledger {
                         }
                         Err(error) => self.trouble = Some(AppendError::Unsure(error.to_string())),
                     }
+                }
+                Done::Room(outcome) => {
+                    self.mending = false;
+                    self.trouble = outcome.err();
                 }
             }
         }
@@ -341,6 +355,25 @@ mod tests {
         assert!(ledger.mend() && ledger.trouble().is_none());
         ledger.append(vec![entry(1)], Priority::Essential);
         assert!(wait(&mut ledger)[0].outcome.is_ok());
+    }
+
+    #[test]
+    fn crash_recovery_03_disk_that_was_full_is_looked_at_again_without_a_record() {
+        let dir = crate::tests::folder("ledger-full");
+        let mut ledger = Ledger::open(&dir, 0, wake()).unwrap();
+        let head = ledger.head();
+        ledger.trouble = Some(AppendError::Full);
+        assert!(!ledger.mend() && ledger.trouble().is_some(), "not before it was looked at");
+        assert!(wait(&mut ledger).is_empty());
+        assert_eq!((ledger.trouble(), ledger.head()), (None, head), "room, and no line");
+        // One that is full still stays so.
+        ledger.trouble = Some(AppendError::Full);
+        ledger.mend();
+        let done = ledger.done();
+        ledger.wake.read().unwrap();
+        done(Done::Room(Err(AppendError::Full)));
+        ledger.finished();
+        assert_eq!(ledger.trouble(), Some(&AppendError::Full));
     }
 
     #[test]

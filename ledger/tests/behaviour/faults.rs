@@ -211,6 +211,28 @@ fn crash_recovery_03_full_disk_records_endings_and_refuses_the_rest() {
 }
 
 #[test]
+fn crash_recovery_03_room_is_seen_when_it_is_there_again_and_no_line_is_written_for_that() {
+    for reserve_bytes in [0, 1 << 20] {
+        let disk = Faulty::default();
+        let options = Options { seal_bytes: 4 << 20, reserve_bytes, owner: None };
+        let mut writer = Writer::open_in(disk.clone(), Collect, options).unwrap().writer;
+        let used = disk.used();
+        disk.set_capacity(Some(used + 10));
+        assert_eq!(writer.append(&[body(1)], Priority::Ordinary), Err(AppendError::Full));
+        assert_eq!(writer.look_for_room(), Err(AppendError::Full), "the reserve is whole and there is no room");
+        assert_eq!(disk.used(), used, "what was tried is given back");
+        disk.set_capacity(None);
+        let head = writer.head();
+        writer.look_for_room().unwrap();
+        assert_eq!((writer.head(), writer.reserve_bytes(), disk.used()), (head, reserve_bytes, used));
+        writer.append(&[body(2)], Priority::Ordinary).unwrap();
+        writer.sync().unwrap();
+        assert_eq!(writer.state().unwrap(), &[2]);
+        prove(&disk, "after a full disk");
+    }
+}
+
+#[test]
 fn crash_recovery_03_reserve_used_up_refuses_and_loses_nothing() {
     let disk = Faulty::default();
     let options = Options { seal_bytes: 64 << 20, reserve_bytes: 1 << 20, owner: None };
