@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(changes.dispatch(0), []);
         assert!(matches!(all(&mut changes).as_slice(), [Came::Nothing(id, _)] if *id == grant().id));
         // One that says what nobody can read, and one that cannot be started.
-        std::fs::write(&program, "#!/bin/sh\nprintf nonsense >&3\nsleep 60\n").unwrap();
+        std::fs::write(&program, "#!/bin/sh\nprintf nonsense >&3\nexec sleep 60\n").unwrap();
         changes.apply(note(), adm());
         changes.dispatch(0);
         assert!(matches!(all(&mut changes).as_slice(), [Came::OfApply { lent: Lent::Failed(_), .. }]));

@@ -52,7 +52,7 @@ mod tests {
         let file = File::open("/dev/null").unwrap();
         leave_room(&file).unwrap();
         let number = u64::try_from(file.as_raw_fd()).unwrap();
-        setrlimit(Resource::RLIMIT_NOFILE, number * 5 / 4 + 1, hard).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, number * 4 / 3, hard).unwrap();
         let refused = leave_room(&file);
         setrlimit(Resource::RLIMIT_NOFILE, most, hard).unwrap();
         assert!(refused.unwrap_err().to_string().contains("for ending it"));
