@@ -11,12 +11,16 @@ use jitsudo_protocol::act::Act;
 use jitsudo_protocol::client::{Ask, Denied, Fault, FaultCode, FromClient, FromDecider, Say};
 use jitsudo_protocol::{MAX_DATAGRAM, VERSION};
 use jitsudo_sys::channel::{Channel, ChannelError, Message};
+use jitsudo_sys::nix::sys::socket::{setsockopt, sockopt};
+use jitsudo_sys::nix::sys::time::TimeVal;
 
 pub(crate) use jitsudo_protocol::SOCKET;
 
 use crate::say::Voice;
 use crate::waiting::Live;
 
+/// Seconds for each word on why a session is gone.
+const PATIENCE_SECONDS: i64 = 3;
 /// Most items of an answer.
 const MAX_ITEMS: usize = 100_000;
 
@@ -97,6 +101,27 @@ fn converse_forget(channel: &Channel, all: bool) -> Result<(), NoSession> {
             FromDecider::Unknown | FromDecider::Waiting(_) => {}
             FromDecider::HandOver { .. } | FromDecider::Hello { .. } => return Err(unexpected()),
         }
+    }
+}
+
+/// Says why a session is gone that has not said so itself.
+pub(crate) fn say_gone(voice: &Voice, words: &str) {
+    if let Some(denied) = locked() {
+        return voice.denied(&denied);
+    }
+    voice.complain(words);
+    voice.hint("journalctl -t jitsudo-session");
+}
+
+/// The no that a locked account reads: why a session is gone that could not say so, because it waited for its requester. `None` when the
+/// account is not locked, or nobody answers in time.
+fn locked() -> Option<Denied> {
+    let channel = connect().ok()?;
+    let patience = TimeVal::new(PATIENCE_SECONDS, 0);
+    setsockopt(&channel, sockopt::ReceiveTimeout, &patience).ok()?;
+    match converse_question(&channel, Ask::Roles) {
+        Err(NoSession::Denied(denied)) => Some(denied),
+        _ => None,
     }
 }
 

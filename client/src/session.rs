@@ -20,7 +20,7 @@ use jitsudo_sys::nix::sys::signalfd::SignalFd;
 use jitsudo_sys::{files, signals};
 
 use crate::background::Starter;
-use crate::decider::HandOver;
+use crate::decider::{self, HandOver};
 use crate::ending::End;
 use crate::jobs::{Action, Jobs};
 use crate::options::{Asking, Run};
@@ -264,8 +264,7 @@ impl Attendant<'_> {
         if self.declined {
             self.voice.complain("a password is required");
         } else {
-            self.voice.complain("the session is gone without a word about the command");
-            self.voice.hint("journalctl -t jitsudo-session");
+            decider::say_gone(self.voice, "the session is gone without a word about the command");
         }
         self.fail();
     }

@@ -200,10 +200,7 @@ impl<'a> Exchange<'a> {
         match lost {
             Lost::Fault(fault) => self.voice.fault(fault),
             Lost::Gone if self.declined => self.voice.complain("a password is required"),
-            Lost::Gone => {
-                self.voice.complain("the session is gone without a word");
-                self.voice.hint("journalctl -t jitsudo-session");
-            }
+            Lost::Gone => crate::decider::say_gone(self.voice, "the session is gone without a word"),
             Lost::Signal(_) => {}
             Lost::Own(words) => self.voice.complain(words),
         }
