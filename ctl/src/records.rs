@@ -290,6 +290,9 @@ pub(crate) struct Grant {
     /// `activating`, `active`, `ending`.
     #[serde(default)]
     pub(crate) stage: Option<String>,
+    /// What could not be taken back yet, and why.
+    #[serde(default)]
+    pub(crate) not_clean: Option<String>,
     /// Commands that run under it.
     #[serde(default)]
     pub(crate) sessions: Option<u64>,

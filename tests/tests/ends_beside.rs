@@ -1,7 +1,8 @@
 //! Parts of the host fail, or are in the way, while grants of every kind live and their windows end: each ends in time, what cannot be taken back is
 //! said and taken back once it can be, and the next request works.
 //!
-//! One of every kind and several faults together by default; with `JITSUDO_SWEEP=all` each fault by itself meets none, six and fifty.
+//! One of every kind and several faults together by default; with `JITSUDO_SWEEP=all` each fault by itself meets none, six and fifty, and the
+//! group file is locked for ten minutes (`lent` has it for as long as a try lasts).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
 use std::cell::Cell;
@@ -23,11 +24,15 @@ struct Fault {
     says: &'static str,
     /// What the record says of it.
     records: Option<&'static str>,
+    /// How long it lasts at the least, from its beginning; looked at all that time.
+    lasts: Duration,
+    /// What `jitctl grants` and `jitctl doctor` say meanwhile of what is not taken back.
+    waits_for: Option<&'static str>,
 }
 
 impl Fault {
     const fn of(what: &'static str, trouble: &'static [&'static str], repair: &'static [&'static str]) -> Self {
-        Self { what, trouble, repair, keeps: &[], says: "root", records: None }
+        Self { what, trouble, repair, keeps: &[], says: "root", records: None, lasts: Duration::ZERO, waits_for: None }
     }
 }
 
@@ -75,7 +80,7 @@ impl Scene {
 
     /// All that live end by their windows while the fault lasts.
     fn ends_beside(&mut self, fault: &Fault, count: usize) {
-        let Fault { what, trouble, repair, keeps, says, records } = *fault;
+        let Fault { what, trouble, repair, keeps, says, records, lasts, waits_for } = *fault;
         let window = if count > KINDS { "40s" } else { "10s" };
         let live = Live::make_for(&self.host, count, window).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(live.gone(&self.host).unwrap(), Vec::<String>::new(), "{what}");
@@ -94,6 +99,19 @@ impl Scene {
                 self.host.sh(&look).output().is_ok_and(|found| found.stdout.trim() != "0")
             })
         });
+        while watch.elapsed() < lasts {
+            let kept = |line: &String| keeps.iter().any(|kept| line.starts_with(kept));
+            assert!(self.left().iter().all(kept), "{what}, after {:?}: {:?}", watch.elapsed(), self.left());
+            let said = self.asks();
+            assert!(said.contains(says), "{what}, after {:?}: {said}", watch.elapsed());
+            if let Some(words) = waits_for.filter(|_| count > 0) {
+                for line in ["jitctl grants --all", "jitctl doctor; true"] {
+                    let said = self.host.sh(line).output().unwrap().both();
+                    assert!(said.contains(words), "{what}, after {:?}: {line}: {said}", watch.elapsed());
+                }
+            }
+            std::thread::sleep(Duration::from_secs(5));
+        }
         self.trouble(repair);
         assert!(in_time, "{what}: {left:?}");
         assert!(words || count == 0, "{what}: {records:?} is nowhere");
@@ -254,6 +272,32 @@ fn sudoers_dropin_12_what_cannot_be_taken_back_is_pending_and_goes_once_it_can()
     }
     scene.is_sound("refused activations");
     println!("{} faults", scene.tried.get());
+}
+
+/// The true ten minutes, beside none, six and fifty at once on hosts of their own.
+#[test]
+fn group_grant_01_group_file_that_is_locked_for_ten_minutes_keeps_nothing_else_and_is_tried_for_ever() {
+    if !is_whole_sweep() {
+        return println!("ten minutes, with JITSUDO_SWEEP=all");
+    }
+    // As vipw and usermod do: the lock file names a living process.
+    let locked = Fault {
+        keeps: &["etc/group is another", "etc/gshadow is another", "run/jitsudo/ends/", "var/lib/jitsudo/ends/"],
+        records: Some("the group file is locked by sleep"),
+        lasts: Duration::from_secs(600),
+        waits_for: Some("the group file is locked by sleep (pid "),
+        ..Fault::of(
+            "group file locked for ten minutes",
+            &["setsid sleep 700 >/dev/null 2>&1 & echo $! > /run/locker; echo -n $! > /etc/group.lock"],
+            &["rm /etc/group.lock; kill $(cat /run/locker)"],
+        )
+    };
+    std::thread::scope(|scope| {
+        for count in counts() {
+            let locked = &locked;
+            scope.spawn(move || scene(&format!("locked-{count}")).ends_beside(locked, count));
+        }
+    });
 }
 
 #[test]

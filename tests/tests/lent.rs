@@ -274,8 +274,19 @@ fn group_grant_01_group_file_that_is_locked_at_the_end_is_tried_again_and_said()
     let shouted = || names(&host, &id).iter().any(|name| name == "cleanup_failed");
     assert!(wait_until(Duration::from_secs(10), shouted), "{:?}", log(&host, &id));
     let said = log(&host, &id).iter().find(|line| line["event"] == "cleanup_failed").unwrap()["cause"].to_string();
-    assert!(said.contains("cannot take alice out of adm") && said.contains("another tool holds the lock"), "{said}");
-    assert!(alice(&host, "jitctl grants").stdout.contains("ending"));
+    assert!(
+        said.contains("cannot take alice out of adm") && said.contains("the group file is locked by sleep (pid "),
+        "{said}"
+    );
+    // Everybody whom it concerns reads what it waits for.
+    let words = "cannot take alice out of adm: the group file is locked by sleep (pid ";
+    let listed = alice(&host, "jitctl grants").stdout;
+    assert!(listed.contains("ending") && listed.contains(words), "{listed}");
+    let flat = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let shown = flat(alice(&host, &format!("jitctl show {id}")).stdout);
+    assert!(shown.contains(words) && shown.contains("tried again until it is done"), "{shown}");
+    let doctor = flat(host.run(&["jitctl", "doctor"]).output().unwrap().stdout);
+    assert!(doctor.contains("could not be taken back yet: ") && doctor.contains(words), "{doctor}");
     // Nobody waits for that: not what goes by itself, nor what is asked for beside.
     let watch = Stopwatch::start();
     alice(&host, &format!("jitctl release {other}"));
@@ -284,7 +295,7 @@ fn group_grant_01_group_file_that_is_locked_at_the_end_is_tried_again_and_said()
     // A role that needs the file is refused, and nothing of it stays.
     let refused = host.sh("jitctl request more-logs").as_user("bob").limit(Duration::from_secs(120)).output().unwrap();
     assert_eq!(refused.status, 1, "{}", refused.both());
-    assert!(refused.stderr.contains("another tool holds the lock"), "{}", refused.both());
+    assert!(refused.stderr.contains("the group file is locked by sleep (pid "), "{}", refused.both());
     assert_eq!(group(&host, "adm"), "alice|alice", "no write without the lock");
     let count = names(&host, &id).iter().filter(|name| *name == "cleanup_failed").count();
     assert_eq!(count, 1, "said once and then rarely");

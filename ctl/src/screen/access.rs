@@ -96,7 +96,7 @@ pub(crate) fn one(shown: &Shown, view: &View) -> String {
         line("ended", &format!("{}  {}", view.date_and_time(end.at), event::end_cause(end.cause)));
     }
     if let Some(cause) = &shown.not_clean {
-        line("not clean", &format!("cannot remove what it left: {}; tried again", visible(cause)));
+        line("not clean", &super::grants::not_clean(cause));
     }
     match (shown.closed, asked.stage.as_str()) {
         (Some(at), _) => line("closed", &format!("{}  verified: nothing of it remains", view.date_and_time(at))),

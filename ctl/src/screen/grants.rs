@@ -5,6 +5,9 @@ use jitsudo_core::lends::Effect;
 use crate::records::Grant;
 use crate::text::{Tone, View, counted, dotted, short_id, visible, wrapped};
 
+/// Of what could not be taken back yet.
+const AGAIN: &str = "tried again until it is done";
+
 /// A block for each.
 pub(crate) fn list(grants: &[Grant], view: &View) -> String {
     grants.iter().map(|grant| block(grant, view)).collect()
@@ -20,6 +23,9 @@ fn block(grant: &Grant, view: &View) -> String {
     let head = format!("{who}  role {}", role(grant));
     let column = id.chars().count() + 2;
     let mut parts = vec![stage(grant, view)];
+    if let Some(cause) = &grant.not_clean {
+        parts.extend([visible(cause), AGAIN.to_owned()]);
+    }
     if let Some(sessions) = grant.sessions {
         parts.push(format!("{} running", counted(sessions, "command")));
     }
@@ -43,6 +49,11 @@ pub(crate) fn lent(effect: &Effect) -> String {
         Effect::Membership(_) => format!("{words} (a shell that runs already does not gain it)"),
         Effect::Sudoers(_) | Effect::SudoersWithoutEnd(_) | Effect::Login(_) => words,
     }
+}
+
+/// What its end waits for.
+pub(crate) fn not_clean(cause: &str) -> String {
+    format!("{}; {AGAIN}", visible(cause))
 }
 
 /// Its name.
@@ -93,8 +104,14 @@ pub(crate) mod tests {
             list(&[lent], &view()),
             "k3v9tz  alice  role web-operator\n    ends in 12 min\n    membership of adm (a shell that runs already does not gain it)\n    1 sudoers line\n"
         );
-        let ending = Grant { stage: Some("ending".into()), sessions: None, rule: None, reason: None, ..held() };
-        assert_eq!(list(&[ending], &view()), "k3v9tz  alice  role web-operator\n    ending\n");
+        let ending = || Grant { stage: Some("ending".into()), sessions: None, rule: None, reason: None, ..held() };
+        assert_eq!(list(&[ending()], &view()), "k3v9tz  alice  role web-operator\n    ending\n");
+        let cause = "cannot take alice out of adm: the group file is locked by vim (pid 812)";
+        let waits = Grant { not_clean: Some(cause.into()), ..ending() };
+        assert_eq!(
+            list(&[waits], &view()),
+            format!("k3v9tz  alice  role web-operator\n    ending\n    {cause}\n    tried again until it is done\n")
+        );
         let finishing = Grant {
             processes_end_at: held().ends_at,
             stage: Some("ending".into()),

@@ -208,8 +208,8 @@ fn compared() -> Check {
         let words = format!("{} on this host that no grant gives", counted(unknown.len() as u64, "privilege"));
         return Check::bad("grants", words, "jitctl doctor --privileges");
     }
-    if !known.is_empty() {
-        let words = format!("{} could not be taken back yet", counted(known.len() as u64, "privilege"));
+    if let Some(first) = known.first() {
+        let words = format!("{} could not be taken back yet: {}", counted(known.len() as u64, "privilege"), first.why);
         return Check::warn("grants", words, "jitctl doctor --privileges");
     }
     let words = format!("{}, nothing on this host beyond them", counted(verdict.grants, "live grant"));

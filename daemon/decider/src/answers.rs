@@ -147,6 +147,7 @@ pub(crate) fn grants(state: &State, of: Option<Uid>) -> Vec<Value> {
                 "ends_at": given.ends.at,
                 "processes_end_at": given.processes_end_at(),
                 "stage": stage,
+                "not_clean": given.unclean,
                 "sessions": access.sessions().filter(|session| is_running(access, session)).count(),
             })
         })

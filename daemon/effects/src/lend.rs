@@ -17,6 +17,7 @@ use jitsudo_link::notes::{Locked, Note, Noted, Notes};
 use jitsudo_link::spawner::{Lent, TakenBack, Undone};
 use jitsudo_sys::clock;
 
+use crate::group_lock;
 use crate::membership::{self, Entry};
 use crate::sudoers::{self, Lack};
 
@@ -111,7 +112,7 @@ fn kind(effect: &Effect) -> &'static str {
 fn locked(notes: &Notes) -> Result<Locked, String> {
     let lock = notes.lock(LOCK_PATIENCE).map_err(|error| format!("cannot lock {}: {error}", notes.ends.display()))?;
     lock.ok_or_else(|| {
-        let why = if membership::is_locked() { "another tool holds the lock of the group file" } else { "try again" };
+        let why = if group_lock::is_there() { group_lock::words() } else { "try again".to_owned() };
         format!("another change to the host's groups takes too long: {why}")
     })
 }
@@ -177,7 +178,7 @@ fn undo_all(
         }
     }
     let until_ms = clock::boottime_ms().saturating_add(patience_ms);
-    let free = || notes.lock(Duration::ZERO).ok().flatten().filter(|_| !membership::is_locked());
+    let free = || notes.lock(Duration::ZERO).ok().flatten().filter(|_| !group_lock::is_there());
     let mut lock = if later.is_empty() { None } else { free() };
     let mut tell = |done: &mut Vec<(Note, Outcomes)>| {
         for (mut note, effects) in done.drain(..) {

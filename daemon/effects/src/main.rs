@@ -16,6 +16,7 @@ mod apply;
 mod ending;
 mod files;
 mod gate;
+mod group_lock;
 mod host;
 mod key;
 mod lend;

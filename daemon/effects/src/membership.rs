@@ -17,11 +17,10 @@ use jitsudo_sys::clock;
 
 use crate::accounts::{self, Group};
 use crate::lend::{self, Before, Removed};
-use crate::{members, tool};
+use crate::{group_lock, members, tool};
 
 const GPASSWD: &str = "/usr/bin/gpasswd";
 const VIGR: &str = "/usr/sbin/vigr";
-const GROUP_LOCK: &str = "/etc/group.lock";
 /// Milliseconds for one change, waiting for another tool's lock included.
 const PATIENCE_MS: u64 = 18_000;
 /// Longest variable that names entries for one call; execve(2) takes 128 KiB.
@@ -269,24 +268,21 @@ fn shadow_tool(
         let left = until_ms.saturating_sub(clock::boottime_ms());
         let ran = tool::run_with(program, arguments, environment, lend::held_by_tool(lock), left.max(STEP_MS));
         // shadow's tools wait for the lock themselves, longer than there may be time for.
-        let ran = ran.map_err(|why| if is_locked() { format!("{why}: another tool holds the lock") } else { why })?;
+        let ran = ran.map_err(|why| if group_lock::is_there() { group_lock::words() } else { why })?;
         if ran.succeeded {
             return Ok(());
         }
         // gpasswd's word for it, and vigr's.
         let is_locked = ran.errors.contains("cannot lock") || ran.errors.contains("Couldn't lock");
-        if !is_locked || left <= STEP_MS {
-            let hint = if is_locked { ": another tool holds the lock" } else { "" };
+        if !is_locked {
             let name = program.rsplit('/').next().unwrap_or(program);
-            return Err(format!("{name}: {}{hint}", ran.words()));
+            return Err(format!("{name}: {}", ran.words()));
+        }
+        if left <= STEP_MS {
+            return Err(group_lock::words());
         }
         std::thread::sleep(std::time::Duration::from_millis(STEP_MS));
     }
-}
-
-/// The lock file of shadow's tools (lckpwdf(3) has another one beside).
-pub(crate) fn is_locked() -> bool {
-    Path::new(GROUP_LOCK).exists()
 }
 
 #[cfg(test)]
