@@ -104,7 +104,7 @@ fn role_is_held_used_and_given_back_and_nothing_of_it_is_left() {
     assert_eq!(user(&host, "bob", "jitctl grants").status, 3);
     assert_eq!(user(&host, "bob", &format!("jitctl release {id}")).status, 3);
     let refused = user(&host, "bob", &format!("jitctl end {id}"));
-    assert!(refused.status == 1 && refused.stderr.contains("the duty `end`"), "{}", refused.both());
+    assert!(refused.status == 3 && refused.stderr.contains("the duty `end`"), "{}", refused.both());
     assert_eq!(user(&host, "bob", "jitctl grants --all").status, 1);
     // Neither daemon's restart gives or takes anything.
     for unit in ["jitsudod", "jitsudo-spawn", "jitsudod jitsudo-spawn"] {

@@ -39,10 +39,17 @@ pub(super) fn run(which: Timeline, json: bool, view: &View) -> Result<(), Failur
         (Some(_), _) | (None, Some(_)) => match Decider::connect()?.ask(ask(true)) {
             Err(Failure::Fault(fault)) if fault.code == FaultCode::Duty => {
                 let own = Decider::connect()?.ask(ask(false))?;
-                if own.is_empty() {
-                    return Err(Failure::Fault(fault));
+                match &which.id {
+                    // As `show` says it: whether there is one is not told.
+                    Some(id) if own.is_empty() => {
+                        let id = visible(id);
+                        let what =
+                            format!("cannot show {id}: nothing of yours has that id; others' need the duty `see`");
+                        return Err(Failure::NothingFound(what));
+                    }
+                    None if own.is_empty() => return Err(Failure::Fault(fault)),
+                    Some(_) | None => own,
                 }
-                own
             }
             other => other?,
         },

@@ -129,9 +129,11 @@ impl Daemon {
             Order::Release { .. } | Order::Withdraw { .. } => return,
         };
         if !self.duties_of(facts).contains(&Duty::End) {
+            // Whether there is one is not told.
+            let shown = jitsudo_bytes::Bytes::from(id.as_str()).visible();
             let fault = Fault {
-                code: FaultCode::Duty,
-                message: "cannot end it: it is not yours, and others' need the duty `end`".to_owned(),
+                code: FaultCode::NotFound,
+                message: format!("cannot end {shown}: nothing of yours has that id; others' need the duty `end`"),
                 hint: Some("`jitctl grants` and `jitctl sessions` show your own".to_owned()),
             };
             return self.fail(client, fault);
