@@ -9,6 +9,7 @@ mod lend;
 mod locked;
 mod looks;
 mod orders;
+mod pictures;
 mod proof;
 mod reviews;
 mod starts;
@@ -34,7 +35,7 @@ use jitsudo_sys::{clock, trusted};
 use crate::accounts::Accounts;
 use crate::approvals::Approvals;
 use crate::changes::Changes;
-use crate::comparison::{Compared, Comparison};
+use crate::comparison::Comparison;
 use crate::decider::{self, Decider};
 use crate::descriptors;
 use crate::effect::Worker;
@@ -54,6 +55,7 @@ use crate::signing::{self, Signing};
 use crate::telling::Telling;
 use crate::used::{self, Used};
 use door::Door;
+use pictures::Unpictured;
 
 /// Most decider connections at once: the one in service, its successor, and some that are closing.
 const MAX_DECIDERS: usize = 8;
@@ -80,6 +82,7 @@ enum Token {
     Accounts,
     Worker,
     Signer,
+    Picture,
     Comparer,
     Door,
     AtDoor(u64),
@@ -115,6 +118,7 @@ pub(crate) struct Spawner {
     worker: Option<Worker<bool>>,
     signing: Signing,
     comparison: Comparison,
+    unpictured: Unpictured,
     applied: Applied,
     settings: Settings,
     host: String,
@@ -160,7 +164,6 @@ impl Spawner {
         for cause in trouble {
             recorder.record(Event::SpawnerRefused { id: None, cause });
         }
-        let comparison = Comparison::load(&grants.ids().collect(), clock::boottime_ms());
         let marks = jitsudo_link::marks::folder();
         let marked = marks.read_all();
         for (path, why) in &marked.garbage {
@@ -169,6 +172,7 @@ impl Spawner {
         }
         let names = marked.notes.iter().map(|mark| mark.session.clone()).collect();
         let sessions = Sessions::prepare(sessions::kept_channels(), &names);
+        let comparison = Comparison::load(&grants.ids().chain(sessions.accesses()).collect(), clock::boottime_ms());
         let (escapes, trouble) = Escapes::load(
             (Lendings::default(), marks),
             marked.notes,
@@ -212,6 +216,7 @@ impl Spawner {
             worker: None,
             signing: Signing::new(clock::boottime_ms()),
             comparison,
+            unpictured: Unpictured::default(),
             applied: Applied::default(),
             settings,
             host,
@@ -318,9 +323,11 @@ impl Spawner {
             tokens.push(Token::Signer);
             entries.push(PollFd::new(channel.as_fd(), readable));
         }
-        if let Some(channel) = self.comparison.channel() {
-            tokens.push(Token::Comparer);
-            entries.push(PollFd::new(channel.as_fd(), readable));
+        for (token, channel) in [Token::Picture, Token::Comparer].into_iter().zip(self.comparison.channels()) {
+            if let Some(channel) = channel {
+                tokens.push(token);
+                entries.push(PollFd::new(channel.as_fd(), readable));
+            }
         }
         if let Some(listener) = &self.door.listener {
             tokens.push(Token::Door);
@@ -372,10 +379,8 @@ impl Spawner {
                     self.applied(&told, outcome.unwrap_or_else(ApplyOutcome::Failed));
                 }
             }
-            Token::Comparer => {
-                let compared = self.comparison.outcome(clock::boottime_ms());
-                self.compared(compared);
-            }
+            Token::Picture => self.picture_taken(),
+            Token::Comparer => self.host_compared(),
             Token::Door => self.open_door(),
             Token::AtDoor(number) => self.asked_at_door(number),
             Token::Signer => {
@@ -438,28 +443,6 @@ impl Spawner {
         self.notify.send("WATCHDOG=1");
     }
 
-    /// What role grants may have left: nobody waits for it, and nothing hangs on it.
-    fn compare_the_host(&mut self, now: Now) {
-        let now_ms = now.boottime_ms;
-        let (over, given_up) = self.grants.gone();
-        over.into_iter().for_each(|id| self.comparison.end(id, now));
-        given_up.iter().for_each(|id| self.comparison.forget(id));
-        let late = self.comparison.give_up_the_late(now_ms);
-        self.compared(late);
-        let begun = self.comparison.start_due(&self.host, now_ms);
-        self.compared(begun);
-    }
-
-    fn compared(&mut self, compared: Compared) {
-        match compared {
-            Compared::Nothing => {}
-            Compared::Spooled => self.say_to_all(&FromSpawner::Spooled),
-            Compared::Trouble(cause) => {
-                self.recorder.say(&format!("cannot compare the host before and after grants: {cause}"))
-            }
-        }
-    }
-
     /// A full disk has none to give; what is there stays.
     fn keep_spool_reserve(&mut self) {
         let _ = jitsudo_ledger::spool::keep_reserve(Path::new(jitsudo_link::SPOOL), SPOOL_RESERVE);
@@ -509,6 +492,7 @@ impl Spawner {
     pub(super) fn part_with(&mut self, id: u64) {
         self.deciders.remove(&id);
         self.looked.forget_all_of(id);
+        self.forget_unpictured_of(id);
     }
 
     fn decider_ready(&mut self, id: u64) {

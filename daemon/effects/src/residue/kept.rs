@@ -16,6 +16,8 @@ use super::picture::{Picture, Since};
 
 /// Largest picture, bytes.
 const MAX_PICTURE_BYTES: u64 = 16 << 20;
+/// How often a picture is written for one grant.
+const TRIES: u32 = 8;
 /// In front of the name that a picture has beside those of its grants.
 const PICTURE: &str = "picture.";
 
@@ -34,25 +36,39 @@ pub(super) fn keep(folder: &Path, ids: &[AccessId], since: Since, picture: &Pict
     }
     let json = serde_json::to_vec(picture)?;
     let whole = folder.join(format!("{PICTURE}{}", digest::of_bytes(&json)));
-    if !whole.exists() {
-        let fresh = folder.join(format!(".{}", std::process::id()));
-        match fs::remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    for id in ids {
+        let name = folder.join(format!("{id}.{}.{}", since.wall_ns, since.boottime_ms));
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            put(folder, &whole, &json)?;
+            match fs::hard_link(&whole, &name) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => break,
+                // A comparison tidied meanwhile: nobody had it yet.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries > 0 => {}
+                other => break other?,
+            }
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(&json)?;
-        jitsudo_sys::failpoint::reach("effects.picture.written");
-        fs::rename(&fresh, &whole)?;
-        jitsudo_sys::failpoint::reach("effects.picture.renamed");
     }
-    ids.iter().try_for_each(|id| {
-        let name = format!("{id}.{}.{}", since.wall_ns, since.boottime_ms);
-        match fs::hard_link(&whole, folder.join(name)) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other,
-        }
-    })
+    Ok(())
+}
+
+/// Writes a picture where it is not there yet.
+fn put(folder: &Path, whole: &Path, json: &[u8]) -> io::Result<()> {
+    if whole.exists() {
+        return Ok(());
+    }
+    let fresh = folder.join(format!(".{}", std::process::id()));
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    file.write_all(json)?;
+    jitsudo_sys::failpoint::reach("effects.picture.written");
+    fs::rename(&fresh, whole)?;
+    jitsudo_sys::failpoint::reach("effects.picture.renamed");
+    Ok(())
 }
 
 /// All that are kept.

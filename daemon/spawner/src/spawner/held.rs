@@ -110,6 +110,9 @@ impl Spawner {
 
     /// The same; the caller records what is to be recorded.
     pub(super) fn begin_end(&mut self, id: &AccessId, cause: EndCause, after: &mut After) -> bool {
+        if self.end_unpictured(id) {
+            return true;
+        }
         let known = self.grants.knows(id);
         let asked = self.grants.give_up(id);
         if asked {

@@ -44,8 +44,11 @@ impl Spawner {
         self.settle(after);
     }
 
-    /// Makes the next change for a grant that is being set up; it is held when there is none.
+    /// Makes the next change for a grant that is being set up; it is held when there is none. The host's picture comes before the first.
     pub(super) fn go_on(&mut self, id: &AccessId) {
+        if self.waits_for_picture(id) {
+            return;
+        }
         match self.grants.next_effect(id) {
             Some((note, effect)) => {
                 // Started at the end of this turn of the loop.

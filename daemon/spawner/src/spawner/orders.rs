@@ -6,6 +6,7 @@ use std::path::Path;
 
 use jitsudo_core::id::AccessId;
 use jitsudo_link::SPOOL;
+use jitsudo_link::notes::{self, DROP_INS};
 use jitsudo_link::spawner::{ApplyOutcome, Effect, FromSpawner, SignOutcome, Start, ToSpawner};
 use jitsudo_protocol::act::{Assembler, Progress};
 use jitsudo_sys::channel::{Channel, Message};
@@ -89,16 +90,19 @@ impl Spawner {
         }
     }
 
-    /// Those of which nothing is here: not held, being started, running, or looked for.
+    /// Those of which nothing is here: not held, being started, running, or looked for, and no line for sudo.
     fn unknown_of(&self, ids: Vec<AccessId>) -> Vec<AccessId> {
         // With groups and no process.
         let left = self.sessions.left();
         let here = self.sessions.accesses().chain(self.escapes.accesses()).chain(self.logins.accesses());
-        let here: BTreeSet<&AccessId> = here.chain(left.iter().map(|session| &session.access)).collect();
+        // Whatever became of its note.
+        let lines = notes::drop_ins(Path::new(DROP_INS));
+        let here: BTreeSet<&AccessId> = here.chain(left.iter().map(|session| &session.access)).chain(&lines).collect();
         let is_known = |id: &AccessId| {
             here.contains(id)
                 || self.grants.knows(id)
                 || self.asked.contains_key(id)
+                || self.unpictured.accesses().any(|waiting| waiting == id)
                 || self.deciders.values().any(|decider| decider.is_sending(id))
         };
         ids.into_iter().filter(|id| !is_known(id)).collect()
@@ -106,7 +110,7 @@ impl Spawner {
 
     fn arriving(&mut self, id: u64, number: u64, start: Start, connection: Channel, progress: Progress) {
         match progress {
-            Progress::Whole(act) => self.start(id, number, start, &connection, &act),
+            Progress::Whole(act) => self.start_pictured(id, number, start, connection, act),
             Progress::More(act) => {
                 if let Some(decider) = self.deciders.get_mut(&id) {
                     decider.arriving = Some(Arriving { number, start, connection, act });

@@ -19,6 +19,7 @@ use jitsudo_sys::channel::Channel;
 use jitsudo_sys::clock;
 
 use super::eligible::Asked;
+use super::held::now;
 use super::{GRACE_MS, Spawner};
 use crate::approvals::Said;
 use crate::judge::{self, Judged, Now, Own};
@@ -199,6 +200,9 @@ impl Spawner {
             self.recorder
                 .record(Event::SpawnerRefused { id: Some(start.session.access.clone()), cause: cause.to_owned() });
         }
+        if start.session.number > 0 && !start.held {
+            self.comparison.forget(&start.session.access);
+        }
         self.say(id, &FromSpawner::StartRefused { number, cause: cause.to_owned(), disagree });
         if disagree {
             self.say_to_all(&FromSpawner::Spooled);
@@ -232,6 +236,9 @@ impl Spawner {
         let mut gone = self.sessions.ended(session);
         self.reviews.end(&session.access);
         self.asked.remove(&session.access);
+        if session.number > 0 && !self.grants.is_held(&session.access) && self.comparison.knows(&session.access) {
+            self.comparison.end(session.access.clone(), now());
+        }
         if let Some(traces) = traces {
             self.escapes.session_ended(session, traces, clock::boottime_ms());
         }
