@@ -127,6 +127,8 @@ pub(crate) struct Times {
     pub(crate) publish_ms: u64,
     /// When the spawner is asked what it knows; absent once it was.
     pub(crate) ask_known_ms: Option<u64>,
+    /// When it is asked again about what is past its end.
+    pub(crate) ask_overdue_ms: u64,
     pub(crate) watchdog_ms: u64,
     pub(crate) watchdog_every_ms: Option<u64>,
     /// The tick before this one.

@@ -387,7 +387,7 @@ impl Daemon {
         let unknown = self.unknown.iter().filter_map(|(id, since_ms)| Some((state.access(id)?, *since_ms)));
         let unknown = unknown.map(|(access, since_ms)| unknown::last_words(access, since_ms, &clock));
         let entries: Vec<Entry> = lost.chain(unknown).flatten().map(|event| stamp.entry(event)).collect();
-        self.unknown.retain(|id, _| state.access(id).is_some_and(unknown::is_open));
+        self.unknown.retain(|id, _| state.access(id).is_some_and(Access::is_live));
         self.gone.retain(|session, _| {
             let access = state.access(&session.access);
             access.is_some_and(|access| match access {

@@ -4,11 +4,14 @@
 //! MUSTs
 //! 1. Nothing that runs, or is being started, is called lost: the spawner is asked when what was on its way has arrived, and what it knows
 //!    nothing of has as long for its last word in the spool as a session that is gone (`access_that_the_spawner_*`).
+//! 2. `closed` only on the word of who has looked: the spawner knows of no process, cgroup, note, login or drop-in of it. Of the group file
+//!    that word says nothing (`what_is_past_its_end_*`).
 
 use std::collections::BTreeSet;
 
 use jitsudo_core::event::{EndCause, Event};
 use jitsudo_core::id::AccessId;
+use jitsudo_core::lends::Effect;
 use jitsudo_core::state::Access;
 use jitsudo_link::spawner::ToSpawner;
 
@@ -16,6 +19,8 @@ use crate::daemon::Daemon;
 use crate::follow::Clock;
 use crate::work::What;
 
+/// How long after its end something that is not closed is asked about, and how often, milliseconds.
+const AGAIN_MS: u64 = 30_000;
 /// Ids in one question: they fit a datagram.
 const MAX_AT_ONCE: usize = 1_000;
 
@@ -26,16 +31,25 @@ impl Daemon {
         self.times.ask_known_ms = self.spawner.says_what_it_knows().then_some(from_ms);
     }
 
-    /// Asks it, when it is time.
+    /// Asks it, when it is time: once about all that is open, and from time to time about what is past its end and not closed. A note that is
+    /// gone leaves nobody who would say so, once the last process under the grant is gone too.
     pub(crate) fn ask_what_is_known(&mut self, now_ms: u64) {
-        if self.times.ask_known_ms.is_none_or(|from_ms| now_ms < from_ms) || !self.spawner.says_what_it_knows() {
+        let all = self.times.ask_known_ms.is_some_and(|from_ms| now_ms >= from_ms);
+        if (!all && now_ms < self.times.ask_overdue_ms) || !self.spawner.says_what_it_knows() {
             return;
         }
-        self.times.ask_known_ms = None;
+        self.times.ask_overdue_ms = now_ms.saturating_add(AGAIN_MS);
+        if all {
+            self.times.ask_known_ms = None;
+        }
         let under_way = self.being_started();
-        let open = self.ledger.state().live_accesses().filter(|access| is_open(access));
-        let here = open.filter(|access| access.given().is_some_and(|given| given.ends.boot == self.boot));
-        let ids: Vec<AccessId> = here.map(|access| access.id().clone()).filter(|id| !under_way.contains(id)).collect();
+        let state = self.ledger.state();
+        let open = state.live_accesses().filter(|access| all && is_open(access));
+        let overdue = state.ended_by(&self.boot, now_ms.saturating_sub(AGAIN_MS));
+        let here =
+            open.chain(overdue).filter(|access| access.given().is_some_and(|given| given.ends.boot == self.boot));
+        let ids: BTreeSet<AccessId> = here.map(|access| access.id().clone()).collect();
+        let ids: Vec<AccessId> = ids.difference(&under_way).cloned().collect();
         for ids in ids.chunks(MAX_AT_ONCE) {
             // While it is away nobody answers; it is asked again when it is back.
             let _ = self.spawner.order(&ToSpawner::Known { ids: ids.to_vec() }, None);
@@ -47,11 +61,11 @@ impl Daemon {
     pub(crate) fn are_unknown(&mut self, ids: Vec<AccessId>) {
         let (now_ms, under_way) = (self.now_ms(), self.being_started());
         for id in ids {
-            let Some(access) = self.ledger.state().access(&id).filter(|access| is_open(access)) else { continue };
+            let Some(access) = self.ledger.state().access(&id).filter(|access| access.is_live()) else { continue };
             if under_way.contains(&id) {
                 continue;
             }
-            if access.given().is_some_and(jitsudo_core::state::Given::is_role) {
+            if !is_open(access) || access.given().is_some_and(jitsudo_core::state::Given::is_role) {
                 self.unknown.entry(id).or_insert(now_ms);
             } else {
                 for session in access.sessions() {
@@ -76,14 +90,15 @@ pub(crate) fn is_open(access: &Access) -> bool {
     matches!(access, Access::Activating(_) | Access::Active(_))
 }
 
-/// What is to be written of a role that nobody holds.
+/// What is to be written of a role that nobody holds, and of what has ended and is nowhere.
 pub(crate) fn last_words(access: &Access, since_ms: u64, clock: &Clock<'_>) -> Vec<Event> {
     let is_silent = clock.has_listened(since_ms, clock.last_word_ms);
-    let Some(given) = access.given().filter(|_| is_open(access) && is_silent) else { return Vec::new() };
+    let Some(given) = access.given().filter(|_| access.is_live() && is_silent) else { return Vec::new() };
     let id = || access.id().clone();
-    // Whether what it lent is gone only whoever looks at the host can say.
-    let close = given.lent.is_empty().then(|| Event::Closed { id: id() });
-    [Event::Ended { id: id(), cause: EndCause::Lost }].into_iter().chain(close).collect()
+    // Whether an entry of the group file is gone only whoever reads it can say.
+    let close = (!given.lent.iter().any(Effect::outlives_boot)).then(|| Event::Closed { id: id() });
+    let end = is_open(access).then(|| Event::Ended { id: id(), cause: EndCause::Lost });
+    end.into_iter().chain(close).collect()
 }
 
 #[cfg(test)]
@@ -92,7 +107,6 @@ mod tests {
     use crate::record::{Asked, Stamp};
     use crate::tests::samples;
     use jitsudo_core::Timestamp;
-    use jitsudo_core::lends::Effect;
     use jitsudo_core::request::Kind;
     use jitsudo_core::state::State;
     use jitsudo_link::facts::Peer;
@@ -128,5 +142,20 @@ mod tests {
         assert_eq!(words(&[failed], 15_000), Vec::<&str>::new());
         let lent = Event::EffectApplied { id, effect: Effect::Membership("adm".to_owned()), ours: true };
         assert_eq!(words(&[lent], 15_000), ["ended"]);
+    }
+
+    #[test]
+    fn what_is_past_its_end_and_nowhere_is_closed_unless_an_entry_of_the_group_file_may_be_left() {
+        let (id, _) = asked(&[]);
+        let applied = |effect| Event::EffectApplied { id: id.clone(), effect, ours: true };
+        let ended = || Event::Ended { id: id.clone(), cause: EndCause::Lost };
+        assert_eq!(words(&[ended()], 15_000), ["closed"]);
+        assert_eq!(words(&[ended()], 14_999), Vec::<&str>::new());
+        let lines = applied(Effect::Sudoers(vec!["/usr/bin/id".to_owned()]));
+        assert_eq!(words(std::slice::from_ref(&lines), 15_000), ["ended", "closed"], "a drop-in would be known");
+        assert_eq!(words(&[lines, ended()], 15_000), ["closed"]);
+        let entry = applied(Effect::Membership("adm".to_owned()));
+        assert_eq!(words(&[entry, ended()], 15_000), Vec::<&str>::new());
+        assert_eq!(words(&[ended(), Event::Closed { id: id.clone() }], 15_000), Vec::<&str>::new());
     }
 }

@@ -378,8 +378,8 @@ pub enum FromSpawner {
         /// Absent when it is done.
         refused: Option<String>,
     },
-    /// Answer to `Known`: nobody holds these, nothing of them runs or is being started, and nothing more will be said of them than lies in
-    /// the spool. Not sent when there are none.
+    /// Answer to `Known`: nobody holds these, nothing of them runs or is being started, no line for sudo of theirs is there, and nothing more
+    /// will be said of them than lies in the spool. Not sent when there are none.
     Unknown {
         /// Which.
         ids: Vec<AccessId>,
