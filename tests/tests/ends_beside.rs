@@ -107,6 +107,7 @@ impl Scene {
             if let Some(words) = waits_for.filter(|_| count > 0) {
                 for line in ["jitctl grants --all", "jitctl doctor; true"] {
                     let said = self.host.sh(line).output().unwrap().both();
+                    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
                     assert!(said.contains(words), "{what}, after {:?}: {line}: {said}", watch.elapsed());
                 }
             }
@@ -342,4 +343,63 @@ fn spawner_that_can_start_nothing_gives_nothing_and_ends_all_the_same() {
         }
     }
     println!("{} faults", scene.tried.get());
+}
+
+/// Linux has the greatest process id by PID namespace since 6.14; before that it is the machine's own, and no test's to set.
+fn has_process_ids_of_its_own() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers =
+        release.split(|letter: char| !letter.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (major, minor) >= (6, 14)
+}
+
+/// Nothing on the whole host can be forked: no worker, no tool, no session, no helper, not by systemd or a shell either. All that can be done by
+/// who lives already is done in time.
+#[test]
+fn host_with_no_process_left_ends_what_runs_and_takes_the_rest_back_when_it_has_one() {
+    if !is_whole_sweep() || !has_process_ids_of_its_own() {
+        return println!("with JITSUDO_SWEEP=all, on Linux 6.14");
+    }
+    for count in counts() {
+        let scene = scene(&format!("forkless-{count}"));
+        let host = &scene.host;
+        scene.sh("mkdir /run/proc; mount -t proc proc /run/proc; for n in $(seq 320); do (:); done");
+        let most = host.sh("cat /run/proc/sys/kernel/pid_max").ok().unwrap();
+        let (mut root, mut asks) = (Shell::of(host, "root").unwrap(), Shell::of(host, "bob").unwrap());
+        let live = Live::make_for(host, count, "60s").unwrap_or_else(|error| panic!("{error}"));
+        let pids = host.sh("pgrep -xf 'sleep 50[0-9][0-9][0-9]' | tr '\n' ' '").output().unwrap().stdout;
+        let watch = Stopwatch::start();
+        // One number is left, and taken: below 300 they are given once.
+        root.line("echo 301 > /run/proc/sys/kernel/pid_max; sleep 900 &").unwrap();
+        asks.send("exec jitsudo -n id -un\n").unwrap();
+        let said = asks.expect("jitsudo: ").unwrap() + &asks.expect("\n").unwrap();
+        assert!(!said.contains("root"), "{said}");
+        println!("asked meanwhile: {said}");
+        let look = format!("for p in {pids}; do [ -e /proc/$p ] && echo \"runs $p\"; done; echo \"then $?\"");
+        let mut left = String::new();
+        let gone = wait_until(Duration::from_secs(90), || {
+            left = root.line(&look).unwrap();
+            !left.contains("runs ")
+        });
+        let took = watch.elapsed();
+        root.line(&format!("echo {} > /run/proc/sys/kernel/pid_max; kill %1", most.trim())).unwrap();
+        assert!(gone, "after {took:?}: {left}");
+        let back = Stopwatch::start();
+        assert!(wait_until(Duration::from_secs(60), || scene.left().is_empty()), "{:?}", scene.left());
+        let closed = || {
+            let log = host.run(&["jitctl", "log", "--all", "--json", "--limit", "100000"]).ok().unwrap_or_default();
+            let is_closed =
+                |id: &String| log.lines().any(|line| line.contains("\"closed\"") && line.contains(id.as_str()));
+            live.ids().iter().filter(|id| !is_closed(id)).count()
+        };
+        assert!(wait_until(Duration::from_secs(60), || closed() == 0), "{} are not closed", closed());
+        // What could not be signed meanwhile is signed within a minute.
+        wait_until(Duration::from_secs(90), || host.run(&["jitctl", "status"]).output().unwrap().status == 0);
+        scene.is_sound("no process left");
+        println!(
+            "no process left: {count} grants of 60 s, what ran was gone after {took:?}, all {:?} after the first fork",
+            back.elapsed()
+        );
+    }
 }

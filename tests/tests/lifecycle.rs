@@ -403,7 +403,11 @@ fn peer_auth_08_expiry_clock_08_wrong_input_is_told_in_words_and_changes_nothing
     let notes = || host.sh("cat /run/jitsudo/ends/*").ok().unwrap();
     let noted = notes();
     let extend = |by: &str| format!("jitctl extend {id} --for {by}");
+    let ask = |by: &str| format!("jitctl request web-operator --for {by}");
     for (who, line, status, said) in [
+        ("alice", ask("0"), 2, "cannot read --for"),
+        ("alice", ask("-5m"), 2, "cannot read --for"),
+        ("alice", ask("nan"), 2, "cannot read --for"),
         ("alice", extend("0"), 2, "cannot read --for"),
         ("alice", extend("-5m"), 2, "cannot read --for"),
         ("alice", extend("nan"), 2, "cannot read --for"),
@@ -426,10 +430,17 @@ fn peer_auth_08_expiry_clock_08_wrong_input_is_told_in_words_and_changes_nothing
         assert!(refused.stdout.is_empty(), "{who}: {line}: {}", refused.both());
     }
     assert_eq!((recorded(&host), notes()), (before, noted.clone()), "nothing was changed");
-    // These are asked, denied and recorded, and change nothing else.
+    // These are asked, denied and recorded, and change nothing else. A group and an account that vanished: the role is there still.
+    let vanished = "[roles.vanished]\ngroups = [\"vanished\"]\n\n";
+    let two = POLICY.replace("[\"web-operator\"]", "[\"web-operator\", \"vanished\"]");
+    host.sh("groupadd vanished").ok().unwrap();
+    apply_policy(&host, &format!("{vanished}{two}")).unwrap();
+    host.sh("groupdel vanished").ok().unwrap();
     for (line, said) in [
+        (ask("1000000000h"), "ask with --for 1h"),
         (extend("1000000000h"), "is extended by at most 10 s at once: ask with --for 10s"),
         ("jitctl request web-operater".to_owned(), "did you mean \"web-operator\"?"),
+        ("jitctl request vanished".to_owned(), "group vanished"),
     ] {
         let refused = alice(&host, &line);
         assert!(refused.status == 1 && refused.stderr.contains(said), "{line}: {}", refused.both());
@@ -441,6 +452,25 @@ fn peer_auth_08_expiry_clock_08_wrong_input_is_told_in_words_and_changes_nothing
     assert_eq!((alice(&host, "jitctl grants --json").stdout, notes()), (grants, noted), "nothing was changed");
     host.run(&["jitctl", "audit", "verify"]).ok().unwrap();
     exit_status_of_every_verb_says_what_became_of_it(&host, &id);
+    // After the end there is nothing to extend or to end, and nothing of it comes back.
+    alice(&host, &format!("jitctl release {id}"));
+    assert!(is_closed(&host, &id), "{:?}", names(&host, &id));
+    let before = recorded(&host);
+    for (line, said) in [
+        (format!("jitctl extend {id}"), "it is over"),
+        (format!("jitctl release {id}"), "nothing of that id is active"),
+        (format!("jitctl end {id}"), "others' need the duty `end`"),
+        (format!("jitctl withdraw {id}"), "nothing of that id"),
+    ] {
+        let refused = alice(&host, &line);
+        assert!(refused.status == 3 && refused.stderr.contains(said), "{line}: {}", refused.both());
+    }
+    assert_eq!((recorded(&host), host.sh("ls -A /run/jitsudo/ends").ok().unwrap()), (before, String::new()));
+    // Who has no account any more is told so, and has nothing.
+    let nobody =
+        host.sh("setpriv --reuid=4242 --regid=4242 --clear-groups jitctl request web-operator").output().unwrap();
+    assert!(nobody.status != 0 && nobody.stderr.contains("uid 4242 has no account on this host"), "{}", nobody.both());
+    assert_eq!(host.sh("ls -A /run/jitsudo/ends").ok().unwrap(), "");
 }
 
 /// 0 done, 1 refused, 2 usage, 3 nothing found, 4 bad check, 69 no daemon.

@@ -1,5 +1,7 @@
 //! Accounts and groups of a host change while grants of every kind live: what the account held is over, whatever it is called since, and what
 //! was lent is found again by its number.
+//!
+//! A few changes beside one grant of every kind by default; with `JITSUDO_SWEEP=all` all of them, and beside fifty as well.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
 use std::time::Duration;
@@ -25,8 +27,11 @@ fn identity_nss_02_grants_of_every_kind_are_over_with_their_account_and_lent_gro
     let host = package_file().and_then(|package| installed_host("renamed", "bookworm", &package));
     let host = host.unwrap_or_else(|error| panic!("{error}"));
     live::prepare(&host, "").unwrap();
-    // All but alice's login are bob's.
-    for (what, change, repair) in [
+    // What usermod -l does, which does it to nobody who has processes.
+    const RENAME: &str = "sed -i 's/\\bbob\\b/robert/g' /etc/passwd /etc/shadow /etc/group /etc/gshadow";
+    const NAME_BACK: &str = "sed -i 's/\\brobert\\b/bob/g' /etc/passwd /etc/shadow /etc/group /etc/gshadow";
+    let all = std::env::var("JITSUDO_SWEEP").is_ok_and(|which| which == "all");
+    let always = [
         ("locked", "usermod -L bob", "usermod -U bob"),
         ("expired", "usermod -e 1970-01-02 bob", "usermod -e '' bob"),
         (
@@ -34,7 +39,22 @@ fn identity_nss_02_grants_of_every_kind_are_over_with_their_account_and_lent_gro
             "cp -a /etc/shadow /root/shadow; u=$(id -u bob); userdel -f bob; useradd -u $u -s /bin/bash bob",
             "cp -a /root/shadow /etc/shadow",
         ),
-    ] {
+    ];
+    let more = [
+        ("renamed", RENAME, NAME_BACK),
+        (
+            "made again with another uid",
+            "cp -a /etc/passwd /etc/shadow /root/; userdel -f bob; useradd -u 2099 -M -s /bin/bash bob",
+            "userdel bob; cp -a /root/passwd /root/shadow /etc/; groupadd -g $(id -g bob) bob 2>/dev/null; true",
+        ),
+        (
+            "deleted",
+            "cp -a /etc/passwd /etc/shadow /root/; userdel -f bob",
+            "cp -a /root/passwd /root/shadow /etc/; groupadd -g $(id -g bob) bob 2>/dev/null; true",
+        ),
+    ];
+    // All but alice's login are bob's.
+    for (what, change, repair) in always.iter().chain(more.iter().filter(|_| all)) {
         let live = Live::make(&host, KINDS).unwrap_or_else(|error| panic!("{what}: {error}"));
         let ids = live.ids();
         host.sh(change).ok().unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -48,18 +68,27 @@ fn identity_nss_02_grants_of_every_kind_are_over_with_their_account_and_lent_gro
         live::is_sound(&host).unwrap_or_else(|error| panic!("{what}: {error}"));
         println!("{what}: over and closed");
     }
-    // The group is another by name: its entry goes all the same.
-    let live = Live::make(&host, KINDS).unwrap_or_else(|error| panic!("{error}"));
-    host.sh("groupmod -n sound audio").ok().unwrap();
-    let ids = live.ids();
-    host.sh(&format!("for id in {}; do jitctl end $id; done", ids.join(" "))).ok().unwrap();
-    let member = "grep -E '^(sound|audio):.*bob' /etc/group /etc/gshadow";
-    assert!(
-        wait_until(Duration::from_secs(30), || host.sh(member).output().unwrap().status == 1 && left(&host).is_empty()),
-        "{:?}",
-        left(&host)
-    );
-    assert!(wait_until(Duration::from_secs(20), || events(&host, &ids, "\"closed\"") == KINDS));
-    host.sh("groupmod -n audio sound").ok().unwrap();
-    live::is_sound(&host).unwrap_or_else(|error| panic!("{error}"));
+    // The group is another by name: its entry goes all the same. Or by number, or is none any more, or a new one has its name.
+    let more = [
+        ("group with another number", "groupmod -g 2901 audio", "groupmod -g 29 audio"),
+        ("group deleted", "groupdel audio", "groupadd -g 29 audio"),
+        ("group made again", "groupdel audio; groupadd -g 2901 audio", "groupmod -g 29 audio"),
+    ];
+    let renamed = [("group renamed", "groupmod -n sound audio", "groupmod -n audio sound")];
+    for (what, change, repair) in renamed.iter().chain(more.iter().filter(|_| all)) {
+        for count in if all { vec![KINDS, 50] } else { vec![KINDS] } {
+            let live = Live::make(&host, count).unwrap_or_else(|error| panic!("{what}: {error}"));
+            host.sh(change).ok().unwrap();
+            let ids = live.ids();
+            host.sh(&format!("for id in {}; do jitctl end $id; done", ids.join(" "))).ok().unwrap();
+            let member = "grep -E '^(sound|audio):.*bob' /etc/group /etc/gshadow";
+            let is_gone = || host.sh(member).output().unwrap().status == 1 && left(&host).is_empty();
+            assert!(wait_until(Duration::from_secs(40), is_gone), "{what}: {:?}", left(&host));
+            let closed = || events(&host, &ids, "\"closed\"") == count;
+            assert!(wait_until(Duration::from_secs(30), closed), "{what}");
+            host.sh(repair).ok().unwrap();
+            live::is_sound(&host).unwrap_or_else(|error| panic!("{what}: {error}"));
+            println!("{what}: {count} ended and closed");
+        }
+    }
 }
