@@ -13,7 +13,7 @@ use jitsudo_tests::life::{self, Life, There};
 use jitsudo_tests::live::{self, KINDS, Live};
 use jitsudo_tests::points::{POINTS, failpoints_package};
 use jitsudo_tests::story::installed_host;
-use jitsudo_tests::{Host, Stopwatch, package_file};
+use jitsudo_tests::{Host, Stopwatch, package_file, wait_until};
 
 /// How many without `JITSUDO_SWEEP=all`, for each number of live grants: fifty take their time.
 const SAMPLE: usize = 8;
@@ -81,8 +81,38 @@ fn plays(name: &str, count: usize, from: usize) {
         }
     }
     live.end(&host).unwrap_or_else(|error| panic!("{error}"));
+    if count == 0 {
+        role_waits_for_the_picture(&host);
+    }
     println!("{count} live: {tried} points tried; a command ran again after {:?} at most", times.iter().max());
     assert!(failed.is_empty(), "{} of {tried} points:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// Nothing of a role is made as long as its picture of the host is not taken: here it is held up.
+fn role_waits_for_the_picture(host: &Host) {
+    // Another host than the one that pictures were taken of.
+    let order = "echo '# other' > /etc/cron.d/other; echo 'effects.picture.written 0 0 stop' > /run/.point; \
+                 chmod 644 /run/.point; mv /run/.point /run/jitsudo-failpoint";
+    host.sh(order).ok().unwrap();
+    std::thread::scope(|scope| {
+        let asks = scope.spawn(|| host.sh("jitctl request life-host --for 5m").as_user("alice").output().unwrap());
+        let stopped = || host.sh("ps -eo stat=,comm= | grep -q '^T.*jitsudo-effects'").ok().is_ok();
+        let is_held_up = wait_until(Duration::from_secs(20), stopped);
+        let made =
+            host.sh("grep -h '^adm:.*alice' /etc/group; ls /run/jitsudo/sudoers.d; jitctl grants").output().unwrap();
+        host.sh("pkill -CONT -x jitsudo-effects; rm -f /run/jitsudo-failpoint").output().unwrap();
+        let said = asks.join().unwrap();
+        assert!(is_held_up && made.stdout.contains("not given yet"), "{}", made.both());
+        assert!(
+            !made.stdout.contains("adm:") && !made.stdout.lines().any(|line| line.starts_with("01")),
+            "{}",
+            made.both()
+        );
+        assert!(said.stdout.starts_with("granted: "), "{}", said.both());
+    });
+    let made = host.sh("grep -h '^adm:.*alice' /etc/group; ls /run/jitsudo/sudoers.d").ok().unwrap();
+    assert_eq!(made.lines().count(), 2, "{made}");
+    host.sh("jitctl end $(ls /run/jitsudo/ends | grep ^01); rm /etc/cron.d/other").ok().unwrap();
 }
 
 // Another part of the sample each time.
