@@ -387,6 +387,7 @@ fn host_with_no_process_left_ends_what_runs_and_takes_the_rest_back_when_it_has_
         assert!(gone, "after {took:?}: {left}");
         let back = Stopwatch::start();
         assert!(wait_until(Duration::from_secs(60), || scene.left().is_empty()), "{:?}", scene.left());
+        let clean = back.elapsed();
         let closed = || {
             let log = host.run(&["jitctl", "log", "--all", "--json", "--limit", "100000"]).ok().unwrap_or_default();
             let is_closed =
@@ -399,7 +400,7 @@ fn host_with_no_process_left_ends_what_runs_and_takes_the_rest_back_when_it_has_
         scene.is_sound("no process left");
         println!(
             "no process left: {count} grants of 60 s, what ran was gone after {took:?}, all {:?} after the first fork",
-            back.elapsed()
+            clean
         );
     }
 }
