@@ -281,16 +281,20 @@ fn group_grant_01_group_file_that_is_locked_for_ten_minutes_keeps_nothing_else_a
     if !is_whole_sweep() {
         return println!("ten minutes, with JITSUDO_SWEEP=all");
     }
-    // As vipw and usermod do: the lock file names a living process.
+    // As lckpwdf(3) does, which shadow's tools begin with.
     let locked = Fault {
         keeps: &["etc/group is another", "etc/gshadow is another", "run/jitsudo/ends/", "var/lib/jitsudo/ends/"],
-        records: Some("the group file is locked by sleep"),
+        records: Some("the group file is locked by locker"),
         lasts: Duration::from_secs(600),
-        waits_for: Some("the group file is locked by sleep (pid "),
+        waits_for: Some("the group file is locked by locker (pid "),
         ..Fault::of(
             "group file locked for ten minutes",
-            &["setsid sleep 700 >/dev/null 2>&1 & echo $! > /run/locker; echo -n $! > /etc/group.lock"],
-            &["rm /etc/group.lock; kill $(cat /run/locker)"],
+            &[
+                "printf '#!/usr/bin/python3\nimport fcntl, time\nfile = open(\"/etc/.pwd.lock\", \"w\")\nfcntl.lockf(file, fcntl.LOCK_EX)\nopen(\"/run/locked\", \"w\")\ntime.sleep(900)\n' > /usr/local/bin/locker; \
+                 chmod 755 /usr/local/bin/locker; setsid /usr/local/bin/locker >/dev/null 2>&1 & echo $! > /run/locker; \
+                 until [ -e /run/locked ]; do sleep 0.05; done",
+            ],
+            &["kill $(cat /run/locker)"],
         )
     };
     std::thread::scope(|scope| {

@@ -11,9 +11,9 @@ const LOCKS: [&str; 2] = ["/etc/group.lock", "/etc/gshadow.lock"];
 /// The file that lckpwdf(3) locks; gpasswd and usermod hold it beside their own.
 const PWD_LOCK: &str = "/etc/.pwd.lock";
 
-/// True while shadow's lock file of the group file is there.
+/// True while shadow's lock file of the group file is there, or somebody holds the lock that its tools take first.
 pub(crate) fn is_there() -> bool {
-    LOCKS.first().is_some_and(|lock| Path::new(lock).exists())
+    LOCKS.first().is_some_and(|lock| Path::new(lock).exists()) || holder_of(Path::new(PWD_LOCK)).is_some()
 }
 
 /// In words what is waited for: `the group file is locked by vim (pid 812)`.
