@@ -255,9 +255,10 @@ fn nothing_is_killed_for_running_as_root_or_as_the_requester() {
     let pids = || host.sh("for i in $(seq 40); do systemctl show -P MainPID kept$i; done").ok().unwrap();
     let before = pids();
     assert_eq!(before.lines().filter(|pid| *pid != "0").count(), 40, "{before}");
+    // A shell may run under the role of another loop, which gives it back.
     let grants = "for i in $(seq 25); do \
                   id=$(jitctl request root-shell --for 10m | sed 's/.*(\\(.*\\))/\\1/'); \
-                  jitsudo -s bash -c 'sleep 6500 & true' 2>/tmp/said.$$ || { cat /tmp/said.$$; exit 1; }; \
+                  jitsudo -s bash -c 'sleep 6500 & true' 2>/tmp/said.$$ || grep -q 'given back' /tmp/said.$$ || { cat /tmp/said.$$; exit 1; }; \
                   jitctl release $id >/dev/null || exit 2; done";
     let watch = Stopwatch::start();
     std::thread::scope(|scope| {

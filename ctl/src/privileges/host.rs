@@ -197,7 +197,9 @@ fn drop_ins() -> Vec<DropIn> {
 }
 
 fn notes(folder: &Path) -> Vec<(PathBuf, Result<Note, String>)> {
-    let named = files(folder).into_iter().filter(|(name, _)| !name.starts_with('.'));
+    // What was taken back and is to be recorded is set aside.
+    let is_note = |name: &str| !name.starts_with('.') && !name.ends_with(".undone");
+    let named = files(folder).into_iter().filter(|(name, _)| is_note(name));
     let note = |name: String, path: &Path| {
         let note: Note = serde_json::from_str(&read(path)?).map_err(|error| error.to_string())?;
         if note.id.as_str() == name { Ok(note) } else { Err("its name is not the id in it".to_owned()) }

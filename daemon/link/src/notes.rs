@@ -7,6 +7,7 @@
 //! 1. A note is there, on disk where a reboot would lose it, before its effect is (`effect_that_survives_*`).
 //! 2. One that cannot be read hides no other, and is told (`garbage_*`).
 //! 3. An effect is forgotten in `/run` first and on disk last: a crash between the two undoes it twice, never not at all.
+//! 4. What was taken back is known on disk until it is on record: the copy is set aside, and goes with the note (`copy_is_set_aside_*`).
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,8 @@ pub const ENDS: &str = "/run/jitsudo/ends";
 pub const LASTING_ENDS: &str = "/var/lib/jitsudo/ends";
 /// Where sudo reads what roles lend, by the line in `/etc/sudoers.d/jitsudo`.
 pub const DROP_INS: &str = "/run/jitsudo/sudoers.d";
+/// What follows the id in the name of a copy whose effects are taken back.
+const SET_ASIDE: &str = ".undone";
 /// Largest note taken, bytes.
 pub const MAX_NOTE_BYTES: u64 = 64 << 10;
 /// Most notes read from one directory.
@@ -211,8 +214,18 @@ impl Notes {
             put(&self.ends, &note.id, &json, false)
         } else {
             put(&self.ends, &note.id, &json, false)?;
-            remove(&self.lasting, &note.id)
+            self.set_aside(&note.id)
         }
+    }
+
+    /// By a name alone: what a power cut undoes of it is undone whole.
+    fn set_aside(&self, id: &AccessId) -> io::Result<()> {
+        let path = self.lasting.join(id.as_str());
+        unless_gone(&path, fs::rename(&path, self.set_aside_path(id)))
+    }
+
+    fn set_aside_path(&self, id: &AccessId) -> PathBuf {
+        self.lasting.join(format!("{id}{SET_ASIDE}"))
     }
 
     /// Writes a note in `/run` alone, which waits for no disk: what it says of its effects must be on disk already where it has to be.
@@ -229,7 +242,24 @@ impl Notes {
     /// The system's.
     pub fn remove(&self, id: &AccessId) -> io::Result<()> {
         remove(&self.ends, id)?;
-        remove(&self.lasting, id)
+        remove(&self.lasting, id)?;
+        let aside = self.set_aside_path(id);
+        unless_gone(&aside, fs::remove_file(&aside))
+    }
+
+    /// Puts copies of other boots back that were set aside: their grants may not be on record as ended, and what was taken back may be there
+    /// again where the disk of the group file lost more. Of this boot the notes in `/run` say all.
+    pub fn bring_back(&self, boot: &str) {
+        let names = may_be_believed(&self.lasting).and_then(|()| fs::read_dir(&self.lasting));
+        for name in names.into_iter().flatten().flatten().map(|entry| entry.file_name()) {
+            let Some(id) = name.to_str().and_then(|name| name.strip_suffix(SET_ASIDE)) else { continue };
+            let (aside, path) = (self.lasting.join(&name), self.lasting.join(id));
+            // One that cannot be read is told under its own name.
+            let is_of_this_boot = read(&aside, id).is_ok_and(|note| note.is_none_or(|note| note.boot == boot));
+            if !is_of_this_boot && fs::symlink_metadata(&path).is_err() {
+                let _ = fs::rename(&aside, &path);
+            }
+        }
     }
 
     /// Reads them all. A directory that is not there holds none; one that others can write is garbage as a whole.
@@ -351,9 +381,14 @@ fn put(folder: &Path, id: &AccessId, json: &[u8], durable: bool) -> io::Result<(
 
 fn remove(folder: &Path, id: &AccessId) -> io::Result<()> {
     let path = folder.join(id.as_str());
-    match fs::remove_file(&path) {
+    unless_gone(&path, fs::remove_file(&path))
+}
+
+/// A failure to take away what is not there is none.
+fn unless_gone(path: &Path, outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
         // A disk that turned read-only says so before it looks whether there is something to remove.
-        Err(error) => match fs::symlink_metadata(&path) {
+        Err(error) => match fs::symlink_metadata(path) {
             Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(()),
             _ => Err(error),
         },
@@ -371,7 +406,7 @@ fn read_into(listing: &mut Listing, notes: &mut BTreeMap<AccessId, Note>, folder
     let mut found = 0;
     for name in names.flatten().map(|entry| entry.file_name()) {
         let path = folder.join(&name);
-        if name.as_encoded_bytes().starts_with(b".") {
+        if name.as_encoded_bytes().starts_with(b".") || name.as_encoded_bytes().ends_with(SET_ASIDE.as_bytes()) {
             continue;
         }
         if found >= MAX_NOTES {

@@ -25,6 +25,7 @@ pub(crate) fn sweep(notes: &Notes, which: Which) -> bool {
     let logins = logins::end(&jitsudo_link::logins::folder(), notes, &recorder, which);
     let commands = marks::end(&jitsudo_link::marks::folder(), notes, &recorder, which);
     let drop_ins = notes::drop_ins(Path::new(DROP_INS));
+    notes.bring_back(&record::now().boot);
     let mut listing = notes.read_all();
     for (path, why) in &listing.garbage {
         let next = "`jitctl doctor --privileges` names it: then take it back, and remove the note";

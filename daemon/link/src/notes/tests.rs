@@ -84,6 +84,35 @@ fn effect_that_survives_a_reboot_is_noted_on_disk_until_it_is_forgotten() {
 }
 
 #[test]
+fn copy_is_set_aside_until_the_note_goes_and_comes_back_after_a_reboot() {
+    let place = place("aside");
+    let mut one = note(1);
+    one.set(noted(adm(), true));
+    place.0.write(&one).unwrap();
+    let with_entry = one.clone();
+    let aside = place.0.lasting.join(format!("{}.undone", one.id));
+    one.forget(&adm());
+    place.0.write(&one).unwrap();
+    // Nobody takes it for a note, and in the same boot it stays where it is.
+    assert!(aside.exists() && place.0.read_lasting().notes.is_empty());
+    place.0.bring_back(&one.boot);
+    assert_eq!((place.0.read_all().notes, place.0.of(&one.id)), (vec![one.clone()], Ok(Some(one.clone()))));
+    // The power goes before anybody has recorded it.
+    fs::remove_dir_all(&place.0.ends).unwrap();
+    assert_eq!(place.0.of(&one.id), Ok(None));
+    place.0.bring_back("another boot");
+    let listing = place.0.read_all();
+    assert!(listing.garbage.is_empty() && listing.notes == [with_entry]);
+    place.0.write(&one).unwrap();
+    place.0.remove(&one.id).unwrap();
+    assert_eq!(fs::read_dir(&place.0.lasting).unwrap().count(), 0);
+    // What cannot be read is told by its name.
+    fs::write(&aside, "{").unwrap();
+    place.0.bring_back(&one.boot);
+    assert_eq!(place.0.read_all().garbage.len(), 1);
+}
+
+#[test]
 fn copy_on_disk_that_is_a_step_ahead_counts() {
     let place = place("ahead");
     let mut one = note(1);
